@@ -1,0 +1,39 @@
+# Everything runs in .venv, made from requirements.lock; nothing of ours is installed.
+PYTHON ?= python3
+PY := .venv/bin/python
+STAMP := .venv/.installed-from-lock
+
+.PHONY: demo test test-all check format lock clean
+
+demo: $(STAMP)  ## the whole path on synthetic walkers, a few minutes on two cores; results in ./demo
+	$(PY) -m jobs.demo
+
+test: $(STAMP)  ## the suite, under ten minutes on two cores
+	$(PY) -m pytest -m "not slow"
+
+test-all: $(STAMP)  ## the suite and what takes longer
+	$(PY) -m pytest
+
+check: $(STAMP)  ## style
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(STAMP)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+$(STAMP): requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=<python>" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	touch $@
+
+lock:  ## resolve pyproject.toml anew
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	head -2 requirements.lock > requirements.new
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-header \
+		--constraint constraints.txt pyproject.toml | grep -Ev '^(cuda-|nvidia-|triton)' >> requirements.new
+	mv requirements.new requirements.lock && rm -r .venv-lock
+
+clean:
+	rm -rf .venv demo .pytest_cache .ruff_cache

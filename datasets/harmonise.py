@@ -1,0 +1,106 @@
+"""One sequence, from its folder to its row: read, normalise, encode; or a reject with the reason.
+
+The one place where layouts, silhouettes and contours meet. A bad sequence never raises: what is wrong with it becomes
+a row of REJECT_SCHEMA. It knows nothing of Parquet and nothing of a cluster.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from datasets import contours, layouts, silhouettes
+from datasets.layouts import RawFrames, SequenceRef, Unreadable
+from datasets.schema import CollectionSpec, Layout
+
+Row = dict[str, object]
+
+
+@dataclass
+class Harmonised:
+    """What became of one sequence: a row, or None; and a reject for the sequence or for each frame it lost."""
+
+    row: Row | None
+    rejects: list[Row] = field(default_factory=list)
+
+
+def harmonise(root: Path, ref: SequenceRef, spec: CollectionSpec, layout: Layout) -> Harmonised:
+    """One sequence as a row of SEQUENCE_SCHEMA with rejects for its dropped frames, or as one reject."""
+    try:
+        raw = layouts.read(root, ref, layout)
+        kept, masks, dropped = _aligned(raw) if layout.aligned else _normalised(raw)
+    except Unreadable as error:
+        return Harmonised(None, [_reject(ref, None, error.reason, error.detail)])
+    dropped = raw.unreadable + dropped
+    if not kept:
+        reasons = Counter(reason for _, reason, _ in dropped)
+        seen = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        return Harmonised(None, [_reject(ref, None, "no usable frame", seen or "an empty array")])
+    row = _row(ref, spec, [raw.numbers[i] for i in kept], masks, len(dropped))
+    return Harmonised(row, [_reject(ref, *frame) for frame in dropped])
+
+
+def _aligned(raw: RawFrames) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
+    """Frames of an aligned release, all kept as they are: indices, masks [T, G, G], nothing dropped."""
+    if not raw.frames:
+        return [], np.zeros((0, 1, 1), np.uint8), []
+    shapes = Counter(frame.shape[:2] for frame in raw.frames)
+    if len(shapes) > 1:
+        raise Unreadable("frames of several sizes", ", ".join(map(str, shapes)))
+    try:
+        grey = np.stack([frame if frame.ndim == 2 else frame[..., 0] for frame in raw.frames])
+        return list(range(len(grey))), silhouettes.aligned_masks(grey), []
+    except ValueError as error:
+        raise Unreadable("not an aligned silhouette", str(error)) from error
+
+
+def _normalised(raw: RawFrames) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
+    """Raw frames, each normalised on its own: indices of the kept ones, their masks [T, G, G], the dropped ones."""
+    kept, masks, dropped = [], [], []
+    for index, (frame, name) in enumerate(zip(raw.frames, raw.names, strict=True)):
+        try:
+            mask, reason = silhouettes.normalise(silhouettes.to_grey(frame))
+        except ValueError as error:
+            dropped.append((name, "not a mask", str(error)))
+            continue
+        if mask is None:
+            dropped.append((name, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"))
+            continue
+        kept.append(index)
+        masks.append(mask)
+    return kept, np.stack(masks) if masks else np.zeros((0, 1, 1), np.uint8), dropped
+
+
+def _row(ref: SequenceRef, spec: CollectionSpec, numbers: list[int], masks: np.ndarray, dropped: int) -> Row:
+    coded = contours.encode(masks)
+    return {
+        "sequence_id": ref.sequence_id,
+        "collection": spec.name,
+        "split": spec.split.of(ref.subject),
+        "subject": ref.subject,
+        "condition": ref.condition,
+        "view": ref.view,
+        "modality": "silhouette",
+        "labels": {},
+        "num_frames": len(numbers),
+        "frame_numbers": numbers,
+        "dropped_frames": dropped,
+        "grid": coded.grid,
+        "contour_counts": coded.counts,
+        "contour_starts": coded.starts,
+        "contour_lengths": coded.lengths,
+        "chain_codes": coded.chain.tobytes(),
+        "source": ref.folder,
+    }
+
+
+def _reject(ref: SequenceRef, frame: str | None, reason: str, detail: str) -> Row:
+    return {
+        "sequence_id": ref.sequence_id,
+        "collection": ref.collection,
+        "source": ref.folder,
+        "frame": frame,
+        "reason": reason,
+        "detail": detail[:500],
+    }

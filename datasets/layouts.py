@@ -1,0 +1,169 @@
+"""The few ways gait data lies on disk: list its sequences without listing their frames, then read one sequence.
+
+Listing yields references (a folder each), reading yields the raw frames of one reference, with every frame that could
+not be read named beside them. Nothing here normalises, and nothing trusts a file: pickles are read by an unpickler
+that knows numpy arrays alone.
+"""
+
+import io
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.schema import CollectionSpec, Layout, UsageError
+
+
+@dataclass(frozen=True)
+class SequenceRef:
+    """Where one sequence lies. Its parts are None where the folder is not named as the layout says."""
+
+    sequence_id: str
+    collection: str
+    layout: str
+    folder: str  # relative to the collection's root, with / between the parts
+    subject: str | None
+    condition: str | None
+    view: str | None
+
+
+@dataclass(frozen=True)
+class RawFrames:
+    """One sequence as read: frames [H, W] or [H, W, C] of any mask type, with the numbers they have on disk."""
+
+    frames: list[np.ndarray]
+    names: list[str]  # file names, or indices into the array
+    numbers: list[int]
+    unreadable: list[tuple[str, str, str]]  # name, reason, detail
+
+
+class Unreadable(Exception):
+    """A sequence that cannot be read: a reason to count by, and a detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def detect(root: Path, spec: CollectionSpec) -> Layout:
+    """Which of a collection's layouts lies below a root; UsageError where it is none of them."""
+    if not root.is_dir():
+        raise UsageError(f"no folder {root} for {spec.name}: check the path given with --root {spec.name}=<folder>")
+    for layout in spec.layouts:
+        for ref in islice(list_sequences(root, spec, layout), 100):
+            if ref.subject is not None and _files(root / ref.folder, layout):
+                return layout
+    expected = " or ".join(f"{layout.example} ({layout.name})" for layout in spec.layouts)
+    raise UsageError(f"{root} holds no sequence of {spec.name}: expected files like {expected} below it")
+
+
+def list_sequences(root: Path, spec: CollectionSpec, layout: Layout) -> Iterator[SequenceRef]:
+    """Every folder at the depth of a sequence, in order of name, whether or not its name fits the layout."""
+    for folder in _folders(root, layout.depth):
+        relative = folder.relative_to(root).as_posix()
+        match = layout.match(relative)
+        parts = match.groupdict() if match else {"subject": None, "condition": None, "view": None}
+        yield SequenceRef(f"{spec.name}/{relative}", spec.name, layout.name, relative, **parts)
+
+
+def _folders(root: Path, depth: int) -> Iterator[Path]:
+    if depth == 0:
+        yield root
+        return
+    with os.scandir(root) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    for name in names:
+        yield from _folders(root / name, depth - 1)
+
+
+def _files(folder: Path, layout: Layout) -> list[re.Match[str]]:
+    """The files of a sequence that are of the layout's modality, in natural order."""
+    with os.scandir(folder) as entries:
+        matches = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name)) and entry.is_file()]
+    return sorted(matches, key=lambda match: (_number(match), match.string))
+
+
+def _number(match: re.Match[str]) -> int:
+    """The frame number in a file's name; 0 where the layout names none."""
+    return int(match.groupdict().get("frame") or 0)
+
+
+def read(root: Path, ref: SequenceRef, layout: Layout) -> RawFrames:
+    """The raw frames of a sequence; Unreadable with a reason where there are none to be had."""
+    if ref.subject is None:
+        raise Unreadable("unrecognised folder", f"not like that of {layout.example}")
+    try:
+        files = _files(root / ref.folder, layout)
+    except OSError as error:
+        raise Unreadable("unreadable folder", str(error)) from error
+    if not files:
+        raise Unreadable("no frames", f"no file like that of {layout.example}")
+    if layout.kind == "images":
+        return _read_images(root / ref.folder, files)
+    if len(files) > 1:
+        raise Unreadable("several arrays", ", ".join(match.string for match in files))
+    return _read_pickle(root / ref.folder / files[0].string)
+
+
+def _read_images(folder: Path, files: list[re.Match[str]]) -> RawFrames:
+    frames, names, numbers, unreadable = [], [], [], []
+    for match in files:
+        try:
+            data = np.frombuffer((folder / match.string).read_bytes(), dtype=np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        except (OSError, cv2.error) as error:
+            unreadable.append((match.string, "unreadable image", str(error).strip()))
+            continue
+        if image is None:
+            unreadable.append((match.string, "unreadable image", f"{len(data)} bytes that are no whole image"))
+            continue
+        frames.append(image)
+        names.append(match.string)
+        numbers.append(_number(match))
+    return RawFrames(frames, names, numbers, unreadable)
+
+
+def _read_pickle(path: Path) -> RawFrames:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unreadable("unreadable file", str(error)) from error
+    try:
+        array = _ArrayUnpickler(io.BytesIO(data)).load()
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise Unreadable("unreadable pickle", f"{type(error).__name__}: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.hasobject:
+        shape = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise Unreadable("not an array of frames", f"{shape} instead of numbers [frames, height, width]")
+    count = len(array)
+    return RawFrames(list(array), [str(index) for index in range(count)], list(range(count)), [])
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """What pickles of protocol 2 call to rebuild bytes, and nothing else that `codecs.encode` could do."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
+    return text.encode("latin1")
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Numpy arrays and plain Python values; any other name in the pickle is refused, so that no code runs."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np._core.multiarray._reconstruct
+        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
+            return np._core.numeric._frombuffer
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
+        raise pickle.UnpicklingError(f"{module}.{name} is not an array and is not loaded")

@@ -1,0 +1,89 @@
+"""One raw mask to the canonical grid: rows cropped to the body, scaled to the grid's height, centred on its mass.
+
+The rules are those of OpenGait's `pretreatment.py` (Fan et al., CVPR 2023), so that numbers compare with the field's;
+the result is thresholded, since the store is binary. Releases that are already aligned pass through `aligned_masks`
+and are never normalised a second time. Arrays in, arrays or a reason out: nothing here knows files or collections.
+"""
+
+import cv2
+import numpy as np
+
+RAW_GRID = 128  # what raw masks are normalised to; aligned releases keep their own height
+ALIGNED_GRIDS = (64, 128)
+MIN_MASS = 10_000  # grey levels summed over the picture: 39 white pixels; below that nobody is in view
+THRESHOLD = 127
+
+Reason = str
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """Any mask image as uint8 [H, W] in 0..255. image: [H, W] or [H, W, C], bool, integer or float.
+
+    Of several channels the first counts (the releases repeat the mask in each). The range is told from the values: a
+    maximum of 1 means 0/1 masks, more than 255 means 16 bits. ValueError for what is no mask: NaN, infinity, negatives.
+    """
+    if image.ndim == 3:
+        image = image[..., 0]
+    if image.ndim != 2:
+        raise ValueError(f"an image of shape {image.shape}")
+    return to_full_range(image)
+
+
+def to_full_range(values: np.ndarray) -> np.ndarray:
+    """Values of any range as uint8 in 0..255, the range told from the largest value. ValueError for what is no mask."""
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    if values.dtype.kind not in "uif":
+        raise ValueError(f"values of type {values.dtype}")
+    top = values.max(initial=0)
+    if values.dtype == np.uint8 and top > 1:
+        return values
+    if not np.isfinite(top) or values.min(initial=0) < 0 or (values.dtype.kind == "f" and np.isnan(values).any()):
+        raise ValueError("values that are NaN, infinite or negative")
+    full = 1 if top <= 1 else 255 if top <= 255 else 65535
+    if top > 65535:
+        raise ValueError(f"values up to {top}")
+    return np.rint(values.astype(np.float32) * (255 / full)).astype(np.uint8)
+
+
+def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, Reason | None]:
+    """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped."""
+    if int(grey.sum(dtype=np.int64)) <= MIN_MASS:
+        return None, "nearly empty frame"
+    rows = np.flatnonzero(grey.any(axis=1))
+    body = grey[rows[0] : rows[-1] + 1]
+    width = int(grid * (body.shape[1] / body.shape[0]))
+    if width == 0:
+        return None, "frame too narrow"
+    body = cv2.resize(body, (width, grid), interpolation=cv2.INTER_CUBIC)
+    centre = _median_column(body)
+    if centre == 0:
+        return None, "no centre of mass"
+    half = grid // 2
+    padded = np.zeros((grid, width + 2 * half), dtype=np.uint8)
+    padded[:, half : half + width] = body
+    return (padded[:, centre : centre + grid] > THRESHOLD).astype(np.uint8), None
+
+
+def _median_column(body: np.ndarray) -> int:
+    """The first column at which more than half of the mass lies to its left, itself included."""
+    mass = np.cumsum(body.sum(axis=0, dtype=np.int64))
+    return int(np.searchsorted(mass, mass[-1] / 2, side="right"))
+
+
+def aligned_masks(frames: np.ndarray) -> np.ndarray:
+    """Frames that their owners aligned, [T, H, W] of any mask type, as uint8 0/1 [T, H, H].
+
+    H must be 64 or 128 and W at most H; narrower releases (64x44) are centred between empty columns. ValueError with
+    the reason otherwise.
+    """
+    if frames.ndim != 3:
+        raise ValueError(f"an array of shape {frames.shape} instead of [frames, height, width]")
+    count, height, width = frames.shape
+    if height not in ALIGNED_GRIDS or width > height or (height - width) % 2:
+        raise ValueError(f"frames of {height}x{width} pixels, not of an aligned release")
+    binary = to_full_range(frames) > THRESHOLD
+    margin = (height - width) // 2
+    out = np.zeros((count, height, height), dtype=np.uint8)
+    out[:, :, margin : margin + width] = binary
+    return out

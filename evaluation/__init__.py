@@ -1,0 +1,1 @@
+"""The science of judging: arrays in, numbers and tables out."""

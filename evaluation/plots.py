@@ -1,0 +1,114 @@
+"""Figures of results and of training, written to a file; the suffix of the path chooses the format.
+
+Drawn on a canvas of their own, without a display and without pyplot's global state. Nothing is computed here that a
+table would not say: missing numbers are drawn as missing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from evaluation.tables import MISSING, ResultRow
+
+PALETTE = ("#2f5d8a", "#d98032", "#4f9463", "#a1506b", "#7a6fb0", "#8a7a5c", "#4aa3b5", "#9a9a9a")
+GROUP_WIDTH = 0.8  # of the distance between two probe sets; the rest is the gap
+MOST_LABELLED_BARS = 18  # with more bars in a panel, their numbers would overlap
+
+
+def rank1_figure(rows: Sequence[ResultRow], path: Path) -> None:
+    """Bars of rank-1 accuracy in percent, a group per probe set, a colour per method, the chance level dotted.
+
+    Left without the identical view, right the identical view alone; a missing accuracy is a dash.
+
+    Raises:
+        ValueError: no rows, two rows for one bar, or a suffix that matplotlib cannot write.
+        OSError: the folder does not exist or cannot be written.
+    """
+    if not rows:
+        raise ValueError("no results to draw")
+    groups = list(dict.fromkeys((row.collection, row.probe_set) for row in rows))
+    bars = len(groups) * len({row.method for row in rows})
+    figure = _figure(width=float(np.clip(2.5 + 0.62 * bars, 8, 14)), height=4.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    _bars(left, rows, [row.excluding_identical for row in rows], "Without the identical view")
+    _bars(right, rows, [row.identical_only for row in rows], "Identical view alone")
+    left.set_ylabel("Rank-1 accuracy (%)")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    figure.savefig(path)
+
+
+def _bars(axes: Axes, rows: Sequence[ResultRow], accuracies: Sequence[float], title: str) -> None:
+    """One panel of `rank1_figure`."""
+    groups = list(dict.fromkeys((row.collection, row.probe_set) for row in rows))
+    methods = list(dict.fromkeys(row.method for row in rows))
+    cells = {(row.method, row.collection, row.probe_set): value for row, value in zip(rows, accuracies, strict=True)}
+    if len(cells) < len(rows):
+        raise ValueError("two results of one method on one probe set")
+    width = GROUP_WIDTH / len(methods)
+    for index, method in enumerate(methods):
+        values = [cells.get((method, *group), np.nan) for group in groups]
+        at = np.arange(len(groups)) + (index + 0.5) * width - GROUP_WIDTH / 2
+        bars = axes.bar(at, np.nan_to_num(values), width * 0.94, color=PALETTE[index % len(PALETTE)], label=method)
+        number = "{:.1f}" if len(groups) * len(methods) <= MOST_LABELLED_BARS else ""
+        labels = [MISSING if np.isnan(value) else number.format(value) for value in values]
+        axes.bar_label(bars, labels, padding=2, fontsize=8, color="#333333")
+    galleries = {(groups.index((row.collection, row.probe_set)), row.num_gallery_subjects) for row in rows}
+    for centre, subjects in galleries:
+        if subjects:
+            left, right = centre - GROUP_WIDTH / 2, centre + GROUP_WIDTH / 2
+            axes.hlines(100 / subjects, left, right, colors="#333333", linestyles=":")
+    axes.plot([], [], color="#333333", linestyle=":", label="chance")
+    several = len({collection for collection, _ in groups}) > 1
+    axes.set_xticks(range(len(groups)), [f"{c}\n{p}" if several else p for c, p in groups])
+    axes.set_ylim(0, 105)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_title(title if several else f"{groups[0][0]}: {title[0].lower()}{title[1:]}", fontsize=11)
+    _clean(axes)
+
+
+def loss_figure(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
+    """Training loss over optimizer steps; a long curve is drawn pale, with its running mean over it.
+
+    The mean is centred, so that it does not lag behind a falling loss. Losses that are not finite are gaps.
+
+    Raises:
+        ValueError: no points, steps and losses that differ in number, or a suffix that matplotlib cannot write.
+        OSError: the folder does not exist or cannot be written.
+    """
+    if len(steps) != len(losses) or not len(steps):
+        raise ValueError(f"expected one loss per step and at least one, got {len(steps)} steps, {len(losses)} losses")
+    values = np.array(losses, dtype=float)
+    values[~np.isfinite(values)] = np.nan
+    window = len(values) // 20
+    figure = _figure(width=7.0, height=4.0)
+    axes = figure.subplots()
+    marker = "o" if len(values) == 1 else None  # a line of one point would be invisible
+    if window < 3:
+        axes.plot(steps, values, color=PALETTE[0], linewidth=1.5, marker=marker)
+    else:
+        mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
+        axes.plot(steps, values, color=PALETTE[0], alpha=0.3, linewidth=0.8, label="as logged")
+        middle = slice(window // 2, window // 2 + len(mean))
+        axes.plot(steps[middle], mean, color=PALETTE[0], linewidth=1.8, label=f"mean of {window} points")
+        axes.legend(frameon=False)
+    axes.set_xlabel("Step")
+    axes.set_ylabel("Loss")
+    _clean(axes)
+    figure.savefig(path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure of that many inches, bound to the Agg canvas."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,54 @@
+"""python -m jobs.pretrain <recipe> --shards <shards> --out <run> [--schedule.steps 200 ...]
+
+Pretrain a contour Transformer on a store of shards. Every setting of the recipe can be changed on the command line.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from jobs import cli
+from jobs.recipes import RECIPES
+from orchestration import tracking
+from orchestration.pretrain import pretrain
+from orchestration.runs import PretrainRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The run, and where it is tracked."""
+
+    run: Annotated[PretrainRun, tyro.conf.arg(name="")]
+    tracking: str = field(default_factory=tracking.default_uri)
+    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+
+
+def parse(argv: list[str]) -> Arguments:
+    """The recipe named first, changed by the settings that follow it."""
+    recipes = "".join(f"\n  {name:<10} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]\n\nrecipes:{recipes}")
+        print("\npython -m jobs.pretrain <recipe> --help lists the settings of a recipe")
+        raise SystemExit(0 if argv else 2)
+    name, settings = argv[0], argv[1:]
+    if name not in RECIPES:
+        cli.fail(f"unknown recipe {name!r}: the recipes are {', '.join(RECIPES)}")
+    default = Arguments(run=RECIPES[name](tyro.MISSING, tyro.MISSING))
+    return cli.parse(Arguments, settings, f"pretrain {name}", default)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse, train, and say where the checkpoint lies."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+
+    def job() -> None:
+        last = pretrain(arguments.run, arguments.tracking)
+        print(f"trained: {last}\nresults: {tracking.ui_command(arguments.tracking)}")
+
+    cli.run(job)
+
+
+if __name__ == "__main__":
+    main()

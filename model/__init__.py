@@ -1,0 +1,1 @@
+"""The science of learning: torch, and nothing that knows a cluster."""

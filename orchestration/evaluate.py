@@ -1,0 +1,87 @@
+"""Driver of evaluation: each protocol of a store, for a run and its baselines; table, CSV and MLflow out."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from datasets import catalog, shards
+from datasets.schema import CollectionSpec, UsageError
+from evaluation import plots, tables
+from evaluation.retrieval import single_view_gallery
+from evaluation.tables import ResultRow
+from orchestration import embed, runs, tracking
+from orchestration.pretrain import tracked_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRun:
+    """Which run to evaluate, and on what."""
+
+    run: str
+    """The folder that `jobs.pretrain` wrote."""
+    shards: str
+    """The store to evaluate on."""
+    split: Literal["test", "holdout"] = "test"
+    """The collection's test split, or the subjects that the run held back from its training."""
+    metric: Literal["euc", "cos"] = "euc"
+    """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
+
+
+def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
+    """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
+    folder, store = Path(settings.run).resolve(), Path(settings.shards).resolve()
+    run = runs.read_run(folder)
+    rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, folder, store)]
+    target = folder / "evaluation" / settings.split
+    target.mkdir(parents=True, exist_ok=True)
+    tables.to_frame(rows).to_csv(target / "results.csv", index=False)
+    plots.rank1_figure(rows, target / "rank1.png")
+    tags = {"job": "evaluate", "run": str(folder)}
+    if parent := tracked_run(folder):
+        tags["mlflow.parentRunId"] = parent
+    with tracking.open_run(uri, f"evaluate {folder.name} {settings.split}", runs.to_json(settings), tags) as tracker:
+        tracker.log(0, _metrics(rows))
+        for path in sorted(target.iterdir()):
+            tracker.attach(path)
+    return rows
+
+
+def _scored(store: Path, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
+    """The collections of a store that have a protocol and sequences of the split."""
+    entries = shards.read_manifest(store)["collections"]
+    held = {subject.split("/")[0] for subject in run.data.holdout}
+    have = {
+        name for name, entry in entries.items() if name in held or (split != "holdout" and split in entry["splits"])
+    }
+    specs = [catalog.find(name) for name in sorted(have if split != "holdout" else have & held)]
+    scored = [spec for spec in specs if spec.protocol is not None]
+    if not scored:
+        other = "test" if split == "holdout" else "holdout"
+        raise UsageError(f"{store} has nothing to score in the split {split!r} of this run: try --split {other}")
+    return scored
+
+
+def _score(
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, folder: Path, store: Path
+) -> list[ResultRow]:
+    rows = embed.sequences_of(store, spec.name, settings.split, run)
+    table = embed.embed_rows(rows, spec.name, folder)
+    results = []
+    for method, embeddings in table.embeddings.items():
+        scored = single_view_gallery(
+            embeddings, table.subjects, table.conditions, table.views, spec.protocol, settings.metric
+        )
+        results += tables.from_tables(method, spec.name, scored)
+    return results
+
+
+def _metrics(rows: list[ResultRow]) -> dict[str, float]:
+    """Metrics named `<method>/<collection>/<probe set>/rank1_<which>`; missing numbers are left out."""
+    metrics = {}
+    for row in rows:
+        for which in ("excluding_identical", "identical_only"):
+            value = getattr(row, which)
+            if not math.isnan(value):
+                metrics[f"{row.method}/{row.collection}/{row.probe_set}/rank1_{which}"] = value
+    return metrics

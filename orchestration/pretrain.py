@@ -1,0 +1,87 @@
+"""Driver of pretraining: Ray Train with the workers that the run asks for, from shards to checkpoints.
+
+All that can be wrong with the settings is found here, before a worker starts. What a worker does is in
+orchestration/worker.py.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.queue import Queue
+
+from datasets import catalog, corpus
+from datasets.order import GlobalOrder
+from orchestration import checkpoint, progress, runs, session, tracking
+from orchestration.runs import PretrainRun
+
+TRACKED = "mlflow_run_id"
+
+
+def pretrain(run: PretrainRun, uri: str) -> Path:
+    """Train, or go on training, and return the last checkpoint. uri: where MLflow keeps its records."""
+    run = dataclasses.replace(run, shards=str(Path(run.shards).resolve()), out=str(Path(run.out).resolve()))
+    _check_data(run)
+    runs.claim_folder(run)
+    folder = Path(run.out)
+    newest = checkpoint.latest(folder)
+    if newest and checkpoint.step_of(newest) >= run.schedule.steps:
+        print(f"{folder} is trained already: {run.schedule.steps} steps", flush=True)
+        return newest
+    if newest:
+        print(f"going on after step {checkpoint.step_of(newest)} of {folder}", flush=True)
+    session.start(run.cluster.workers)
+    settings = runs.flatten(runs.to_json(run))
+    with tracking.open_run(
+        uri, f"pretrain {folder.name}", settings, {"job": "pretrain"}, tracked_run(folder)
+    ) as tracker:
+        (folder / TRACKED).write_text(tracker.run_id)
+        done = checkpoint.step_of(newest) if newest else 0
+        with progress.shown("pretrain", "step", done, run.schedule.steps) as queue:
+            _trainer(run, (uri, tracker.run_id), queue).fit()
+    last = checkpoint.latest(folder)
+    assert last is not None and checkpoint.step_of(last) == run.schedule.steps, "the run ended before its last step"
+    return last
+
+
+def tracked_run(folder: Path) -> str | None:
+    """The MLflow run of a run's folder."""
+    path = folder / TRACKED
+    return path.read_text() if path.is_file() else None
+
+
+def _check_data(run: PretrainRun) -> None:
+    """Whether the store has what the run wants, and every collection fills a batch; UsageError otherwise."""
+    rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"])
+    sizes = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
+    for name in sizes:
+        catalog.find(name)
+    shares = GlobalOrder(sizes, {n: catalog.find(n).sampling_discount for n in sizes}, run.schedule.batch, 0).shares
+    for name, share in shares.items():
+        print(f"train on {sizes[name]:,} sequences of {name}, {100 * share:.0f}% of the steps", flush=True)
+
+
+def _trainer(run: PretrainRun, tracked: tuple[str, str], queue: Queue) -> TorchTrainer:
+    """Ray Train over the run's workers; its own records lie in the run's folder."""
+    name = hashlib.sha256(run.out.encode()).hexdigest()[:16]
+    variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
+    return TorchTrainer(
+        _train_rank,
+        train_loop_config={"run": runs.to_json(run), "tracking": tracked, "progress": queue},
+        torch_config=TorchConfig(backend="nccl" if run.cluster.gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(num_workers=run.cluster.workers, use_gpu=run.cluster.gpu),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=str(Path(run.out) / "ray"),
+            worker_runtime_env={"env_vars": variables},
+        ),
+    )
+
+
+def _train_rank(config: dict[str, object]) -> None:
+    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
+    from orchestration.worker import train_rank
+
+    train_rank(config)

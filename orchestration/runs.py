@@ -1,0 +1,162 @@
+"""The settings of a pretraining run, composed from those of its parts, and their one JSON form.
+
+The same JSON goes into the run's folder, into each checkpoint, to every rank and to MLflow. Reading it back is strict:
+a setting that this program does not know is an error, not a surprise.
+"""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from datasets.clips import ClipSettings
+from datasets.schema import UsageError
+from model.objective import ContrastSettings, NetworkSettings
+
+T = TypeVar("T")
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which sequences of the store are trained on: those of the train split, less what is held out."""
+
+    collections: tuple[str, ...] | None = None  # all of the store where None
+    holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast: warm-up, a constant rate, and a cool-down of the form 1 - sqrt (arXiv 2405.18392)."""
+
+    steps: int = 1000
+    batch: int = 64  # sequences a step, over all workers
+    rate: float = 1e-3  # peak learning rate of AdamW
+    warmup: int = 50  # steps
+    cooldown: float = 0.2  # share of the steps
+    weight_decay: float = 0.05
+    clip_norm: float = 3.0  # largest norm of the gradient
+    checkpoint_every: int = 200  # steps; the last step is always kept
+    log_every: int = 10  # steps
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
+        for name in ("rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be positive")
+        if not 0 <= self.warmup <= self.steps:
+            raise UsageError(f"--schedule.warmup {self.warmup} must lie within --schedule.steps {self.steps}")
+        if not 0 <= self.cooldown <= 1:
+            raise UsageError(f"--schedule.cooldown {self.cooldown} is a share of the steps: give 0 to 1")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        cooling = int(self.cooldown * self.steps)
+        left = (self.steps - step) / cooling if cooling else 1.0
+        return self.rate * min(1.0, (step + 1) / max(self.warmup, 1)) * (1 - (1 - min(left, 1.0)) ** 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where it runs: workers (ranks), what each of them gets, and how DeepSpeed shares the optimizer's state."""
+
+    workers: int = 2
+    gpu: bool = False  # one GPU a worker
+    zero_stage: Literal[0, 1, 2] = 1
+    precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights and optimizer stay fp32
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"--cluster.workers {self.workers} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRun:
+    """One pretraining run: everything that its result depends on."""
+
+    recipe: str
+    shards: str  # the store to train on
+    out: str  # the run's folder
+    seed: int = 0
+    data: DataSettings = field(default_factory=DataSettings)
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    schedule: Schedule = field(default_factory=Schedule)
+    cluster: Cluster = field(default_factory=Cluster)
+
+    def __post_init__(self) -> None:
+        if self.schedule.batch % self.cluster.workers:
+            raise UsageError(
+                f"--schedule.batch {self.schedule.batch} does not divide among --cluster.workers "
+                f"{self.cluster.workers}: make it a multiple"
+            )
+        if self.schedule.batch < 2:
+            raise UsageError("--schedule.batch must be at least 2: a contrast needs a negative")
+
+
+def to_json(settings: object) -> dict[str, object]:
+    """Settings as plain values."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def flatten(data: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings with dotted names, as on the command line."""
+    flat: dict[str, object] = {}
+    for name, value in data.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def build(kind: type[T], data: dict[str, object], where: str = "") -> T:
+    """Settings from plain values; UsageError for one that is unknown or missing."""
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(data) - set(known)):
+        raise UsageError(f"unknown setting '{where}{unknown[0]}': written by another version of this program?")
+    required = {n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING}
+    if missing := sorted(required - set(data)):
+        raise UsageError(f"setting '{where}{missing[0]}' is missing")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, value in data.items():
+        if dataclasses.is_dataclass(hints[name]):
+            values[name] = build(hints[name], value, f"{where}{name}.")
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def read_run(folder: Path) -> PretrainRun:
+    """The settings in a run's folder or a checkpoint; UsageError where there are none."""
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
+    return build(PretrainRun, json.loads(path.read_text()))
+
+
+def claim_folder(run: PretrainRun) -> None:
+    """Make the run's folder its own; UsageError where another run's, or anything else, lies there.
+
+    A folder that holds the same run is resumed: only the folder's own paths may differ.
+    """
+    folder = Path(run.out)
+    path = folder / RUN_FILE
+    if path.is_file():
+        there, here = flatten(json.loads(path.read_text())), flatten(to_json(run))
+        changed = [n for n in sorted(there | here) if there.get(n) != here.get(n) and n not in ("out", "shards")]
+        if changed:
+            name = changed[0]
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise UsageError(
+                f"{folder} holds a run with {name} {there.get(name)}, not {here.get(name)}{more}: "
+                "give another --out, or the settings it was started with"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} exists and is not the folder of a run: give another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(to_json(run), indent=1))

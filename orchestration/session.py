@@ -1,0 +1,53 @@
+"""Connect to Ray: a cluster where there is one, this machine otherwise; and ship this working tree to every task.
+
+The one place that knows about the runtime environment. It knows nothing of what runs on the cluster.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import ray
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Data, results and environments never travel with the code; neither does anything that could hold a secret.
+EXCLUDES = ["/.venv/", "/.pytest_cache/", "/.ruff_cache/", "/demo/", "/runs/", "/shards/", "/mlartifacts/"]
+EXCLUDES += ["**/__pycache__", "*.parquet", "*.safetensors", "*.pkl", "*.db", ".env*", "*.pem", "*.key"]
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def start(num_cpus: int | None = None) -> None:
+    """Connect this process to Ray, once: the cluster of RAY_ADDRESS or of the submitted job, else a local one.
+
+    num_cpus: of the local one, all cores where None; it listens on the loopback interface alone. What tasks and
+    workers print goes to Ray's own logs; the drivers show the progress (orchestration/progress.py).
+    """
+    if ray.is_initialized():
+        return
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    inside_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the job's working directory is shipped already
+    runtime_env = None if inside_job else {"working_dir": str(ROOT), "excludes": EXCLUDES}
+    if inside_job or os.environ.get("RAY_ADDRESS"):
+        ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
+        return
+    ray.init(
+        address="local",
+        num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # two workers are the least that shows what is distributed
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        runtime_env=runtime_env,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )

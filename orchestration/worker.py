@@ -1,0 +1,142 @@
+"""One rank of pretraining, from its start to its end: steps, metrics, checkpoints.
+
+Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. The driver is
+orchestration/pretrain.py. Science is called here and defined elsewhere.
+"""
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from deepspeed import DeepSpeedEngine
+from ray.util.queue import Queue
+from torch import Tensor
+
+from datasets import catalog, corpus
+from datasets.order import GlobalOrder
+from datasets.pairs import PairBatch, PairLoader
+from model.objective import PartContrast
+from orchestration import checkpoint, engine
+from orchestration.runs import PretrainRun, build
+from orchestration.tracking import Tracker
+
+
+def train_rank(config: dict[str, object]) -> None:
+    """Train to the last step, from the newest checkpoint of the run where there is one.
+
+    config: `run`, the settings as plain values; `tracking`, the arguments of the Tracker that rank 0 writes to;
+    `progress`, a queue to the driver's terminal.
+    """
+    run = build(PretrainRun, config["run"])
+    folder = Path(run.out)
+    torch.manual_seed(run.seed)
+    module = PartContrast(run.network, run.contrast)
+    resumed = checkpoint.latest(folder)
+    if resumed:
+        checkpoint.load_weights(resumed, module)
+    trained = engine.start_engine(run, module)
+    start = 0
+    if resumed:
+        start = checkpoint.step_of(resumed)
+        engine.restore_optimizer(trained, checkpoint.load_optimizer(resumed), start)
+    loader = _loader(run)
+    journal = Journal(run, Tracker(*config["tracking"]), config["progress"], start)
+    for batch in loader.steps(start, run.schedule.steps):
+        engine.set_rate(trained, run.schedule.rate_at(batch.step))
+        watched = _step(trained, batch)
+        done = batch.step + 1
+        journal.note(done, watched, batch)
+        if done % run.schedule.checkpoint_every == 0 or done == run.schedule.steps:
+            _save(folder, run, trained, done)
+            journal.write()
+            ray.train.report({"step": done})
+
+
+def _step(trained: DeepSpeedEngine, batch: PairBatch) -> dict[str, Tensor]:
+    """One optimizer step and one of the teacher; what is watched, of this rank."""
+    arrays = (batch.query, batch.query_times, batch.key, batch.key_times)
+    tensors = [torch.from_numpy(array).to(trained.device, non_blocking=True) for array in arrays]
+    watched = trained(*tensors, gather=gather_keys)
+    trained.backward(watched["loss"])
+    trained.step()
+    trained.module.update_teacher()
+    return {name: value.detach().float() for name, value in watched.items()}
+
+
+def gather_keys(keys: Tensor) -> tuple[Tensor, int]:
+    """The keys of all ranks in order of rank, and where those of this rank begin."""
+    everyone = [torch.empty_like(keys) for _ in range(dist.get_world_size())]
+    dist.all_gather(everyone, keys.contiguous())
+    return torch.cat(everyone), dist.get_rank() * len(keys)
+
+
+def _loader(run: PretrainRun) -> PairLoader:
+    """The pairs of this rank, from one memory-mapped copy of the contours a node."""
+    context = ray.train.get_context()
+    folder = Path(tempfile.gettempdir()) / f"foundationgait-{os.getuid()}"
+    path = folder / f"{context.get_experiment_name()}.arrow"
+    if context.get_local_rank() == 0:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout)
+        corpus.write_map(rows, path)
+    dist.barrier()
+    sequences = corpus.Corpus(path)
+    dist.barrier()
+    if context.get_local_rank() == 0:
+        path.unlink()  # the mappings live on; nothing is left behind, however the run ends
+    discounts = {name: catalog.find(name).sampling_discount for name in sequences.sizes()}
+    order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed)
+    ranks = context.get_world_size(), context.get_world_rank()
+    return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank=ranks[1], ranks=ranks[0])
+
+
+def _save(folder: Path, run: PretrainRun, trained: DeepSpeedEngine, step: int) -> None:
+    moments = engine.optimizer_state(trained)  # gathered from all ranks
+    if dist.get_rank() == 0:
+        checkpoint.save(folder, run, step, trained.module.state_dict(), moments)
+    dist.barrier()  # no rank reports a checkpoint that is not there yet
+
+
+@dataclass
+class Journal:
+    """Metrics between two writes: averaged over steps and ranks, shown and tracked by rank 0."""
+
+    run: PretrainRun
+    tracker: Tracker
+    progress: Queue
+    start: int
+    _watched: list[dict[str, Tensor]] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+
+    def note(self, step: int, watched: dict[str, Tensor], batch: PairBatch) -> None:
+        """Keep what was watched at a step, and write when it is time. Every rank must call it."""
+        self._watched.append(watched)
+        if step == self.start + 1 or step % self.run.schedule.log_every == 0 or step == self.run.schedule.steps:
+            self._report(step, batch)
+
+    def _report(self, step: int, batch: PairBatch) -> None:
+        names = sorted(self._watched[0])
+        means = torch.stack([torch.stack([one[name] for name in names]) for one in self._watched]).mean(dim=0)
+        dist.all_reduce(means)
+        count, seconds = len(self._watched), time.monotonic() - self._since
+        self._watched, self._since = [], time.monotonic()
+        if dist.get_rank() != 0:
+            return
+        metrics = dict(zip(names, (means / dist.get_world_size()).tolist(), strict=True))
+        metrics["pairs_per_second"] = count * self.run.schedule.batch / seconds
+        metrics["rate"] = self.run.schedule.rate_at(step - 1)
+        metrics["epoch"] = float(batch.epoch)
+        self.tracker.log(step, metrics)
+        shown = {"loss": f"{metrics['loss']:.3f}", "pairs/s": f"{metrics['pairs_per_second']:.0f}"}
+        self.progress.put((step, shown))
+
+    def write(self) -> None:
+        """Hand the metrics to MLflow, at checkpoints: what it holds is never ahead of what a resumed run repeats."""
+        if dist.get_rank() == 0:
+            self.tracker.flush()

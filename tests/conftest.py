@@ -1,0 +1,59 @@
+"""What several tests share: where reference material lies when it is there, and one Ray for the session."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from datasets.walker_trees import write_casia_b, write_gaitlu
+from orchestration import session
+from orchestration.ingest import IngestRun, ingest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _outside(variable: str, default: Path, folder: str, what: str) -> Path:
+    """A folder outside the repository, or a skip that says what is missing and how to give it."""
+    found = Path(os.environ.get(variable, default)) / folder
+    if not found.exists():
+        pytest.skip(f"{what}: {found} is not on this machine (set {variable} to the folder above it)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """Vectors from the reference implementation; not part of the repository."""
+    return _outside("FOUNDATIONGAIT_REFERENCE", ROOT.parent / "shared/reference", "golden", "vectors of the reference")
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[ModuleType]:
+    """One local Ray for all tests that need one, started as the jobs start it."""
+    import ray
+
+    session.start(num_cpus=2)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def walks(tmp_path_factory) -> Path:
+    """Synthetic walkers on disk: CASIA-B as released (4 subjects to train on, 4 to test) and GaitLU-1M."""
+    root = tmp_path_factory.mktemp("walks")
+    subjects = ["001", "002", "003", "004", "075", "076", "077", "078"]
+    conditions = ["nm-01", "nm-02", "nm-05", "bg-01", "cl-01"]
+    views = ["036", "090"]
+    write_casia_b(root / "CASIA-B", subjects=subjects, views=views, conditions=conditions, num_frames=18, seed=1)
+    write_gaitlu(root / "GaitLU-1M", count=24, num_frames=18, seed=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def store(walks: Path, local_ray, tmp_path_factory) -> Path:
+    """The walkers as shards. Tests read it and leave it as it is."""
+    out = tmp_path_factory.mktemp("store") / "shards"
+    roots = {name: str(walks / name) for name in ("CASIA-B", "GaitLU-1M")}
+    ingest(IngestRun(roots=roots, out=str(out), block_sequences=20))
+    return out

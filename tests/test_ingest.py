@@ -1,0 +1,79 @@
+"""Ingest on a real local Ray: both layouts, defects as rows, and a second run that adds only what is new."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets import contours, corpus, shards
+from datasets.schema import UsageError
+from orchestration.ingest import IngestRun, ingest
+
+
+def test_everything_on_disk_is_in_the_store(walks: Path, store: Path) -> None:
+    entries = shards.read_manifest(store)["collections"]
+    assert (entries["CASIA-B"]["sequences"], entries["GaitLU-1M"]["sequences"]) == (80, 24)
+    assert {split: part["subjects"] for split, part in entries["CASIA-B"]["splits"].items()} == {"train": 4, "test": 4}
+    frames = len(list((walks / "CASIA-B").rglob("*.png")))
+    assert entries["CASIA-B"]["frames"] + entries["CASIA-B"]["dropped_frames"] == frames
+    assert entries["CASIA-B"]["root"] == str(walks / "CASIA-B")
+
+
+def test_an_aligned_release_is_stored_to_the_bit(walks: Path, store: Path) -> None:
+    for row in shards.read_rows(store, ["GaitLU-1M"]).to_pylist():
+        (path,) = (walks / "GaitLU-1M" / row["source"]).iterdir()
+        released = pickle.loads(path.read_bytes())
+        np.testing.assert_array_equal(contours.decode(corpus.contours_of(row))[:, :, 10:54], released > 0)
+
+
+def test_defects_are_rows_and_the_rest_arrives(walks: Path, tmp_path: Path, local_ray) -> None:
+    root, out = tmp_path / "CASIA-B", tmp_path / "shards"
+    shutil.copytree(walks / "CASIA-B" / "001", root / "001")
+    for png in (root / "001/nm-01/036").iterdir():
+        cv2.imwrite(str(png), np.zeros((240, 320), np.uint8))  # an empty sequence
+    (root / "001/nm-01/090/001-nm-01-090-007.png").write_bytes(b"\x89PNG, but cut off")
+    (root / "001/bg-01/036x").mkdir()
+    (root / "001/bg-01/036x" / "001-bg-01-036-001.png").write_bytes(b"x")
+    entry = ingest(IngestRun(roots={"CASIA-B": str(root)}, out=str(out)))["collections"]["CASIA-B"]
+    assert entry["sequences"] + entry["rejected_sequences"] == 11
+    assert entry["reject_reasons"] == {"no usable frame": 1, "unrecognised folder": 1}
+    assert entry["dropped_frame_reasons"]["unreadable image"] == 1
+    assert {one["source"] for one in shards.read_rejects(out).to_pylist()} >= {"001/nm-01/036", "001/bg-01/036x"}
+    (row,) = [one for one in shards.read_rows(out).to_pylist() if one["source"] == "001/nm-01/090"]
+    assert 7 not in row["frame_numbers"]
+
+
+def test_a_second_run_adds_what_is_new_and_changes_nothing_else(walks: Path, tmp_path: Path, local_ray) -> None:
+    root, out = tmp_path / "CASIA-B", tmp_path / "shards"
+    run = IngestRun(roots={"CASIA-B": str(root)}, out=str(out), block_sequences=4)
+    shutil.copytree(walks / "CASIA-B" / "001", root / "001")
+    ingest(run)
+    before = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    shutil.copytree(walks / "CASIA-B" / "075", root / "075")
+    entry = ingest(run)["collections"]["CASIA-B"]
+    assert {split: part["sequences"] for split, part in entry["splits"].items()} == {"train": 10, "test": 10}
+    assert {path: path.read_bytes() for path in before} == before
+    ids = shards.read_rows(out)["sequence_id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 20
+
+
+def test_a_killed_run_is_finished_by_the_next(store: Path, walks: Path, tmp_path: Path, local_ray) -> None:
+    """A store without its manifest and without the commits of some blocks, as a killed job leaves it."""
+    out = tmp_path / "shards"
+    shutil.copytree(store, out)
+    (out / "manifest.json").unlink()
+    for record in sorted((out / "blocks").iterdir())[::2]:
+        record.unlink()
+    roots = {name: str(walks / name) for name in ("CASIA-B", "GaitLU-1M")}
+    ingest(IngestRun(roots=roots, out=str(out), block_sequences=20))
+    assert shards.read_rows(out).equals(shards.read_rows(store))
+
+
+def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"dear")
+    with pytest.raises(UsageError, match="holds something else than shards"):
+        ingest(IngestRun(roots={"CASIA-B": str(walks / "CASIA-B")}, out=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]

@@ -1,0 +1,81 @@
+"""The command line as a user meets it: each mistake is one line, exit status 2, no traceback, nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs import evaluate, ingest, pretrain
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def mistake(capsys, main, *argv: str) -> str:
+    """The one line that a job prints for a mistake."""
+    with pytest.raises(SystemExit) as end:
+        main(list(argv))
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    lines = [line for line in said.err.splitlines() if line]
+    assert len(lines) == 1, said.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--root", "CASIA-B=/nowhere", "--out", "OUT"], "no folder /nowhere for CASIA-B: check the path"),
+        (["--root", "CASIA-Z=/tmp", "--out", "OUT"], "unknown collection 'CASIA-Z': the known ones are CASIA-B"),
+        (["--root", "CASIA-B", "--out", "OUT"], "--root 'CASIA-B' must be NAME=<folder>"),
+        (["--root", "CASIA-B=/a", "--root", "CASIA-B=/b", "--out", "OUT"], "--root CASIA-B is given twice"),
+        (["--out", "OUT"], "nothing to ingest: give at least one --root"),
+        (["--root", "CASIA-B=/tmp", "--outt", "OUT"], "did you mean --out?"),
+        (["--root", "CASIA-B=/tmp", "--out", "OUT", "--block-sequences", "many"], "--block-sequences"),
+    ],
+)
+def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) -> None:
+    out = tmp_path / "out"
+    assert message in mistake(capsys, ingest.main, *(str(out) if one == "OUT" else one for one in argv))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["gigantic"], "unknown recipe 'gigantic': the recipes are tiny, casia-b, xxs, xs"),
+        (["tiny", "--shards", "S"], "--out"),
+        (["tiny", "--shards", "S", "--out", "OUT"], "holds no finished shards"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--schedule.stepz", "3"], "--schedule.steps"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--schedule.steps", "x"], "--schedule.steps"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--network.size", "giant"], "unknown encoder size 'giant'"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--cluster.workers", "3"], "does not divide among"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--cluster.zero-stage", "9"], "--cluster.zero-stage"),
+    ],
+)
+def test_pretrain_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) -> None:
+    places = {"OUT": str(tmp_path / "out"), "S": str(tmp_path / "shards")}
+    assert message in mistake(capsys, pretrain.main, *(places.get(one, one) for one in argv))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_mistakes(capsys, tmp_path: Path) -> None:
+    said = mistake(capsys, evaluate.main, "--run", str(tmp_path), "--shards", str(tmp_path))
+    assert "is not the folder of a run" in said
+    assert "--split" in mistake(capsys, evaluate.main, "--run", "r", "--shards", "s", "--split", "dev")
+
+
+@pytest.mark.parametrize("verb", ["ingest", "pretrain", "evaluate", "demo"])
+def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{verb}", "--help"],
+        cwd=ROOT,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"jobs.{verb}" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,195 @@
+"""Tokens, encoder, parts, objective: shapes, exact arithmetic, and what must not depend on the batch."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from datasets.schema import UsageError
+from model import embedding, parts, sizes, tokens
+from model.encoder import ContourEncoder
+from model.objective import ContrastSettings, GaitNetwork, NetworkSettings, PartContrast
+
+
+def walking_clips(count: int, frames: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ellipses that sway: clips uint8 [count, frames, 64, 44] and their times."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :44]
+    clips = np.zeros((count, frames, 64, 44), np.uint8)
+    for clip in clips:
+        width, phase = rng.uniform(6, 12), rng.uniform(0, 6)
+        for t, frame in enumerate(clip):
+            sway = 22 + 4 * np.sin(phase + t) * (y - 32) / 32
+            frame[:] = ((x - sway) / (width * (0.6 + y / 128))) ** 2 + ((y - 32) / 30) ** 2 < 1
+    return torch.from_numpy(clips), torch.arange(frames).float().expand(count, -1)
+
+
+def test_only_tubelets_that_a_contour_crosses_become_tokens() -> None:
+    clips = torch.zeros(2, 4, 64, 44, dtype=torch.uint8)
+    clips[0, :, 0:8, 0:8] = 1  # whole tubelets: all body or all background
+    clips[1, 2, 9, 6] = 1  # one pixel in tubelet (time 1, row 2, column 1)
+    taken = tokens.tokenise(clips, torch.tensor([[0.0, 1, 5, 6]]).expand(2, -1))
+    assert taken.valid.sum(dim=1).tolist() == [0, 1]
+    assert (taken.time[1, 0], taken.row[1, 0], taken.column[1, 0]) == (5, 2, 1)
+    assert taken.bits[1, 0].sum() == 1 - 31
+    assert taken.bits[1, 0].argmax() == 0 * 16 + 1 * 4 + 2  # frame 0, row 1, column 2 of the tubelet
+    assert taken.share == pytest.approx(1 / (2 * 2 * 16 * 11))
+
+
+def test_tokens_keep_every_mixed_tubelet_in_order() -> None:
+    clips, times = walking_clips(3)
+    taken = tokens.tokenise(clips, times)
+    cubes = clips.view(3, 4, 2, 16, 4, 11, 4).permute(0, 1, 3, 5, 2, 4, 6).reshape(3, -1, 32).float()
+    for clip in range(3):
+        mixed = cubes[clip][(cubes[clip].mean(1) > 0) & (cubes[clip].mean(1) < 1)]
+        valid = taken.valid[clip]
+        torch.testing.assert_close(taken.bits[clip][valid], mixed * 2 - 1)
+        place = (taken.time[clip] / 2 * 176 + taken.row[clip] * 11 + taken.column[clip])[valid]
+        assert (place.diff() > 0).all()
+
+
+def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch() -> None:
+    torch.manual_seed(0)
+    network = GaitNetwork(NetworkSettings(channels=8))
+    clips, times = walking_clips(4)
+    clips[2, :, 20:40:3, 10:30:2] = 0  # a ragged clip with many more tokens: the others are padded
+    together = network.project(network.pool(clips, times)[0])
+    for one in range(4):
+        alone = network.project(network.pool(clips[one : one + 1], times[one : one + 1])[0])
+        torch.testing.assert_close(alone[0], together[one], rtol=1e-4, atol=1e-5)
+
+
+def test_an_empty_clip_gives_numbers_and_gradients() -> None:
+    network = GaitNetwork(NetworkSettings(channels=8))
+    clips, times = walking_clips(2)
+    clips[1] = 0
+    embedded = network.embed(network.pool(clips, times)[0])
+    embedded.sum().backward()
+    assert torch.isfinite(embedded).all()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_time_and_place_matter() -> None:
+    torch.manual_seed(0)
+    network = GaitNetwork(NetworkSettings(channels=8))
+    clips, times = walking_clips(1)
+    base = network.embed(network.pool(clips, times)[0])
+    assert not torch.allclose(base, network.embed(network.pool(clips, 2 * times)[0]), atol=1e-4)
+    assert not torch.allclose(base, network.embed(network.pool(clips.flip(3), times)[0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", sizes.DEPTHS)
+def test_sizes_count_the_parameters_of_the_blocks(size: str) -> None:
+    encoder = ContourEncoder(sizes.depth_of(size))
+    assert sum(p.numel() for p in encoder.blocks.parameters()) == sizes.block_parameters(sizes.depth_of(size))
+    with pytest.raises(UsageError, match="the sizes are xxs, xs"):
+        sizes.depth_of("huge")
+
+
+def test_the_pyramid_pools_by_body_row() -> None:
+    features = torch.tensor([[[1.0], [3.0], [10.0], [99.0]]])
+    row = torch.tensor([[0, 0, 15, 4]])
+    valid = torch.tensor([[True, True, True, False]])
+    pooled = parts.pyramid(parts.row_statistics(features, row, valid))[0, :, 0]
+    assert pooled.shape == (31,)
+    assert pooled[0] == 3 + 2  # the first of 16 rows: maximum + mean
+    assert pooled[15] == 20
+    assert pooled[1:15].abs().sum() == 0
+    assert pooled[-3:].tolist() == [5, 20, pytest.approx(10 + 14 / 3)]  # halves, and the whole body
+
+
+def test_pooling_in_chunks_is_pooling_at_once() -> None:
+    torch.manual_seed(0)
+    features, row = torch.randn(3, 50, 4), torch.randint(0, 16, (3, 50))
+    valid = torch.rand(3, 50) < 0.7
+    chunks = parts.pyramid(parts.merge(parts.row_statistics(features, row, valid)))
+    once = parts.pyramid(parts.row_statistics(*(x.flatten(0, 1)[None] for x in (features, row, valid))))
+    torch.testing.assert_close(chunks, once)
+
+
+def test_each_part_has_a_head_of_its_own() -> None:
+    head = parts.PartHead(3, 2)
+    given = torch.randn(5, 31, 3)
+    expected = torch.stack([given[:, part] @ head.weight[part] for part in range(31)], dim=1)
+    torch.testing.assert_close(head(given), expected)
+
+
+def contrast(**settings: float) -> PartContrast:
+    torch.manual_seed(1)
+    return PartContrast(NetworkSettings(channels=8), ContrastSettings(**settings))
+
+
+def test_the_loss_is_infonce_with_smoothed_labels() -> None:
+    module = contrast(scale=10.0, smoothing=0.2)
+    predicted = functional.normalize(torch.randn(4, 31, 8), dim=2)
+    keys = torch.randn(6, 31, 8)
+    expected = []
+    for part in range(31):
+        for query in range(4):
+            cosines = functional.cosine_similarity(predicted[query, part][None], keys[:, part])
+            logs = (10 * cosines).log_softmax(0)
+            expected.append(-(0.8 * logs[2 + query] + 0.2 * logs.mean()))
+    got = module.contrast(predicted, keys, offset=2)
+    torch.testing.assert_close(got["loss"], torch.stack(expected).mean())
+
+
+def test_two_halves_that_gather_are_one_batch() -> None:
+    """Loss and gradient of two ranks, averaged, equal those of one process with the whole batch."""
+    clips, times = walking_clips(8)
+    query, key = clips[:, :], clips.flip(1)
+    whole = contrast()
+    whole(query, times, key, times)["loss"].backward()
+    keys = whole.teacher.project(whole.teacher.pool(key, times)[0])
+    halves = contrast()
+    for offset in (0, 4):
+        mine = slice(offset, offset + 4)
+        result = halves(query[mine], times[mine], key[mine], times[mine], gather=lambda _, o=offset: (keys, o))
+        (result["loss"] / 2).backward()
+    for one, other in zip(whole.student.parameters(), halves.student.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_the_teacher_follows_and_takes_no_gradient() -> None:
+    module = contrast(momentum=0.9)
+    clips, times = walking_clips(4)
+    module(clips, times, clips, times)["loss"].backward()
+    assert all(p.grad is None for p in module.teacher.parameters())
+    before = module.teacher.projector.weight.clone()
+    with torch.no_grad():
+        module.student.projector.weight += 1
+    module.update_teacher()
+    torch.testing.assert_close(module.teacher.projector.weight, before + 0.1)
+
+
+def test_training_on_a_batch_learns_it() -> None:
+    module = contrast(smoothing=0.0)
+    optimizer = torch.optim.AdamW(module.student.parameters(), lr=1e-3)
+    clips, times = walking_clips(8)
+    losses = []
+    for _ in range(15):
+        result = module(clips, times, clips.flip(3), times)
+        optimizer.zero_grad()
+        result["loss"].backward()
+        optimizer.step()
+        module.update_teacher()
+        losses.append(float(result["loss"].detach()))
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 8, 9, 16, 83])
+def test_chunks_cover_every_frame(num_frames: int) -> None:
+    places = embedding.chunk_places(num_frames, 8)
+    assert places.shape == (-(-num_frames // 8), 8)
+    assert set(places.flatten().tolist()) == set(range(num_frames))
+
+
+def test_embeddings_are_of_unit_length_and_independent_of_company() -> None:
+    network = GaitNetwork(NetworkSettings(channels=8))
+    clips, _ = walking_clips(3, frames=20)
+    sequences = [(clip[:length].numpy(), np.arange(length)) for clip, length in zip(clips, (20, 7, 13), strict=True)]
+    together = embedding.embed(network, sequences, 8, torch.device("cpu"))
+    assert together.shape == (3, 8, 31)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)
+    for one in range(3):
+        alone = embedding.embed(network, sequences[one : one + 1], 8, torch.device("cpu"))
+        np.testing.assert_allclose(alone[0], together[one], atol=1e-5)

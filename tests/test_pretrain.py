@@ -1,0 +1,155 @@
+"""Pretraining and evaluation on real parts: Ray Train, DeepSpeed on two CPU ranks, MLflow on SQLite."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from datasets.clips import ClipSettings
+from datasets.schema import UsageError
+from jobs import evaluate as evaluate_job
+from model.objective import NetworkSettings, PartContrast
+from orchestration import checkpoint, runs
+from orchestration.evaluate import EvaluateRun, evaluate
+from orchestration.pretrain import pretrain, tracked_run
+from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
+    """A run of six steps on two workers with ZeRO-1, with a checkpoint half-way."""
+    run = PretrainRun(
+        recipe="test",
+        shards=str(store),
+        out=str(tmp_path_factory.mktemp("runs") / "run"),
+        data=DataSettings(holdout=("CASIA-B/004",)),
+        clips=ClipSettings(frames=4),
+        network=NetworkSettings(channels=16),
+        schedule=Schedule(steps=6, batch=16, warmup=2, checkpoint_every=3, log_every=2),
+        cluster=Cluster(precision="fp32"),
+    )
+    assert pretrain(run, uri) == Path(run.out) / "checkpoints" / "step-00000006"
+    return run
+
+
+def weights(run: PretrainRun, step: int = 6) -> dict[str, torch.Tensor]:
+    return load_file(Path(run.out) / "checkpoints" / f"step-{step:08d}" / "weights.safetensors")
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def test_checkpoints_are_whole_and_free_of_pickles(trained: PretrainRun) -> None:
+    folder = Path(trained.out) / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000003", "step-00000006"]
+    for one in folder.iterdir():
+        files = ["optimizer.safetensors", "run.json", "state.json", "weights.safetensors"]
+        assert sorted(path.name for path in one.iterdir()) == files
+    assert runs.read_run(checkpoint.latest(Path(trained.out))) == replace(trained, shards=trained.shards)
+    assert largest_difference(weights(trained, 3), weights(trained)) > 0
+
+
+def test_training_started_from_the_weights_of_its_seed(trained: PretrainRun) -> None:
+    torch.manual_seed(trained.seed)
+    untrained = PartContrast(trained.network, trained.contrast).state_dict()
+    drift = largest_difference(untrained, weights(trained))
+    assert 0 < drift < 0.02  # six steps at a rate of 1e-3 at most
+
+
+def test_a_resumed_run_is_the_same_run_to_the_bit(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
+    shutil.copytree(trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("step-00000006", "ray"))
+    (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
+    resumed = replace(trained, out=str(tmp_path / "run"))
+    pretrain(resumed, uri)
+    assert largest_difference(weights(trained), weights(resumed)) == 0
+
+
+def test_one_worker_without_zero_trains_what_two_train(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
+    alone = replace(trained, out=str(tmp_path / "run"), cluster=Cluster(workers=1, zero_stage=0, precision="fp32"))
+    pretrain(alone, uri)
+    assert largest_difference(weights(trained), weights(alone)) < 1e-4
+
+
+def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, capsys) -> None:
+    before = (Path(trained.out) / "checkpoints" / "step-00000006" / "state.json").stat().st_mtime_ns
+    pretrain(trained, uri)
+    assert "is trained already: 6 steps" in capsys.readouterr().out
+    assert (Path(trained.out) / "checkpoints" / "step-00000006" / "state.json").stat().st_mtime_ns == before
+
+
+def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -> None:
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    run = client.get_run(tracked_run(Path(trained.out)))
+    assert run.info.status == "FINISHED"
+    assert run.data.params["schedule.batch"] == "16"
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    assert [metric.step for metric in losses] == [1, 2, 4, 6]
+    assert all(1 < metric.value < 5 for metric in losses)
+    assert 0.1 < run.data.metrics["tokens_kept"] < 0.5
+
+
+def test_mistakes_are_found_before_a_worker_starts(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    for wrong, message in [
+        (replace(trained, out=out, schedule=replace(trained.schedule, batch=400)), "set --schedule.batch to at most"),
+        (replace(trained, out=out, data=DataSettings(collections=("OU-MVLP",))), "holds no OU-MVLP"),
+        (replace(trained, out=out, data=DataSettings(holdout=("CASIA-B/999",))), "held-out subject 'CASIA-B/999'"),
+        (replace(trained, out=out, shards=str(tmp_path)), "holds no finished shards"),
+        (replace(trained, seed=5), "holds a run with seed 0, not 5"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            pretrain(wrong, uri)
+    assert not Path(out).exists()
+
+
+def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, uri: str, capsys) -> None:
+    evaluate_job.main(["--run", trained.out, "--shards", trained.shards, "--tracking", uri])
+    said = capsys.readouterr().out
+    for word in ("GEI", "random initialisation", "pretrained", "NM", "BG", "CL", "mlflow ui --backend-store-uri"):
+        assert word in said
+    table = pd.read_csv(Path(trained.out) / "evaluation" / "test" / "results.csv")
+    assert len(table) == 9
+    assert table["num_gallery_subjects"].eq(4).all()
+    assert table["excluding_identical"].between(0, 100).all()
+    assert (Path(trained.out) / "evaluation" / "test" / "rank1.png").stat().st_size > 5000
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    parent = tracked_run(Path(trained.out))
+    (child,) = client.search_runs(
+        [client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}' and tags.job = 'evaluate'"
+    )
+    gei = table[(table.method == "GEI") & (table.probe_set == "NM")].iloc[0]
+    assert child.data.metrics["GEI/CASIA-B/NM/rank1_excluding_identical"] == pytest.approx(gei.excluding_identical)
+    assert {file.path for file in client.list_artifacts(child.info.run_id)} == {"results.csv", "rank1.png"}
+
+
+def test_held_back_subjects_are_scored_and_no_others(trained: PretrainRun, uri: str) -> None:
+    rows = evaluate(EvaluateRun(run=trained.out, shards=trained.shards, split="holdout"), uri)
+    assert {row.num_gallery_subjects for row in rows} == {1}
+    assert all(row.identical_only == 100 for row in rows if row.probe_set == "NM")
+
+
+def test_evaluation_needs_a_run_with_a_checkpoint(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is not the folder of a run"):
+        evaluate(EvaluateRun(run=str(tmp_path), shards=trained.shards), uri)
+    (tmp_path / "run.json").write_text(json.dumps(runs.to_json(trained)))
+    with pytest.raises(UsageError, match="has no checkpoint yet"):
+        evaluate(EvaluateRun(run=str(tmp_path), shards=trained.shards), uri)
+
+
+def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:
+    other = PartContrast(NetworkSettings(channels=8), trained.contrast)
+    with pytest.raises(UsageError, match="do not fit the network"):
+        checkpoint.load_weights(checkpoint.latest(Path(trained.out)), other)

@@ -1,0 +1,188 @@
+"""Retrieval against the published evaluator, and against tables small enough to work out by hand."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.schema import ProbeSet, Protocol, UsageError
+from evaluation import retrieval
+from evaluation.baselines import gei, gei_strips
+from evaluation.retrieval import ViewPairTable, distances, single_view_gallery
+
+NM_GALLERY = frozenset({"nm-01", "nm-02", "nm-03", "nm-04"})
+GOLDEN_PROTOCOLS = {
+    "casia-b": Protocol(
+        probe_sets=tuple(
+            ProbeSet(name=name, probe=frozenset(probe), gallery=NM_GALLERY)
+            for name, probe in [("NM", {"nm-05", "nm-06"}), ("BG", {"bg-01", "bg-02"}), ("CL", {"cl-01", "cl-02"})]
+        )
+    ),
+    "oumvlp": Protocol(probe_sets=(ProbeSet(name="NM", probe=frozenset({"00"}), gallery=frozenset({"01"})),)),
+}
+WALK = Protocol(probe_sets=(ProbeSet(name="walk", probe=frozenset({"p"}), gallery=frozenset({"g"})),))
+
+
+def score(sequences: list[tuple[float, str, str, str]]) -> ViewPairTable:
+    """One table from sequences of (position on a line, subject, condition, view)."""
+    position, subjects, conditions, views = zip(*sequences, strict=True)
+    embeddings = np.array(position, dtype=np.float32).reshape(-1, 1, 1)
+    (table,) = single_view_gallery(embeddings, subjects, conditions, views, WALK, "euc")
+    return table
+
+
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+@pytest.mark.parametrize("name", sorted(GOLDEN_PROTOCOLS))
+def test_agrees_with_opengait(golden_folder: Path, name: str, metric: retrieval.Metric) -> None:
+    stored = np.load(golden_folder / f"eval_{name}.npz")
+    expected = json.loads((golden_folder / f"eval_{name}.json").read_text())[metric]
+    tables = single_view_gallery(
+        stored["embeddings"], stored["labels"], stored["types"], stored["views"], GOLDEN_PROTOCOLS[name], metric
+    )
+    printed = dict(line.split("@R1: [") for line in expected["log"] if "[" in line)
+    for table in tables:
+        assert table.excluding_identical() == pytest.approx(
+            expected["result"][f"scalar/test_accuracy/{table.name}@R1"], abs=1e-6
+        )
+        by_view = np.array(printed[table.name].rstrip("]").split(), dtype=float)
+        np.testing.assert_allclose(table.by_probe_view(), by_view, atol=1e-3)
+    assert len(tables) == len(expected["result"]) == len(printed)
+
+
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+@pytest.mark.parametrize("seed", range(5))
+def test_blocked_distances_equal_the_naive_formula(
+    monkeypatch: pytest.MonkeyPatch, seed: int, metric: retrieval.Metric
+) -> None:
+    rng = np.random.default_rng(seed)
+    n, m, channels, parts = rng.integers(1, 30, size=4)
+    x, y = rng.normal(size=(n, channels, parts)), rng.normal(size=(m, channels, parts))
+    if metric == "euc":
+        naive = np.linalg.norm(x[:, None] - y[None], axis=2).mean(axis=2)
+    else:
+        unit_x, unit_y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
+        naive = 1 - np.einsum("icp,jcp->ij", unit_x, unit_y) / parts
+    for rows in (1, 7, 2**11):
+        monkeypatch.setattr(retrieval, "BLOCK_ROWS", rows)
+        blocked = distances(x.astype(np.float32), y.astype(np.float32), metric)
+        assert blocked.dtype == np.float32
+        np.testing.assert_allclose(blocked, naive, rtol=1e-4, atol=1e-5)
+
+
+def test_distances_need_little_beside_their_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "BLOCK_VALUES", 2**14)
+    x = np.zeros((2000, 64, 8), dtype=np.float32)
+    tracemalloc.start()
+    result = distances(x, x[:50], "euc")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - result.nbytes < x.nbytes / 10
+
+
+def test_distances_refuse_what_they_cannot_measure() -> None:
+    x = np.zeros((2, 3, 4), dtype=np.float32)
+    with pytest.raises(UsageError, match="unknown metric 'l1'"):
+        distances(x, x, "l1")
+    with pytest.raises(ValueError, match="expected embeddings"):
+        distances(x, x[:, :2], "euc")
+    assert distances(x[:0], x, "cos").shape == (0, 2)
+    assert np.array_equal(distances(x, x, "cos"), np.ones((2, 2)))  # the zero vector has no direction: no NaN
+
+
+def test_two_subjects_two_views_by_hand() -> None:
+    # view a gallery: 1 at 0, 2 at 10; view b gallery: 1 at 4, 2 at 10
+    # probe of view a at 1 is of 1: right in both; at 6 it is of 2: right in a (4 < 6), wrong in b (2 < 4)
+    # probe of view b at 9 is of 1: wrong in both; at 8 it is of 2: right in both
+    gallery = [(0, "1", "g", "a"), (10, "2", "g", "a"), (4, "1", "g", "b"), (10, "2", "g", "b")]
+    probes = [(1, "1", "p", "a"), (6, "2", "p", "a"), (9, "1", "p", "b"), (8, "2", "p", "b")]
+    table = score([*gallery, *probes, (6, "1", "neither", "a")])
+    assert (table.name, table.views, table.gallery_subjects) == ("walk", ("a", "b"), 2)
+    np.testing.assert_array_equal(table.rank1, [[100, 50], [50, 50]])
+    np.testing.assert_array_equal(table.probes, [2, 2])
+    np.testing.assert_array_equal(table.gallery, [2, 2])
+    np.testing.assert_array_equal(table.by_probe_view(), [50, 50])
+    assert (table.excluding_identical(), table.identical_only()) == (50, 75)
+
+
+def test_cells_are_rounded_before_the_mean() -> None:
+    gallery = [(0, "1", "g", "a"), (9, "2", "g", "a"), (0, "1", "g", "b"), (9, "2", "g", "b")]
+    two_of_three = [(1, "1", "p", "a"), (1, "1", "p", "a"), (1, "2", "p", "a")]
+    one_of_three = [(1, "1", "p", "b"), (1, "2", "p", "b"), (1, "2", "p", "b")]
+    table = score(gallery + two_of_three + one_of_three)
+    assert table.by_probe_view().tolist() == [66.67, 33.33]
+    assert table.excluding_identical() == 50
+
+
+def test_a_tie_goes_to_the_first_sequence() -> None:
+    first, second = (0, "1", "g", "a"), (2, "2", "g", "a")
+    probes = [(1, "1", "p", "a"), (1, "2", "p", "a"), (1, "1", "p", "a")]
+    assert score([first, second, *probes]).identical_only() == 66.67
+    assert score([second, first, *probes]).identical_only() == 33.33
+
+
+def test_duplicate_sequences_count_each() -> None:
+    gallery = [(0, "1", "g", "a")] * 3 + [(8, "2", "g", "a")] * 2
+    table = score(gallery + [(1, "1", "p", "a")] * 3 + [(1, "2", "p", "a")])
+    assert table.identical_only() == 75
+    assert (table.probes.tolist(), table.gallery.tolist(), table.gallery_subjects) == ([4], [5], 2)
+
+
+def test_a_probe_without_counterpart_is_an_error() -> None:
+    table = score([(0, "1", "g", "a"), (0, "1", "p", "a"), (5, "2", "p", "a")])
+    assert table.identical_only() == 50
+
+
+def test_a_view_without_probes_is_missing() -> None:
+    table = score([(0, "1", "g", "a"), (0, "1", "g", "b"), (0, "1", "p", "a")])
+    np.testing.assert_array_equal(table.rank1, [[100, 100], [np.nan, np.nan]])
+    np.testing.assert_array_equal(table.by_probe_view(), [100, np.nan])
+    assert np.isnan([table.excluding_identical(), table.identical_only()]).all()
+
+
+def test_a_view_without_gallery_is_missing() -> None:
+    table = score([(0, "1", "g", "a"), (0, "1", "p", "a"), (0, "1", "p", "b")])
+    np.testing.assert_array_equal(table.rank1, [[100, np.nan], [100, np.nan]])
+    assert np.isnan([table.excluding_identical(), table.identical_only()]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_view_has_no_other_view() -> None:
+    table = score([(0, "1", "g", "a"), (9, "2", "g", "a"), (0, "1", "p", "a")])
+    assert np.isnan(table.excluding_identical())
+    assert table.identical_only() == 100
+
+
+def test_conditions_that_do_not_occur_leave_a_table_of_missing_cells() -> None:
+    table = score([(0, "1", "other", "a"), (9, "2", "other", "b")])
+    assert np.isnan(table.rank1).all()
+    assert table.gallery_subjects == 0
+
+
+def test_refuses_what_would_give_a_wrong_number() -> None:
+    one, name = np.zeros((1, 1, 1), dtype=np.float32), ["x"]
+    with pytest.raises(UsageError, match="no sequences"):
+        single_view_gallery(one[:0], [], [], [], WALK, "euc")
+    with pytest.raises(ValueError, match="1 embeddings with 2, 1, 1 subjects"):
+        single_view_gallery(one, ["x", "y"], name, name, WALK, "euc")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        single_view_gallery(one * np.nan, name, name, name, WALK, "euc")
+    with pytest.raises(AssertionError, match=r"of all would find themselves: \['g'\]"):
+        ProbeSet(name="all", probe=frozenset("pg"), gallery=frozenset("g"))
+
+
+def test_gei_is_the_mean_silhouette() -> None:
+    masks = np.zeros((4, 4, 3), dtype=np.uint8)
+    masks[:, 0, 1], masks[:1, 3, 2] = 1, 1
+    image = np.zeros((4, 3))
+    image[0, 1], image[3, 2] = 1, 0.25
+    assert gei(masks).dtype == gei_strips(masks, parts=2).dtype == np.float32
+    np.testing.assert_array_equal(gei(masks)[:, 0], image.ravel())
+    np.testing.assert_array_equal(gei_strips(masks, parts=2), np.stack([image[:2].ravel(), image[2:].ravel()], axis=1))
+    with pytest.raises(ValueError, match="0 and 1"):
+        gei(masks * 255)
+    with pytest.raises(ValueError, match="at least one frame"):
+        gei(masks[:0])
+    with pytest.raises(ValueError, match="4 rows into 3 strips"):
+        gei_strips(masks, parts=3)

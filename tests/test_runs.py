@@ -1,0 +1,90 @@
+"""Settings: one JSON form that reads back strictly, and mistakes that name the setting and the fix."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from datasets.schema import UsageError
+from jobs.recipes import RECIPES
+from orchestration import runs
+from orchestration.engine import deepspeed_config
+from orchestration.runs import Cluster, PretrainRun, Schedule
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_and_survives_its_json(name: str) -> None:
+    run = RECIPES[name]("shards", "out")
+    assert run.recipe == name
+    assert runs.build(PretrainRun, json.loads(json.dumps(runs.to_json(run)))) == run
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_deepspeed_is_told_the_batch_of_the_schedule(name: str) -> None:
+    run = RECIPES[name]("shards", "out")
+    config = deepspeed_config(run)
+    assert config["train_batch_size"] == run.schedule.batch
+    assert config["train_micro_batch_size_per_gpu"] * run.cluster.workers == run.schedule.batch
+    assert config["zero_optimization"]["stage"] == run.cluster.zero_stage
+
+
+def test_unknown_and_missing_settings_are_errors() -> None:
+    data = runs.to_json(RECIPES["tiny"]("shards", "out"))
+    data["schedule"]["stepz"] = 3
+    with pytest.raises(UsageError, match=r"unknown setting 'schedule\.stepz'"):
+        runs.build(PretrainRun, data)
+    with pytest.raises(UsageError, match="setting 'shards' is missing"):
+        runs.build(PretrainRun, {"recipe": "tiny", "out": "x"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Schedule(steps=0), "--schedule.steps 0 must be at least 1"),
+        (lambda: Schedule(steps=10, warmup=20), "--schedule.warmup 20 must lie within --schedule.steps 10"),
+        (lambda: Schedule(rate=-1.0), r"--schedule.rate -1.0 must be positive"),
+        (lambda: Schedule(cooldown=2.0), "--schedule.cooldown 2.0 is a share"),
+        (lambda: Cluster(workers=0), "--cluster.workers 0 must be at least 1"),
+        (
+            lambda: PretrainRun(
+                recipe="x", shards="s", out="o", schedule=Schedule(batch=10), cluster=Cluster(workers=4)
+            ),
+            "--schedule.batch 10 does not divide among --cluster.workers 4",
+        ),
+    ],
+)
+def test_contradictory_settings_are_errors(wrong, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        wrong()
+
+
+def test_the_rate_warms_up_stays_and_cools_down() -> None:
+    schedule = Schedule(steps=100, warmup=10, cooldown=0.2, rate=1.0)
+    rates = [schedule.rate_at(step) for step in range(100)]
+    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert rates[9:80] == [1.0] * 71
+    assert all(later < earlier for earlier, later in pairwise(rates[80:]))
+    assert 0 < rates[-1] < 0.15
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    run = RECIPES["tiny"]("shards", str(tmp_path / "run"))
+    runs.claim_folder(run)
+    runs.claim_folder(run)
+    assert runs.read_run(tmp_path / "run") == run
+    with pytest.raises(UsageError, match=r"holds a run with seed 0, not 1: give another --out"):
+        runs.claim_folder(replace(run, seed=1))
+    other = RECIPES["casia-b"]("shards", run.out)
+    with pytest.raises(UsageError, match=r"holds a run with .* and .* more"):
+        runs.claim_folder(other)
+
+
+def test_a_folder_with_something_else_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="is not the folder of a run"):
+        runs.claim_folder(RECIPES["tiny"]("shards", str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(UsageError, match=r"no run\.json"):
+        runs.read_run(tmp_path)

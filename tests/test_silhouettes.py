@@ -1,0 +1,99 @@
+"""The normalisation against the reference arithmetic, and the ranges in which masks come."""
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets import silhouettes
+
+
+def walker_mask(height: int = 240, width: int = 320) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, (100, 120), (18, 55), 0, 0, 360, 255, -1)
+    cv2.circle(mask, (104, 55), 12, 255, -1)
+    return mask
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks."""
+    return np.logical_and(a, b).sum() / np.logical_or(a, b).sum()
+
+
+def test_agrees_with_the_reference_on_real_frames(golden_folder) -> None:
+    golden = np.load(golden_folder / "normalize_kth.npz")
+    raw = np.unpackbits(golden["raw"], axis=-1)
+    raw = raw.reshape(len(raw), 120, 160) * np.uint8(255)
+    for grid in (64, 128):
+        expected = golden[f"norm{grid}"] > 127
+        got = [silhouettes.normalise(frame, grid)[0] for frame in raw]
+        assert [g is not None for g in got] == golden["kept"].tolist()
+        got = [g for g in got if g is not None]
+        assert min(overlap(g, e) for g, e in zip(got, expected, strict=True)) >= 0.99
+
+
+def test_body_fills_the_height_and_sits_in_the_middle() -> None:
+    mask, reason = silhouettes.normalise(walker_mask(), 128)
+    assert reason is None
+    assert mask.shape == (128, 128)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    assert rows[0] <= 1 and rows[-1] >= 126
+    assert abs((columns[0] + columns[-1]) / 2 - 64) <= 3
+
+
+def test_place_in_the_picture_does_not_matter() -> None:
+    mask = walker_mask()
+    moved = np.roll(mask, (20, 150), axis=(0, 1))
+    here, there = silhouettes.normalise(mask)[0], silhouettes.normalise(moved)[0]
+    assert max(overlap(here, np.roll(there, by, axis=1)) for by in (-1, 0, 1)) > 0.98  # a column of rounding
+
+
+def test_a_body_at_the_border_is_padded() -> None:
+    at_border = np.roll(walker_mask(), -95, axis=1)
+    mask, reason = silhouettes.normalise(at_border)
+    assert reason is None
+    assert mask.any()
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (np.zeros((240, 320), np.uint8), "nearly empty frame"),
+        (np.pad(np.full((600, 1), 255, np.uint8), ((0, 0), (0, 1))), "frame too narrow"),
+    ],
+)
+def test_unusable_frames_say_why(mask: np.ndarray, reason: str) -> None:
+    assert silhouettes.normalise(mask, 64) == (None, reason)
+
+
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        lambda m: m // 255,
+        lambda m: m > 0,
+        lambda m: m.astype(np.uint16) * 257,
+        lambda m: m.astype(np.float32) / 255,
+        lambda m: np.repeat(m[..., None], 3, axis=2),
+    ],
+    ids=["zero-one", "bool", "sixteen-bit", "float", "three-channel"],
+)
+def test_every_way_to_write_a_mask_gives_the_same_grey(dressed) -> None:
+    mask = walker_mask()
+    np.testing.assert_array_equal(silhouettes.to_grey(dressed(mask)), mask)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_values_that_are_no_mask_are_refused(bad: float) -> None:
+    image = np.ones((4, 4), np.float32)
+    image[1, 2] = bad
+    with pytest.raises(ValueError, match="NaN, infinite or negative"):
+        silhouettes.to_grey(image)
+
+
+def test_aligned_releases_keep_their_pixels() -> None:
+    frames = (np.random.default_rng(0).uniform(size=(5, 64, 44)) < 0.5).astype(np.uint8) * 255
+    got = silhouettes.aligned_masks(frames)
+    assert got.shape == (5, 64, 64)
+    np.testing.assert_array_equal(got[:, :, 10:54], frames > 0)
+    assert not got[:, :, :10].any()
+    with pytest.raises(ValueError, match="50x50"):
+        silhouettes.aligned_masks(np.zeros((2, 50, 50), np.uint8))
