@@ -43,10 +43,27 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _one_line(boxed: str) -> str:
-    """The words of tyro's framed message that name the mistake, in one line."""
-    lines = [re.sub(r"[│╭╮╰╯─]+", " ", line).strip() for line in boxed.splitlines()]
-    words = re.sub(r"\s+", " ", " ".join(lines)).strip()
-    words = re.sub(r"^(Unrecognized options|Parsing error|Value error) (?=\S)", "", words)
-    words = re.split(r" For full helptext| Argument helptext:", words)[0]
-    return re.sub(r" Perhaps you meant: (--\S+).*", r"; did you mean \1?", words)
+def _one_line(framed: str) -> str:
+    """What tyro's framed message says is wrong, in one line: a title, then sections parted by rules."""
+    sections: list[list[str]] = [[]]
+    for line in framed.splitlines():
+        words = line.strip().strip("│|").strip()
+        if re.search(r"[╮╯─\-]{3}$|╮$|╯$", words):
+            sections.append([])
+        elif words:
+            sections[-1].append(words)
+    return "; ".join(said for section in sections[1:] if section and (said := _section(section)))
+
+
+def _section(lines: list[str]) -> str:
+    """One section of tyro's message; empty for those that say nothing of the mistake."""
+    options = [line.split()[0] for line in lines if line.startswith("--")]
+    if lines[0].startswith(("For full helptext", "Argument helptext")):
+        return ""
+    if lines[0].startswith("Missing from"):
+        return f"missing {', '.join(options)}"
+    if lines[0].startswith("Unrecognized options"):
+        return f"unknown setting {options[0] if options else lines[0].split(': ')[-1].split(',')[0]}"
+    if lines[0].startswith("Perhaps you meant"):
+        return f"did you mean {options[0]}?"
+    return " ".join(lines)

@@ -32,8 +32,11 @@ def mistake(capsys, main, *argv: str) -> str:
         (["--root", "CASIA-B", "--out", "OUT"], "--root 'CASIA-B' must be NAME=<folder>"),
         (["--root", "CASIA-B=/a", "--root", "CASIA-B=/b", "--out", "OUT"], "--root CASIA-B is given twice"),
         (["--out", "OUT"], "nothing to ingest: give at least one --root"),
-        (["--root", "CASIA-B=/tmp", "--outt", "OUT"], "did you mean --out?"),
-        (["--root", "CASIA-B=/tmp", "--out", "OUT", "--block-sequences", "many"], "--block-sequences"),
+        (["--root", "CASIA-B=/tmp", "--outt", "OUT"], "missing --out; unknown setting --outt"),
+        (
+            ["--root", "CASIA-B=/tmp", "--out", "OUT", "--block-sequences", "many"],
+            "Error parsing --block-sequences: invalid literal",
+        ),
     ],
 )
 def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) -> None:
@@ -46,13 +49,22 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
     ("argv", "message"),
     [
         (["gigantic"], "unknown recipe 'gigantic': the recipes are tiny, casia-b, xxs, xs"),
-        (["tiny", "--shards", "S"], "--out"),
+        (["tiny", "--shards", "S"], "missing --out"),
         (["tiny", "--shards", "S", "--out", "OUT"], "holds no finished shards"),
-        (["tiny", "--shards", "S", "--out", "OUT", "--schedule.stepz", "3"], "--schedule.steps"),
-        (["tiny", "--shards", "S", "--out", "OUT", "--schedule.steps", "x"], "--schedule.steps"),
+        (
+            ["tiny", "--shards", "S", "--out", "OUT", "--schedule.stepz", "3"],
+            "unknown setting --schedule.stepz; did you mean --schedule.steps?",
+        ),
+        (
+            ["tiny", "--shards", "S", "--out", "OUT", "--schedule.steps", "x"],
+            "Error parsing --schedule.steps: invalid literal",
+        ),
         (["tiny", "--shards", "S", "--out", "OUT", "--network.size", "giant"], "unknown encoder size 'giant'"),
         (["tiny", "--shards", "S", "--out", "OUT", "--cluster.workers", "3"], "does not divide among"),
-        (["tiny", "--shards", "S", "--out", "OUT", "--cluster.zero-stage", "9"], "--cluster.zero-stage"),
+        (
+            ["tiny", "--shards", "S", "--out", "OUT", "--cluster.zero-stage", "9"],
+            "for argument '--cluster.zero-stage'. Expected one of",
+        ),
     ],
 )
 def test_pretrain_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) -> None:
