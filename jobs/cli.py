@@ -46,7 +46,7 @@ def fail(message: str) -> NoReturn:
 def _one_line(framed: str) -> str:
     """What tyro's framed message says is wrong, in one line: a title, then sections parted by rules."""
     sections: list[list[str]] = [[]]
-    for line in framed.splitlines():
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", framed).splitlines():
         words = line.strip().strip("│|").strip()
         if re.search(r"[╮╯─\-]{3}$|╮$|╯$", words):
             sections.append([])

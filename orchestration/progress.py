@@ -5,7 +5,6 @@ Workers put what they did into the queue; only the driver prints. Knows neither 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import Empty
 from threading import Thread
 
 from ray.util.queue import Queue
@@ -32,11 +31,7 @@ def shown(description: str, unit: str, done: int, total: int) -> Iterator[Queue]
 
 def _print(queue: Queue, bar: tqdm) -> None:
     while True:
-        try:
-            message = queue.get(timeout=1)
-        except Empty:
-            bar.refresh()
-            continue
+        message = queue.get()
         if message == _END:
             return
         done, beside = message
