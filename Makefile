@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.installed-from-lock
 
-.PHONY: demo test test-all check format lock clean
+.PHONY: demo test test-all check format setup lock clean
 
 demo: $(STAMP)  ## the whole path on synthetic walkers, a few minutes on two cores; results in ./demo
 	$(PY) -m jobs.demo
@@ -21,6 +21,8 @@ check: $(STAMP)  ## style
 format: $(STAMP)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+setup: $(STAMP)  ## the virtual environment alone
 
 $(STAMP): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=<python>" if sys.version_info < (3, 11) else 0)'

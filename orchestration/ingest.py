@@ -5,6 +5,8 @@ the store and commits it (datasets/shards.py); only its counts come back. A bloc
 committed, and the next run over the same store does it again, with whatever is new.
 """
 
+import resource
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
@@ -76,6 +78,7 @@ def _list(root: _Root) -> Iterator[SequenceRef]:
 
 def _run(pending: list[SequenceRef], roots: dict[str, _Root], store: Path, block_sequences: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
+    started = time.monotonic()
     blocks = [pa.Table.from_pylist([asdict(ref) for ref in block]) for block in _blocks(pending, block_sequences)]
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # one bar of sequences says more than one of Ray's operators
@@ -87,11 +90,15 @@ def _run(pending: list[SequenceRef], roots: dict[str, _Root], store: Path, block
         fn_kwargs={"roots": roots, "store": str(store)},
     )
     with tqdm(total=len(pending), unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
-        rejected = 0
+        rejected = peak = 0
         for record in done.iter_rows():
             rejected += record["rejected"]
+            peak = max(peak, record["peak"])
             bar.set_postfix(rejected=rejected, refresh=False)
             bar.update(record["sequences"])
+    seconds = time.monotonic() - started
+    rate = len(pending) / seconds
+    print(f"{len(pending):,} sequences in {seconds:.0f} s, {rate:.0f} a second; largest worker {peak / 1024:.0f} MiB")
 
 
 def _blocks(refs: list[SequenceRef], size: int) -> Iterator[list[SequenceRef]]:
@@ -112,4 +119,5 @@ def ingest_block(refs: pa.Table, roots: dict[str, _Root], store: str) -> pa.Tabl
         if result.row is not None:
             rows.append(result.row)
     shards.write_block(Path(store), [ref.sequence_id for ref in references], rows, rejects)
-    return pa.table({"sequences": [len(references)], "rejected": [len(references) - len(rows)]})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this worker since it started
+    return pa.table({"sequences": [len(references)], "rejected": [len(references) - len(rows)], "peak": [peak]})

@@ -19,7 +19,6 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -42,6 +41,7 @@ def start(num_cpus: int | None = None) -> None:
     if inside_job or os.environ.get("RAY_ADDRESS"):
         ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
         return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a single process reports its own failures
     ray.init(
         address="local",
         num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # two workers are the least that shows what is distributed

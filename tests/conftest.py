@@ -29,6 +29,13 @@ def golden_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def casia_b_archive() -> Path:
+    """Real silhouettes: CASIA-B's TRAIN subjects as OpenGait pickles in a tar archive; not part of the repository."""
+    name = "casia-b-train-pkl.tar.zst"
+    return _outside("FOUNDATIONGAIT_DATA", ROOT.parent / "shared/data", name, "real silhouettes")
+
+
+@pytest.fixture(scope="session")
 def local_ray() -> Iterator[ModuleType]:
     """One local Ray for all tests that need one, started as the jobs start it."""
     import ray

@@ -1,0 +1,101 @@
+"""python -m benchmarks.contours --root <OpenGait pickle tree> [--every 1]
+
+Contours against packed bits and against the pickles themselves, on the same sequences: exactness of every frame, bytes
+a frame in zstd Parquet, and rates. Rates are of one process; compare them with each other, not with other machines.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tyro
+
+from datasets import catalog, clips, contours, corpus, harmonise, layouts, shards
+from datasets.schema import SEQUENCE_SCHEMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to measure on."""
+
+    root: str
+    """A tree of OpenGait pickles of the collection."""
+    collection: str = "CASIA-B"
+    """The collection that the tree is of."""
+    every: int = 1
+    """Measure every n-th sequence."""
+
+
+def main(arguments: Arguments) -> None:
+    """Measure and print."""
+    root, spec = Path(arguments.root), catalog.find(arguments.collection)
+    layout = layouts.detect(root, spec)
+    refs = list(layouts.list_sequences(root, spec, layout))[:: arguments.every]
+    masks, rows, exact, frames = [], [], 0, 0
+    for ref in refs:
+        raw = np.stack(layouts.read(root, ref, layout).frames)
+        row = harmonise.harmonise(root, ref, spec, layout).row
+        back = contours.decode(corpus.contours_of(row))
+        exact += int((back == (raw > 127)).all(axis=(1, 2)).sum())
+        frames += len(raw)
+        rows.append(row)
+        if len(masks) < 200:
+            masks.append(back)
+    print(f"{len(refs):,} sequences, {frames:,} frames; {exact:,} decode bit for bit to the thresholded mask")
+    print(f"contours in Parquet      {_parquet_bytes(rows) / frames:8.1f} bytes a frame")
+    packed = [{"bits": np.packbits(contours.decode(corpus.contours_of(row))).tobytes()} for row in rows]
+    print(f"packed bits in Parquet   {_bytes(pa.Table.from_pylist(packed)) / frames:8.1f} bytes a frame")
+    print(
+        f"pickles                  {sum(_pickle_bytes(root / ref.folder) for ref in refs) / frames:8.1f} bytes a frame"
+    )
+    _rates(masks)
+    assert exact == frames, "contours lost pixels"
+
+
+def _parquet_bytes(rows: list[dict]) -> int:
+    return sum(
+        _bytes(pa.Table.from_pylist(rows[start : start + shards.ROW_GROUP], schema=SEQUENCE_SCHEMA))
+        for start in range(0, len(rows), shards.ROW_GROUP)
+    )
+
+
+def _bytes(table: pa.Table) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=shards.ZSTD_LEVEL, use_dictionary=False)
+    return sink.getvalue().size
+
+
+def _pickle_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.pkl"))
+
+
+def _rates(masks: list[np.ndarray]) -> None:
+    coded = [contours.encode(one) for one in masks]
+    packed = [np.packbits(one) for one in masks]
+    frames = sum(len(one) for one in masks)
+    places = [np.linspace(0, len(one) - 1, 16).astype(int) for one in masks]
+    _rate("encode contours", "frames", frames, lambda: [contours.encode(one) for one in masks])
+    _rate("decode contours", "frames", frames, lambda: [contours.decode(one) for one in coded])
+    _rate("unpack bits", "frames", frames, lambda: [np.unpackbits(one) for one in packed])
+    chosen = list(zip(coded, places, strict=True))
+    _rate("16-frame clips", "clips", len(masks), lambda: [clips.to_input(contours.decode(c, p)) for c, p in chosen])
+
+
+def _rate(name: str, unit: str, count: int, work: Callable[[], object]) -> None:
+    """The best of five, since everything else on the machine only ever makes it slower."""
+    best = min(_seconds(work) for _ in range(5))
+    print(f"{name:<24} {count / best:10,.0f} {unit} a second")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
