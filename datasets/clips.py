@@ -1,8 +1,9 @@
 """One sequence to one clip: choose the frames, move the outlines, draw them once at the encoder's size.
 
 Frame sampling is OpenGait's `fixed_ordered`: a random window of frames + skip consecutive frames, of which `frames` are
-kept in order; short sequences wrap around. Each step of augmentation applies to all frames of a clip alike. Everything
-random comes from the generator that is handed in. Knows contours, not where they are stored.
+kept in order; short sequences wrap around. Augmentation is that of GaitSSB (Fan et al., TPAMI 2023): an affine map and
+a mirror image on the points, dilation and blur of a horizontal band on the pixels; each step applies to all frames of a
+clip alike. Everything random comes from the generator that is handed in. Knows contours, not where they are stored.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from datasets.schema import UsageError
 
 HEIGHT, WIDTH = 64, 44  # the field's input size: 64 x 64 less ten columns on each side
 _CORNER = 10  # how far, in pixels of a 64-pixel frame, a corner of the random affine map moves
+_BAND_TOP, _BAND_BOTTOM = (9, 20), (39, 50)  # rows between which a band begins and ends, both included
+_SHAPES = [(cv2.MORPH_RECT, size) for size in ((5, 3), (5, 5), (3, 5))]
+_SHAPES += [(kind, size) for kind in (cv2.MORPH_CROSS, cv2.MORPH_ELLIPSE) for size in ((3, 3), (3, 5), (5, 3))]
+_BLUR_KEPT = 0.2  # of the blurred value; above it a pixel is body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +31,15 @@ class ClipSettings:
     skip: int = 4  # frames that may be left out in between
     affine: float = 0.2  # probability of a random affine map
     flip: float = 0.5  # probability of a mirror image
+    dilate: float = 0.2  # probability that a horizontal band of the body is dilated
+    blur: float = 0.2  # probability that a horizontal band is blurred and thresholded again
 
     def __post_init__(self) -> None:
         if self.frames < 2 or self.frames % 2:
             raise UsageError(f"--clips.frames {self.frames} must be even and at least 2: a token spans two frames")
         if self.skip < 0:
             raise UsageError(f"--clips.skip {self.skip} must not be negative")
-        for name in ("affine", "flip"):
+        for name in ("affine", "flip", "dilate", "blur"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"--clips.{name} {getattr(self, name)} is a probability: give 0 to 1")
 
@@ -61,7 +68,7 @@ def random_clip(
     places = sample_frames(contour.num_frames, settings, rng)
     lines = contours.outlines(contour, places % contour.num_frames)
     frames = contours.draw(lines, _random_map(contour.grid, settings, rng))
-    return to_input(frames), frame_times(places, frame_numbers)
+    return _change_bands(to_input(frames), settings, rng), frame_times(places, frame_numbers)
 
 
 def to_input(frames: np.ndarray) -> np.ndarray:
@@ -96,3 +103,33 @@ def _corner_map(grid: int, rng: np.random.Generator) -> np.ndarray:
     scale = grid / HEIGHT
     to_64 = np.array([[1 / scale, 0, 0.5 / scale - 0.5], [0, 1 / scale, 0.5 / scale - 0.5], [0, 0, 1]])
     return np.linalg.inv(to_64) @ matrix @ to_64
+
+
+def _change_bands(clip: np.ndarray, settings: ClipSettings, rng: np.random.Generator) -> np.ndarray:
+    """Dilate a band of rows, then blur another, each or neither. The ends of a band count as borders."""
+    dilate, blur = rng.random(2)
+    if dilate < settings.dilate:
+        band = _band(clip, rng)
+        shape, size = _SHAPES[rng.integers(len(_SHAPES))]
+        kernel = cv2.getStructuringElement(shape, size)
+        _replace(band, cv2.dilate(_stacked(band), kernel))
+    if blur < settings.blur:
+        band = _band(clip, rng)
+        blurred = cv2.GaussianBlur(_stacked(band).astype(np.float32), (3, 3), 0)
+        _replace(band, blurred > _BLUR_KEPT)
+    return clip
+
+
+def _band(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random band of rows of all frames, as a view."""
+    top, bottom = (rng.integers(low, high + 1) for low, high in (_BAND_TOP, _BAND_BOTTOM))
+    return clip[:, top:bottom]
+
+
+def _stacked(band: np.ndarray) -> np.ndarray:
+    """Frames as channels, so that OpenCV treats them all at once: [rows, columns, T]."""
+    return np.ascontiguousarray(band.transpose(1, 2, 0))
+
+
+def _replace(band: np.ndarray, changed: np.ndarray) -> None:
+    band[:] = changed.reshape(band.shape[1], band.shape[2], -1).transpose(2, 0, 1)

@@ -17,6 +17,7 @@ from model.objective import ContrastSettings, NetworkSettings
 
 T = TypeVar("T")
 RUN_FILE = "run.json"
+MAY_CHANGE = ("out", "shards", "cluster.workers", "cluster.gpu", "cluster.zero_stage")  # when a run is resumed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class Cluster:
 class PretrainRun:
     """One pretraining run: everything that its result depends on."""
 
-    recipe: str
+    recipe: str  # the name that the run is recorded under
     shards: str  # the store to train on
     out: str  # the run's folder
     seed: int = 0
@@ -141,13 +142,13 @@ def read_run(folder: Path) -> PretrainRun:
 def claim_folder(run: PretrainRun) -> None:
     """Make the run's folder its own; UsageError where another run's, or anything else, lies there.
 
-    A folder that holds the same run is resumed: only the folder's own paths may differ.
+    A folder that holds the same run is resumed: only where it lies and where it runs may differ.
     """
     folder = Path(run.out)
     path = folder / RUN_FILE
     if path.is_file():
         there, here = flatten(json.loads(path.read_text())), flatten(to_json(run))
-        changed = [n for n in sorted(there | here) if there.get(n) != here.get(n) and n not in ("out", "shards")]
+        changed = [n for n in sorted(there | here) if there.get(n) != here.get(n) and n not in MAY_CHANGE]
         if changed:
             name = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

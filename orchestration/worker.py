@@ -4,7 +4,7 @@ Every rank runs `train_rank` with the same settings; what differs is its slice o
 orchestration/pretrain.py. Science is called here and defined elsewhere.
 """
 
-import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -79,17 +79,17 @@ def gather_keys(keys: Tensor) -> tuple[Tensor, int]:
 def _loader(run: PretrainRun) -> PairLoader:
     """The pairs of this rank, from one memory-mapped copy of the contours a node."""
     context = ray.train.get_context()
-    folder = Path(tempfile.gettempdir()) / f"foundationgait-{os.getuid()}"
-    path = folder / f"{context.get_experiment_name()}.arrow"
+    path = None
     if context.get_local_rank() == 0:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout)
-        corpus.write_map(rows, path)
+        path = Path(tempfile.mkdtemp(prefix="foundationgait-")) / "corpus.arrow"
+        corpus.write_map(corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout), path)
+    everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
+    dist.all_gather_object(everyone, (context.get_node_rank(), path))
+    (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)
+    sequences = corpus.Corpus(mapped)
     dist.barrier()
-    sequences = corpus.Corpus(path)
-    dist.barrier()
-    if context.get_local_rank() == 0:
-        path.unlink()  # the mappings live on; nothing is left behind, however the run ends
+    if path is not None:
+        shutil.rmtree(path.parent)  # the mappings live on; nothing is left behind, however the run ends
     discounts = {name: catalog.find(name).sampling_discount for name in sequences.sizes()}
     order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed)
     ranks = context.get_world_size(), context.get_world_rank()

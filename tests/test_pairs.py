@@ -43,7 +43,7 @@ def test_times_follow_the_true_frame_numbers() -> None:
 
 
 def test_a_clip_that_is_not_augmented_is_the_frames_themselves(sequences: corpus.Corpus) -> None:
-    still = ClipSettings(affine=0, flip=0)
+    still = ClipSettings(affine=0, flip=0, dilate=0, blur=0)
     for row in (0, len(sequences) - 1):  # a raw collection at 128 pixels, and an aligned one at 64
         coded = sequences.contours(row)
         clip, _ = clips.random_clip(coded, sequences.frame_numbers(row), still, np.random.default_rng(0))
@@ -61,6 +61,28 @@ def test_moved_outlines_agree_with_moved_pixels(sequences: corpus.Corpus) -> Non
         moved = contours.draw(lines, matrix)[0]
         pixels = cv2.warpAffine(mask[0].astype(np.float32), matrix, (coded.grid, coded.grid)) >= 0.5
         assert np.logical_and(moved, pixels).sum() / np.logical_or(moved, pixels).sum() > 0.9
+
+
+def test_bands_change_as_frame_by_frame_arithmetic_says() -> None:
+    clip = (np.random.default_rng(0).uniform(size=(5, 64, 44)) < 0.3).astype(np.uint8)
+    for seed in range(20):
+        dilated = clips._change_bands(clip.copy(), ClipSettings(dilate=1, blur=0), np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        rng.random(2)
+        top, bottom = rng.integers(9, 21), rng.integers(39, 51)
+        shape, size = clips._SHAPES[rng.integers(9)]
+        kernel = cv2.getStructuringElement(shape, size)
+        expected = clip.copy()
+        for frame in expected:
+            frame[top:bottom] = cv2.dilate(frame[top:bottom], kernel)
+        np.testing.assert_array_equal(dilated, expected)
+        blurred = clips._change_bands(clip.copy(), ClipSettings(dilate=0, blur=1), np.random.default_rng(seed))
+        assert set(np.unique(blurred)) <= {0, 1}
+        np.testing.assert_array_equal(blurred[:, :9], clip[:, :9])
+        np.testing.assert_array_equal(blurred[:, 50:], clip[:, 50:])
+        rows = slice(top, bottom)
+        gauss = np.stack([cv2.GaussianBlur(frame[rows].astype(np.float32), (3, 3), 0) for frame in clip]) > 0.2
+        np.testing.assert_array_equal(blurred[:, rows], gauss)
 
 
 def test_halving_keeps_a_pixel_where_half_of_it_is_body() -> None:
