@@ -12,12 +12,13 @@ from pathlib import Path
 from datasets.walker_trees import write_casia_b, write_gaitlu
 from jobs import cli, evaluate, ingest, pretrain
 
-TRAIN = [f"{number:03d}" for number in range(1, 17)]  # of CASIA-B's TRAIN subjects
+TRAIN = [f"{number:03d}" for number in range(1, 41)]  # of CASIA-B's TRAIN subjects
+TRAIN_CONDITIONS = ["nm-01", "bg-01", "cl-01"]
 TEST = [f"{number:03d}" for number in range(75, 87)]  # of its TEST subjects
+TEST_CONDITIONS = [f"nm-{n:02d}" for n in range(1, 7)] + [f"{c}-{n:02d}" for c in ("bg", "cl") for n in (1, 2)]
 VIEWS = ["018", "054", "090", "126"]
-CONDITIONS = [f"nm-{n:02d}" for n in range(1, 7)] + [f"{c}-{n:02d}" for c in ("bg", "cl") for n in (1, 2)]
 FRAMES = 20  # a sequence
-UNLABELLED = 256  # sequences like GaitLU-1M's
+UNLABELLED = 1536  # sequences like GaitLU-1M's, each of somebody else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     tracked = ["--tracking", f"sqlite:///{(out / 'mlflow.db').resolve()}"]
     started = time.monotonic()
     print(f"synthetic walkers: {labelled} (320x240 PNG masks), {unlabelled} (pickles)", flush=True)
-    write_casia_b(labelled, subjects=TRAIN + TEST, views=VIEWS, conditions=CONDITIONS, num_frames=FRAMES, seed=0)
+    for subjects, conditions in ((TRAIN, TRAIN_CONDITIONS), (TEST, TEST_CONDITIONS)):
+        write_casia_b(labelled, subjects=subjects, views=VIEWS, conditions=conditions, num_frames=FRAMES, seed=0)
     write_gaitlu(unlabelled, count=UNLABELLED, num_frames=FRAMES, seed=0)
     roots = ["--root", f"CASIA-B={labelled}", "--root", f"GaitLU-1M={unlabelled}"]
     _job("ingest", ingest.main, [*roots, "--out", store, "--block-sequences", "128"])

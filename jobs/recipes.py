@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from datasets.clips import ClipSettings
-from model.objective import NetworkSettings
-from orchestration.runs import DataSettings, PretrainRun, Schedule
+from model.objective import ContrastSettings, NetworkSettings
+from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]
 
@@ -17,7 +17,9 @@ def tiny(shards: str, out: str) -> PretrainRun:
         out=out,
         clips=ClipSettings(frames=8),
         network=NetworkSettings(size="xxs", channels=64),
+        contrast=ContrastSettings(momentum=0.95),  # a teacher that keeps up with so short a run
         schedule=Schedule(steps=120, batch=64, warmup=10, checkpoint_every=60),
+        cluster=Cluster(precision="fp32"),  # not every CPU multiplies bf16 fast
     )
 
 

@@ -54,11 +54,8 @@ def sequences_of(store: Path, collection: str, split: str, run: PretrainRun) -> 
     return rows.filter(corpus.held_out(rows["sequence_id"], mine))
 
 
-def embed_rows(rows: pa.Table, collection: str, folder: Path) -> EmbeddingTable:
-    """Every method's embeddings of the rows, with the newest checkpoint of a run's folder."""
-    newest = checkpoint.latest(folder)
-    if newest is None:
-        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
+def embed_rows(rows: pa.Table, collection: str, newest: Path) -> EmbeddingTable:
+    """Every method's embeddings of the rows, with the weights of a checkpoint."""
     checkpoint.load_weights(newest, PartContrast(read_run(newest).network, read_run(newest).contrast))
     session.start()
     ray.data.DataContext.get_current().enable_progress_bars = False

@@ -10,7 +10,7 @@ from datasets.schema import CollectionSpec, UsageError
 from evaluation import plots, tables
 from evaluation.retrieval import single_view_gallery
 from evaluation.tables import ResultRow
-from orchestration import embed, runs, tracking
+from orchestration import checkpoint, embed, runs, tracking
 from orchestration.pretrain import tracked_run
 
 
@@ -32,12 +32,18 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
     folder, store = Path(settings.run).resolve(), Path(settings.shards).resolve()
     run = runs.read_run(folder)
-    rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, folder, store)]
+    newest = checkpoint.latest(folder)
+    if newest is None:
+        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
+    step = checkpoint.step_of(newest)
+    if step < run.schedule.steps:
+        print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
+    rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, newest, store)]
     target = folder / "evaluation" / settings.split
     target.mkdir(parents=True, exist_ok=True)
     tables.to_frame(rows).to_csv(target / "results.csv", index=False)
     plots.rank1_figure(rows, target / "rank1.png")
-    tags = {"job": "evaluate", "run": str(folder)}
+    tags = {"job": "evaluate", "run": str(folder), "step": str(step)}
     if parent := tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
     with tracking.open_run(uri, f"evaluate {folder.name} {settings.split}", runs.to_json(settings), tags) as tracker:
@@ -50,12 +56,11 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
 def _scored(store: Path, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
     """The collections of a store that have a protocol and sequences of the split."""
     entries = shards.read_manifest(store)["collections"]
-    held = {subject.split("/")[0] for subject in run.data.holdout}
-    have = {
-        name for name, entry in entries.items() if name in held or (split != "holdout" and split in entry["splits"])
-    }
-    specs = [catalog.find(name) for name in sorted(have if split != "holdout" else have & held)]
-    scored = [spec for spec in specs if spec.protocol is not None]
+    if split == "holdout":
+        names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
+    else:
+        names = {name for name, entry in entries.items() if split in entry["splits"]}
+    scored = [spec for name in sorted(names) if (spec := catalog.find(name)).protocol is not None]
     if not scored:
         other = "test" if split == "holdout" else "holdout"
         raise UsageError(f"{store} has nothing to score in the split {split!r} of this run: try --split {other}")
@@ -63,10 +68,10 @@ def _scored(store: Path, split: str, run: runs.PretrainRun) -> list[CollectionSp
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, folder: Path, store: Path
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, newest: Path, store: Path
 ) -> list[ResultRow]:
     rows = embed.sequences_of(store, spec.name, settings.split, run)
-    table = embed.embed_rows(rows, spec.name, folder)
+    table = embed.embed_rows(rows, spec.name, newest)
     results = []
     for method, embeddings in table.embeddings.items():
         scored = single_view_gallery(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import ray
 
+from datasets.schema import UsageError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Data, results and environments never travel with the code; neither does anything that could hold a secret.
@@ -39,7 +41,11 @@ def start(num_cpus: int | None = None) -> None:
     inside_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the job's working directory is shipped already
     runtime_env = None if inside_job else {"working_dir": str(ROOT), "excludes": EXCLUDES}
     if inside_job or os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
+        try:
+            ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError as error:
+            where = os.environ.get("RAY_ADDRESS", "the job's address")
+            raise UsageError(f"no Ray cluster answers at {where}: start it, or unset RAY_ADDRESS") from error
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a single process reports its own failures
     ray.init(

@@ -154,6 +154,14 @@ def test_evaluation_needs_a_run_with_a_checkpoint(trained: PretrainRun, uri: str
         evaluate(EvaluateRun(run=str(tmp_path), shards=trained.shards), uri)
 
 
+def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: str, tmp_path: Path, capsys) -> None:
+    shutil.copytree(
+        trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("step-00000006", "ray", "mlflow_run_id")
+    )
+    evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout"), uri)
+    assert "is not trained to its end: these are its weights after step 3 of 6" in capsys.readouterr().out
+
+
 def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:
     other = PartContrast(NetworkSettings(channels=8), trained.contrast)
     with pytest.raises(UsageError, match="do not fit the network"):
