@@ -22,7 +22,7 @@ from model.objective import GaitNetwork, PartContrast
 from orchestration import checkpoint, session
 from orchestration.runs import PretrainRun, read_run
 
-METHODS = ("GEI", "random initialisation", "pretrained")
+METHODS = ("GEI", "GEI in strips", "random initialisation", "pretrained")
 _BLOCK = 32  # sequences an actor embeds at once
 
 
@@ -103,7 +103,10 @@ class Embedder:
         for row in rows.to_pylist():
             frames = clips.to_input(contours.decode(corpus.contours_of(row)))
             sequences.append((frames, np.asarray(row["frame_numbers"], dtype=np.float32)))
-        result = {"GEI": np.stack([baselines.gei(frames) for frames, _ in sequences])}
+        result = {
+            "GEI": np.stack([baselines.gei(frames) for frames, _ in sequences]),
+            "GEI in strips": np.stack([baselines.gei_strips(frames) for frames, _ in sequences]),
+        }
         for method, network in self.networks.items():
             result[method] = embed(network, sequences, self.chunk, self.device)
         table = rows.select(["sequence_id", "subject", "condition", "view"])

@@ -14,6 +14,7 @@ from ray.util.queue import Queue
 
 from datasets import catalog, corpus
 from datasets.order import GlobalOrder
+from evaluation import plots
 from orchestration import checkpoint, progress, runs, session, tracking
 from orchestration.runs import PretrainRun
 
@@ -41,6 +42,8 @@ def pretrain(run: PretrainRun, uri: str) -> Path:
         done = checkpoint.step_of(newest) if newest else 0
         with progress.shown("pretrain", "step", done, run.schedule.steps) as queue:
             _trainer(run, (uri, tracker.run_id), queue).fit()
+        plots.loss_figure(*zip(*tracker.history("loss"), strict=True), folder / "loss.png")
+        tracker.attach(folder / "loss.png")
     last = checkpoint.latest(folder)
     assert last is not None and checkpoint.step_of(last) == run.schedule.steps, "the run ended before its last step"
     return last

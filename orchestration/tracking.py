@@ -49,6 +49,10 @@ class Tracker:
             self._client.log_batch(self.run_id, metrics=self._pending[start : start + 1000])
         self._pending = []
 
+    def history(self, name: str) -> list[tuple[int, float]]:
+        """A metric's (step, value) pairs in order of step, as the tracking store has them."""
+        return sorted((one.step, one.value) for one in self._client.get_metric_history(self.run_id, name))
+
     def attach(self, path: Path) -> None:
         """Keep a file with the run."""
         self._client.log_artifact(self.run_id, str(path))

@@ -104,6 +104,8 @@ def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -
     assert [metric.step for metric in losses] == [1, 2, 4, 6]
     assert all(1 < metric.value < 5 for metric in losses)
     assert 0.1 < run.data.metrics["tokens_kept"] < 0.5
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["loss.png"]
+    assert (Path(trained.out) / "loss.png").stat().st_size > 5000
 
 
 def test_mistakes_are_found_before_a_worker_starts(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
@@ -123,10 +125,19 @@ def test_mistakes_are_found_before_a_worker_starts(trained: PretrainRun, uri: st
 def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, uri: str, capsys) -> None:
     evaluate_job.main(["--run", trained.out, "--shards", trained.shards, "--tracking", uri])
     said = capsys.readouterr().out
-    for word in ("GEI", "random initialisation", "pretrained", "NM", "BG", "CL", "mlflow ui --backend-store-uri"):
+    for word in (
+        "GEI",
+        "GEI in strips",
+        "random initialisation",
+        "pretrained",
+        "NM",
+        "BG",
+        "CL",
+        "mlflow ui --backend-store-uri",
+    ):
         assert word in said
     table = pd.read_csv(Path(trained.out) / "evaluation" / "test" / "results.csv")
-    assert len(table) == 9
+    assert len(table) == 12
     assert table["num_gallery_subjects"].eq(4).all()
     assert table["excluding_identical"].between(0, 100).all()
     assert (Path(trained.out) / "evaluation" / "test" / "rank1.png").stat().st_size > 5000
