@@ -18,7 +18,7 @@ import numpy as np
 # Freeman's eight directions, counter-clockwise from +x, with y pointing down as in images.
 DX = np.array([1, 1, 0, -1, -1, -1, 0, 1], dtype=np.int32)
 DY = np.array([0, -1, -1, -1, 0, 1, 1, 1], dtype=np.int32)
-_CODE_OF_STEP = np.array([[3, 2, 1], [4, 0, 0], [5, 6, 7]], dtype=np.uint8)  # [dy + 1, dx + 1]; (0, 0) never occurs
+_CODE_OF_STEP = np.array([3, 2, 1, 4, 0, 0, 5, 6, 7], dtype=np.uint8)  # [3 * (dy + 1) + dx + 1]; (0, 0) never occurs
 
 MAX_GRID = 256  # a start point y * grid + x must fit 16 bits
 
@@ -65,26 +65,22 @@ def encode(masks: np.ndarray) -> Contours:
         empty = np.zeros(0, dtype=np.uint16)
         return Contours(height, np.zeros(frames, np.uint16), empty, empty.astype(np.uint32), np.zeros(0, np.uint8))
     found = found[::-1]  # OpenCV lists them from the last row up; a stable sort below puts frames in order
-    lengths = np.fromiter((len(c) for c in found), dtype=np.int64, count=len(found))
-    xy = np.concatenate(found)[:, 0, :]
-    first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    frame_of = xy[first, 1] // (height + 1)
+    lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    frame_of = np.fromiter((c[0, 0, 1] for c in found), dtype=np.int64, count=len(found)) // (height + 1)
     order = np.argsort(frame_of, kind="stable")
-    taken = _ranges(first[order], lengths[order])
-    xy, lengths, frame_of = xy[taken], lengths[order], frame_of[order]
-    first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    step = np.diff(xy, axis=0)
-    within = np.ones(len(step), dtype=bool)
+    lengths, frame_of = lengths[order], frame_of[order]
+    xy = np.concatenate([found[index] for index in order])[:, 0]
+    first = np.cumsum(lengths) - lengths
+    within = np.ones(len(xy) - 1, dtype=bool)
     within[first[1:] - 1] = False  # the jump from one contour to the next is no step
-    step = step[within] + 1
-    start_xy = xy[first]
-    starts = (start_xy[:, 1] - frame_of * (height + 1)) * width + start_xy[:, 0]
+    step = np.diff(3 * xy[:, 1] + xy[:, 0])[within]  # 3 * dy + dx, one number a step
+    starts = (xy[first, 1] - frame_of * (height + 1)) * width + xy[first, 0]
     return Contours(
         grid=height,
         counts=np.bincount(frame_of, minlength=frames).astype(np.uint16),
         starts=starts.astype(np.uint16),
         lengths=lengths.astype(np.uint32),
-        chain=_pack(_CODE_OF_STEP[step[:, 1], step[:, 0]]),
+        chain=_pack(_CODE_OF_STEP.take(step + 4)),
     )
 
 

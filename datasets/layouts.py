@@ -115,8 +115,9 @@ def _read_images(folder: Path, files: list[re.Match[str]]) -> RawFrames:
     frames, names, numbers, unreadable = [], [], [], []
     for match in files:
         try:
-            data = np.frombuffer((folder / match.string).read_bytes(), dtype=np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+            with io.FileIO(f"{folder}/{match.string}") as file:  # a small file is read in one piece: no buffer, no Path
+                data = file.read()
+            image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if data else None
         except (OSError, cv2.error) as error:
             unreadable.append((match.string, "unreadable image", str(error).strip()))
             continue

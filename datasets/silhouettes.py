@@ -48,27 +48,33 @@ def to_full_range(values: np.ndarray) -> np.ndarray:
 
 def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, Reason | None]:
     """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped."""
-    if int(grey.sum(dtype=np.int64)) <= MIN_MASS:
+    if cv2.sumElems(grey)[0] <= MIN_MASS:
         return None, "nearly empty frame"
-    rows = np.flatnonzero(grey.any(axis=1))
-    body = grey[rows[0] : rows[-1] + 1]
-    width = int(grid * (body.shape[1] / body.shape[0]))
+    _, top, _, height = cv2.boundingRect(grey)
+    body = grey[top : top + height]
+    width = int(grid * (body.shape[1] / height))
     if width == 0:
         return None, "frame too narrow"
     body = cv2.resize(body, (width, grid), interpolation=cv2.INTER_CUBIC)
     centre = _median_column(body)
     if centre == 0:
         return None, "no centre of mass"
-    half = grid // 2
-    padded = np.zeros((grid, width + 2 * half), dtype=np.uint8)
-    padded[:, half : half + width] = body
-    return (padded[:, centre : centre + grid] > THRESHOLD).astype(np.uint8), None
+    return _window(body, centre - grid // 2), None
 
 
 def _median_column(body: np.ndarray) -> int:
     """The first column at which more than half of the mass lies to its left, itself included."""
-    mass = np.cumsum(body.sum(axis=0, dtype=np.int64))
-    return int(np.searchsorted(mass, mass[-1] / 2, side="right"))
+    mass = np.cumsum(cv2.reduce(body, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
+    return int(np.searchsorted(mass, mass[-1] // 2, side="right"))
+
+
+def _window(body: np.ndarray, left: int) -> np.ndarray:
+    """The square of a body [grid, width] from column `left` on, thresholded to 0/1; empty where it leaves the body."""
+    grid, width = body.shape
+    mask = np.zeros((grid, grid), dtype=np.uint8)
+    first, last = max(left, 0), min(left + grid, width)
+    np.greater(body[:, first:last], THRESHOLD, out=mask[:, first - left : last - left].view(bool))
+    return mask
 
 
 def aligned_masks(frames: np.ndarray) -> np.ndarray:
