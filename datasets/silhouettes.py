@@ -50,9 +50,9 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
     """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped."""
     if cv2.sumElems(grey)[0] <= MIN_MASS:
         return None, "nearly empty frame"
-    _, top, _, height = cv2.boundingRect(grey)
-    body = grey[top : top + height]
-    width = int(grid * (body.shape[1] / height))
+    rows = np.flatnonzero(cv2.reduce(grey, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
+    body = grey[rows[0] : rows[-1] + 1]
+    width = int(grid * (body.shape[1] / body.shape[0]))
     if width == 0:
         return None, "frame too narrow"
     body = cv2.resize(body, (width, grid), interpolation=cv2.INTER_CUBIC)
@@ -64,8 +64,8 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
 
 def _median_column(body: np.ndarray) -> int:
     """The first column at which more than half of the mass lies to its left, itself included."""
-    mass = np.cumsum(cv2.reduce(body, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
-    return int(np.searchsorted(mass, mass[-1] // 2, side="right"))
+    mass = cv2.reduce(body, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).cumsum()
+    return int(mass.searchsorted(mass[-1] // 2, side="right"))
 
 
 def _window(body: np.ndarray, left: int) -> np.ndarray:

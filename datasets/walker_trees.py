@@ -16,12 +16,15 @@ import numpy as np
 from datasets.silhouettes import normalise
 from datasets.walkers import CONDITIONS, make_walker, render_walk
 
+CASIA_B_SIZE = (240, 320)  # rows, columns
 CASIA_B_ELEVATION = 5.0  # degrees: its cameras stand a little above the waist
 FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
-def film_casia_b(subject: str, condition: str, view: str, *, num_frames: int, seed: int) -> np.ndarray:
-    """One sequence like CASIA-B's (Yu, Tan and Tan, ICPR 2006): uint8 [num_frames, 240, 320] of 0 and 255.
+def film_casia_b(
+    subject: str, condition: str, view: str, *, num_frames: int, seed: int, size: tuple[int, int] = CASIA_B_SIZE
+) -> np.ndarray:
+    """One sequence like CASIA-B's (Yu, Tan and Tan, ICPR 2006): uint8 [num_frames, *size] of 0 and 255.
 
     It depends on the seed and these names alone, and all views of a walk show the same walk. Some sequences begin with
     one or two black frames, the person not yet in view.
@@ -34,6 +37,8 @@ def film_casia_b(subject: str, condition: str, view: str, *, num_frames: int, se
         elevation=CASIA_B_ELEVATION,
         num_frames=num_frames,
         phase=rng.uniform(0, 2 * np.pi),
+        height=size[0],
+        width=size[1],
         rng=rng,
     )
     camera = np.random.default_rng(_seed_of(seed, subject, condition, view))
@@ -42,14 +47,24 @@ def film_casia_b(subject: str, condition: str, view: str, *, num_frames: int, se
 
 
 def write_casia_b(
-    root: Path, *, subjects: Sequence[str], views: Sequence[str], conditions: Sequence[str], num_frames: int, seed: int
+    root: Path,
+    *,
+    subjects: Sequence[str],
+    views: Sequence[str],
+    conditions: Sequence[str],
+    num_frames: int,
+    seed: int,
+    size: tuple[int, int] = CASIA_B_SIZE,
 ) -> int:
-    """Write a tree as CASIA-B is released, <root>/001/nm-01/090/001-nm-01-090-001.png, and count its sequences."""
+    """Write a tree as CASIA-B is released, <root>/001/nm-01/090/001-nm-01-090-001.png, and count its sequences.
+
+    `size` is rows and columns of a frame, for collections that were filmed with finer cameras.
+    """
     sequences = list(product(subjects, conditions, views))
     for subject, condition, view in sequences:
         folder = root / subject / condition / view
         folder.mkdir(parents=True, exist_ok=True)
-        frames = film_casia_b(subject, condition, view, num_frames=num_frames, seed=seed)
+        frames = film_casia_b(subject, condition, view, num_frames=num_frames, seed=seed, size=size)
         for number, frame in enumerate(frames, start=1):
             name = f"{subject}-{condition}-{view}-{number:03d}.png"
             cv2.imwrite(str(folder / name), frame, FAST_PNG)

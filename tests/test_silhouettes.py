@@ -31,6 +31,28 @@ def test_agrees_with_the_reference_on_real_frames(golden_folder) -> None:
         assert min(overlap(g, e) for g, e in zip(got, expected, strict=True)) >= 0.99
 
 
+def by_the_rules(grey: np.ndarray, grid: int) -> np.ndarray:
+    """The reference arithmetic written out, one step after the other."""
+    rows = np.flatnonzero(grey.sum(axis=1))
+    body = grey[rows[0] : rows[-1] + 1]
+    body = cv2.resize(body, (int(grid * (body.shape[1] / len(body))), grid), interpolation=cv2.INTER_CUBIC)
+    mass = body.sum(axis=0).cumsum()
+    centre = next(column for column, so_far in enumerate(mass) if so_far > body.sum() / 2)
+    return np.pad(body, ((0, 0), (grid // 2, grid // 2)))[:, centre : centre + grid] > 127
+
+
+@pytest.mark.parametrize("grid", silhouettes.ALIGNED_GRIDS)
+def test_agrees_with_the_reference_arithmetic_bit_for_bit(grid: int) -> None:
+    rng = np.random.default_rng(0)
+    for size in [(240, 320), (120, 160), (333, 217), (960, 1280)]:
+        for _ in range(20):
+            grey = np.zeros(size, np.uint8)
+            middle, axes = rng.integers(0, size[::-1]), rng.integers(20, (size[1] // 4, size[0] // 2))
+            cv2.ellipse(grey, middle.tolist(), axes.tolist(), 10, 0, 360, int(rng.integers(60, 256)), -1)
+            grey[rng.random(size) < 0.001] = rng.integers(1, 256)
+            np.testing.assert_array_equal(silhouettes.normalise(grey, grid)[0], by_the_rules(grey, grid))
+
+
 def test_body_fills_the_height_and_sits_in_the_middle() -> None:
     mask, reason = silhouettes.normalise(walker_mask(), 128)
     assert reason is None
@@ -58,6 +80,7 @@ def test_a_body_at_the_border_is_padded() -> None:
     ("mask", "reason"),
     [
         (np.zeros((240, 320), np.uint8), "nearly empty frame"),
+        (np.zeros((0, 320), np.uint8), "nearly empty frame"),
         (np.pad(np.full((600, 1), 255, np.uint8), ((0, 0), (0, 1))), "frame too narrow"),
     ],
 )
