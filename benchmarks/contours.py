@@ -37,7 +37,7 @@ def main(arguments: Arguments) -> None:
     refs = list(layouts.list_sequences(root, spec, layout))[:: arguments.every]
     masks, rows, exact, frames = [], [], 0, 0
     for ref in refs:
-        raw = np.stack(layouts.read(root, ref, layout).frames)
+        raw = np.stack(layouts.read(root, ref, layout, np.asarray).frames)
         row = harmonise.harmonise(root, ref, spec, layout).row
         back = contours.decode(corpus.contours_of(row))
         exact += int((back == (raw > 127)).all(axis=(1, 2)).sum())

@@ -79,17 +79,18 @@ def _measure(root: Path, grid: int, repeats: int) -> None:
 
 
 def _stages(root: Path, grid: int, frames: int) -> None:
-    """Where our time goes, best of three."""
+    """Where our time goes: what every further stage adds, best of three."""
     refs = list(layouts.list_sequences(root, SPEC, LAYOUT))
-    raws = [layouts.read(root, ref, LAYOUT) for ref in refs]
-    masks = [_masks(raw.frames, grid) for raw in raws]
-    stages: dict[str, Callable[[], object]] = {
-        "read and decode": lambda: [layouts.read(root, ref, LAYOUT) for ref in refs],
-        "normalise": lambda: [_masks(raw.frames, grid) for raw in raws],
-        "contours": lambda: [contours.encode(stack) for stack in masks],
+    stages: dict[str, Callable[[SequenceRef], object]] = {
+        "read and decode": lambda ref: layouts.read(root, ref, LAYOUT, np.shape),
+        "normalise": lambda ref: _masks(root, ref, grid),
+        "contours": lambda ref: contours.encode(_masks(root, ref, grid)),
     }
-    for name, work in stages.items():
-        print(f"  {name:<20} {min(_cpu_seconds(work) for _ in range(3)) / frames * 1e6:8.1f} CPU-us a frame")
+    before = 0.0
+    for name, stage in stages.items():
+        so_far = min(_cpu_seconds(lambda stage=stage: [stage(ref) for ref in refs]) for _ in range(3))
+        print(f"  {name:<20} {(so_far - before) / frames * 1e6:8.1f} CPU-us a frame")
+        before = so_far
 
 
 def _compare(root: Path, grid: int) -> tuple[int, float]:
@@ -109,16 +110,13 @@ def _compare(root: Path, grid: int) -> tuple[int, float]:
 
 def ours(root: Path, grid: int) -> dict[str, contours.Contours]:
     """Contours of every sequence of a tree, by folder, through the rooms that ingest uses."""
-    return {ref.folder: _ours(root, ref, grid) for ref in layouts.list_sequences(root, SPEC, LAYOUT)}
+    refs = layouts.list_sequences(root, SPEC, LAYOUT)
+    return {ref.folder: contours.encode(_masks(root, ref, grid)) for ref in refs}
 
 
-def _ours(root: Path, ref: SequenceRef, grid: int) -> contours.Contours:
-    return contours.encode(_masks(layouts.read(root, ref, LAYOUT).frames, grid))
-
-
-def _masks(frames: list[np.ndarray], grid: int) -> np.ndarray:
-    masks = (silhouettes.normalise(silhouettes.to_grey(frame), grid)[0] for frame in frames)
-    return np.stack([mask for mask in masks if mask is not None])
+def _masks(root: Path, ref: SequenceRef, grid: int) -> np.ndarray:
+    raw = layouts.read(root, ref, LAYOUT, lambda image: silhouettes.normalise(silhouettes.to_grey(image), grid)[0])
+    return np.stack([mask for mask in raw.frames if mask is not None])
 
 
 def plain(root: Path, grid: int, centre: Centre) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from datasets.layouts import RawFrames, SequenceRef, Unreadable
 from datasets.schema import CollectionSpec, Layout
 
 Row = dict[str, object]
+Normalised = tuple[np.ndarray | None, str | None, str]  # mask, or None with a reason and a detail
 
 
 @dataclass
@@ -28,8 +29,12 @@ class Harmonised:
 def harmonise(root: Path, ref: SequenceRef, spec: CollectionSpec, layout: Layout) -> Harmonised:
     """One sequence as a row of SEQUENCE_SCHEMA with rejects for its dropped frames, or as one reject."""
     try:
-        raw = layouts.read(root, ref, layout)
-        kept, masks, dropped = _aligned(raw) if layout.aligned else _normalised(raw)
+        if layout.aligned:
+            raw = layouts.read(root, ref, layout, np.asarray)
+            kept, masks, dropped = _aligned(raw)
+        else:
+            raw = layouts.read(root, ref, layout, _normalise)
+            kept, masks, dropped = _normalised(raw)
     except Unreadable as error:
         return Harmonised(None, [_reject(ref, None, error.reason, error.detail)])
     dropped = raw.unreadable + dropped
@@ -41,7 +46,7 @@ def harmonise(root: Path, ref: SequenceRef, spec: CollectionSpec, layout: Layout
     return Harmonised(row, [_reject(ref, *frame) for frame in dropped])
 
 
-def _aligned(raw: RawFrames) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
+def _aligned(raw: RawFrames[np.ndarray]) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
     """Frames of an aligned release, all kept as they are: indices, masks [T, G, G], nothing dropped."""
     if not raw.frames:
         return [], np.zeros((0, 1, 1), np.uint8), []
@@ -55,20 +60,24 @@ def _aligned(raw: RawFrames) -> tuple[list[int], np.ndarray, list[tuple[str, str
         raise Unreadable("not an aligned silhouette", str(error)) from error
 
 
-def _normalised(raw: RawFrames) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
+def _normalise(frame: np.ndarray) -> Normalised:
+    """One raw frame on the canonical grid."""
+    try:
+        mask, reason = silhouettes.normalise(silhouettes.to_grey(frame))
+    except ValueError as error:
+        return None, "not a mask", str(error)
+    return mask, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"
+
+
+def _normalised(raw: RawFrames[Normalised]) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
     """Raw frames, each normalised on its own: indices of the kept ones, their masks [T, G, G], the dropped ones."""
     kept, masks, dropped = [], [], []
-    for index, (frame, name) in enumerate(zip(raw.frames, raw.names, strict=True)):
-        try:
-            mask, reason = silhouettes.normalise(silhouettes.to_grey(frame))
-        except ValueError as error:
-            dropped.append((name, "not a mask", str(error)))
-            continue
+    for index, (name, (mask, reason, detail)) in enumerate(zip(raw.names, raw.frames, strict=True)):
         if mask is None:
-            dropped.append((name, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"))
-            continue
-        kept.append(index)
-        masks.append(mask)
+            dropped.append((name, reason, detail))
+        else:
+            kept.append(index)
+            masks.append(mask)
     return kept, np.stack(masks) if masks else np.zeros((0, 1, 1), np.uint8), dropped
 
 

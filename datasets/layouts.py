@@ -9,15 +9,18 @@ import io
 import os
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 
 from datasets.schema import CollectionSpec, Layout, UsageError
+
+Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ class SequenceRef:
 
 
 @dataclass(frozen=True)
-class RawFrames:
-    """One sequence as read: frames [H, W] or [H, W, C] of any mask type, with the numbers they have on disk."""
+class RawFrames(Generic[Frame]):
+    """One sequence as read: what the reader made of each picture, with the numbers they have on disk."""
 
-    frames: list[np.ndarray]
+    frames: list[Frame]
     names: list[str]  # file names, or indices into the array
     numbers: list[int]
     unreadable: list[tuple[str, str, str]]  # name, reason, detail
@@ -94,8 +97,12 @@ def _number(match: re.Match[str]) -> int:
     return int(match.groupdict().get("frame") or 0)
 
 
-def read(root: Path, ref: SequenceRef, layout: Layout) -> RawFrames:
-    """The raw frames of a sequence; Unreadable with a reason where there are none to be had."""
+def read(root: Path, ref: SequenceRef, layout: Layout, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
+    """The frames of a sequence; Unreadable with a reason where there are none to be had.
+
+    `each` is given every picture, [H, W] or [H, W, C] of any mask type, as soon as it is decoded: it is still in the
+    processor's cache, and only what `each` makes of it is kept, never a whole walk of full-size pictures.
+    """
     if ref.subject is None:
         raise Unreadable("unrecognised folder", f"not like that of {layout.example}")
     try:
@@ -105,13 +112,13 @@ def read(root: Path, ref: SequenceRef, layout: Layout) -> RawFrames:
     if not files:
         raise Unreadable("no frames", f"no file like that of {layout.example}")
     if layout.kind == "images":
-        return _read_images(root / ref.folder, files)
+        return _read_images(root / ref.folder, files, each)
     if len(files) > 1:
         raise Unreadable("several arrays", ", ".join(match.string for match in files))
-    return _read_pickle(root / ref.folder / files[0].string)
+    return _read_pickle(root / ref.folder / files[0].string, each)
 
 
-def _read_images(folder: Path, files: list[re.Match[str]]) -> RawFrames:
+def _read_images(folder: Path, files: list[re.Match[str]], each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     frames, names, numbers, unreadable = [], [], [], []
     for match in files:
         try:
@@ -124,13 +131,13 @@ def _read_images(folder: Path, files: list[re.Match[str]]) -> RawFrames:
         if image is None:
             unreadable.append((match.string, "unreadable image", f"{len(data)} bytes that are no whole image"))
             continue
-        frames.append(image)
+        frames.append(each(image))
         names.append(match.string)
         numbers.append(_number(match))
     return RawFrames(frames, names, numbers, unreadable)
 
 
-def _read_pickle(path: Path) -> RawFrames:
+def _read_pickle(path: Path, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -143,7 +150,7 @@ def _read_pickle(path: Path) -> RawFrames:
         shape = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
         raise Unreadable("not an array of frames", f"{shape} instead of numbers [frames, height, width]")
     count = len(array)
-    return RawFrames(list(array), [str(index) for index in range(count)], list(range(count)), [])
+    return RawFrames([each(frame) for frame in array], [str(index) for index in range(count)], list(range(count)), [])
 
 
 def _latin1(text: str, encoding: str) -> bytes:

@@ -39,7 +39,7 @@ def test_a_sequence_has_its_parts_and_its_frames_in_order(tmp_path: Path) -> Non
     (tmp_path / "001/nm-01/090/notes.txt").write_text("no frame")
     (ref,) = layouts.list_sequences(tmp_path, CASIA_B, RELEASED)
     assert (ref.sequence_id, ref.subject, ref.condition, ref.view) == ("CASIA-B/001/nm-01/090", "001", "nm-01", "090")
-    raw = layouts.read(tmp_path, ref, RELEASED)
+    raw = layouts.read(tmp_path, ref, RELEASED, np.asarray)
     assert raw.numbers == [2, 9, 10]
     assert [frame[0, 0] for frame in raw.frames] == [2, 9, 10]
 
@@ -49,7 +49,7 @@ def test_a_folder_that_is_named_otherwise_is_listed_and_refused(tmp_path: Path) 
     (ref,) = layouts.list_sequences(tmp_path, CASIA_B, RELEASED)
     assert ref.sequence_id == "CASIA-B/001/running-01/090"
     with pytest.raises(Unreadable, match="unrecognised folder"):
-        layouts.read(tmp_path, ref, RELEASED)
+        layouts.read(tmp_path, ref, RELEASED, np.asarray)
 
 
 def test_damaged_images_are_named_and_the_others_read(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_damaged_images_are_named_and_the_others_read(tmp_path: Path) -> None:
         write_png(name, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
     names[1].write_bytes(names[1].read_bytes()[:20])
     names[2].write_bytes(b"")
-    raw = layouts.read(tmp_path, next(layouts.list_sequences(tmp_path, CASIA_B, RELEASED)), RELEASED)
+    raw = layouts.read(tmp_path, next(layouts.list_sequences(tmp_path, CASIA_B, RELEASED)), RELEASED, np.asarray)
     assert raw.numbers == [1, 4]
     assert [(name[-7:], reason) for name, reason, _ in raw.unreadable] == [
         ("002.png", "unreadable image"),
@@ -69,7 +69,7 @@ def test_damaged_images_are_named_and_the_others_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_arrays_of_every_pickle_protocol_are_read(tmp_path: Path, protocol: int) -> None:
     frames = np.random.default_rng(1).integers(0, 2, (3, 64, 44)).astype(np.uint8) * 255
-    raw = layouts.read(tmp_path, write_pickle(tmp_path, frames, protocol), OPENGAIT)
+    raw = layouts.read(tmp_path, write_pickle(tmp_path, frames, protocol), OPENGAIT, np.asarray)
     np.testing.assert_array_equal(np.stack(raw.frames), frames)
     assert raw.numbers == [0, 1, 2]
 
@@ -87,7 +87,7 @@ class Payload:
 def test_a_pickle_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
     ref = write_pickle(tmp_path / "root", Payload(tmp_path / "owned"))
     with pytest.raises(Unreadable, match="unreadable pickle"):
-        layouts.read(tmp_path / "root", ref, OPENGAIT)
+        layouts.read(tmp_path / "root", ref, OPENGAIT, np.asarray)
     assert not (tmp_path / "owned").exists()
 
 
@@ -106,7 +106,7 @@ def test_a_pickle_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
 def test_other_content_is_a_reason_and_no_crash(tmp_path: Path, content: bytes, reason: str) -> None:
     ref = write_pickle(tmp_path, content)
     with pytest.raises(Unreadable) as caught:
-        layouts.read(tmp_path, ref, OPENGAIT)
+        layouts.read(tmp_path, ref, OPENGAIT, np.asarray)
     assert caught.value.reason == reason
 
 
