@@ -1,5 +1,6 @@
 """The command line as a user meets it: each mistake is one line, exit status 2, no traceback, nothing written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs import evaluate, ingest, pretrain
+from jobs.recipes import RECIPES
+from orchestration.runs import claim_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,6 +73,37 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
 def test_pretrain_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) -> None:
     places = {"OUT": str(tmp_path / "out"), "S": str(tmp_path / "shards")}
     assert message in mistake(capsys, pretrain.main, *(places.get(one, one) for one in argv))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_of_a_newer_schema_is_refused_by_every_job(capsys, store: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    manifest = json.loads((store / "manifest.json").read_text())
+    (newer / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
+    out = str(tmp_path / "out")
+    assert "schema version 99" in mistake(capsys, pretrain.main, "tiny", "--shards", str(newer), "--out", out)
+    root = manifest["collections"]["GaitLU-1M"]["root"]
+    said = mistake(capsys, ingest.main, "--root", f"GaitLU-1M={root}", "--out", str(newer))
+    assert "schema version 99" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["newer"]
+    assert [path.name for path in newer.iterdir()] == ["manifest.json"]
+
+
+def test_a_run_folder_of_another_recipe_is_refused(capsys, store: Path, tmp_path: Path) -> None:
+    run = RECIPES["casia-b"](str(store), str(tmp_path / "run"))
+    claim_folder(run)
+    argv = ["tiny", "--shards", str(store), "--out", run.out, "--schedule.batch", "16"]
+    said = mistake(capsys, pretrain.main, *argv)
+    assert "holds a run with" in said
+    assert "give another --out" in said
+    assert [path.name for path in Path(run.out).iterdir()] == ["run.json"]
+
+
+def test_a_tracking_store_that_is_none_is_refused(capsys, store: Path, tmp_path: Path, local_ray) -> None:
+    argv = ["tiny", "--shards", str(store), "--out", str(tmp_path / "run"), "--schedule.batch", "16"]
+    said = mistake(capsys, pretrain.main, *argv, "--tracking", "carrier-pigeon://x")
+    assert "MLflow cannot keep its records at carrier-pigeon://x (--tracking)" in said
     assert list(tmp_path.iterdir()) == []
 
 

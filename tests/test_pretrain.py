@@ -133,7 +133,7 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
         "NM",
         "BG",
         "CL",
-        "mlflow ui --backend-store-uri",
+        "-m mlflow ui --backend-store-uri",
     ):
         assert word in said
     table = pd.read_csv(Path(trained.out) / "evaluation" / "test" / "results.csv")
