@@ -34,6 +34,8 @@ def pretrain(run: PretrainRun, uri: str) -> Path:
     if newest:
         print(f"going on after step {checkpoint.step_of(newest)} of {folder}", flush=True)
     session.start(run.cluster.workers)
+    if run.cluster.gpu:
+        session.require_gpus()
     settings = runs.flatten(runs.to_json(run))
     with tracking.open_run(
         uri, f"pretrain {folder.name}", settings, {"job": "pretrain"}, tracked_run(folder)

@@ -19,7 +19,6 @@ EXCLUDES += ["**/__pycache__", "*.parquet", "*.safetensors", "*.pkl", "*.db", ".
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -57,3 +56,9 @@ def start(num_cpus: int | None = None) -> None:
         log_to_driver=False,
         logging_level="ERROR",
     )
+
+
+def require_gpus() -> None:
+    """UsageError where this Ray has no GPU: workers that ask for one would wait for ever."""
+    if not ray.cluster_resources().get("GPU"):
+        raise UsageError("--cluster.gpu: this Ray has no GPU; leave it out, or set RAY_ADDRESS to a cluster that has")
