@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import ray
+from ray._private import ray_constants
 
 from datasets.schema import UsageError
 
@@ -47,11 +48,14 @@ def start(num_cpus: int | None = None) -> None:
             raise UsageError(f"no Ray cluster answers at {where}: start it, or unset RAY_ADDRESS") from error
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a single process reports its own failures
+    # Ray's own switch for a node that listens to this machine alone; it is read when ray is imported, and by the
+    # processes that ray starts.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray.init(
         address="local",
         num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # two workers are the least that shows what is distributed
         include_dashboard=False,
-        _node_ip_address="127.0.0.1",
         runtime_env=runtime_env,
         log_to_driver=False,
         logging_level="ERROR",

@@ -1,5 +1,6 @@
 """Where Ray is found, and what it must have."""
 
+import psutil
 import pytest
 import ray
 
@@ -7,8 +8,17 @@ from datasets.schema import UsageError
 from orchestration import session
 
 
-def test_a_local_ray_listens_to_its_own_machine(local_ray) -> None:
-    assert {node["NodeManagerAddress"] for node in local_ray.nodes()} == {"127.0.0.1"}
+def test_a_local_ray_listens_to_its_own_machine_alone(local_ray) -> None:
+    local_ray.get(local_ray.remote(lambda: 1).remote())  # a worker is up
+    mine = psutil.Process()
+    listening = [
+        socket.laddr.ip
+        for process in [mine, *mine.children(recursive=True)]
+        for socket in process.net_connections(kind="inet")
+        if socket.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
 
 
 def test_a_second_start_is_the_first(local_ray) -> None:
