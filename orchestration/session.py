@@ -34,8 +34,8 @@ def start(num_cpus: int | None = None) -> None:
     """
     if ray.is_initialized():
         return
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for library in ("ray", "ray.data"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     inside_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the job's working directory is shipped already

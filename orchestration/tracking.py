@@ -75,8 +75,8 @@ def open_run(
 
     tags: `mlflow.parentRunId` puts it below another run.
     """
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
     client, experiment = _connect(uri)
     run_id = _existing(client, resume)
     if run_id is None:

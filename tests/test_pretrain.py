@@ -98,7 +98,7 @@ def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, cap
 def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(tracked_run(Path(trained.out)))
-    assert run.info.status == "FINISHED"
+    assert (run.info.run_name, run.info.status) == ("pretrain run", "FINISHED")
     assert run.data.params["schedule.batch"] == "16"
     losses = client.get_metric_history(run.info.run_id, "loss")
     assert [metric.step for metric in losses] == [1, 2, 4, 6]
