@@ -47,7 +47,12 @@ def to_full_range(values: np.ndarray) -> np.ndarray:
 
 
 def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, Reason | None]:
-    """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped."""
+    """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped.
+
+    The mask is thresholded before it is measured: OpenGait measures grey values, so that the ringing of a JPEG around
+    the head moves its crop. On masks of 0 and 255 the two are the same.
+    """
+    grey = (grey > THRESHOLD).view(np.uint8) * np.uint8(255)
     if int(grey.sum(dtype=np.int64)) <= MIN_MASS:
         return None, "nearly empty frame"
     rows = np.flatnonzero(grey.any(axis=1))

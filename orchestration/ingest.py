@@ -54,7 +54,7 @@ def ingest(run: IngestRun) -> shards.Manifest:
     store = Path(run.out).resolve()
     if (store / "manifest.json").exists():
         shards.read_manifest(store)  # a store of another version is refused before anything is added to it
-    elif store.exists() and any(store.iterdir()) and not (store / "blocks").is_dir():
+    elif store.exists() and not (store / "blocks").is_dir() and (not store.is_dir() or any(store.iterdir())):
         raise UsageError(f"{store} exists and holds something else than shards: give another --out")
     done = shards.committed_ids(store)
     pending = [ref for root in roots for ref in _list(root) if ref.sequence_id not in done]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import catalog, layouts
+from datasets import catalog, contours, corpus, harmonise, layouts
 from datasets.layouts import Unreadable
 from datasets.schema import UsageError
 
@@ -42,6 +42,21 @@ def test_a_sequence_has_its_parts_and_its_frames_in_order(tmp_path: Path) -> Non
     raw = layouts.read(tmp_path, ref, RELEASED)
     assert raw.numbers == [2, 9, 10]
     assert [frame[0, 0] for frame in raw.frames] == [2, 9, 10]
+
+
+def test_jpeg_frames_are_read_with_their_grey_edges(tmp_path: Path) -> None:
+    mask = np.zeros((240, 320), np.uint8)
+    cv2.ellipse(mask, (160, 120), (20, 60), 0, 0, 360, 255, -1)
+    for suffix in ("png", "jpg"):
+        write_png(tmp_path / suffix / f"001/nm-01/090/001-nm-01-090-001.{suffix}", mask)
+    png, jpg = (
+        harmonise.harmonise(
+            tmp_path / one, next(layouts.list_sequences(tmp_path / one, CASIA_B, RELEASED)), CASIA_B, RELEASED
+        )
+        for one in ("png", "jpg")
+    )
+    masks = [contours.decode(corpus.contours_of(one.row)) for one in (png, jpg)]
+    assert np.logical_and(*masks).sum() / np.logical_or(*masks).sum() > 0.99
 
 
 def test_a_folder_that_is_named_otherwise_is_listed_and_refused(tmp_path: Path) -> None:
