@@ -108,10 +108,13 @@ def _walk(root: Path, inside: str, spec: CollectionSpec, layout: Layout) -> Iter
 
 
 def _files(folder: Path, layout: Layout) -> list[re.Match[str]]:
-    """The files of a sequence that are of the layout's modality, in natural order."""
-    with os.scandir(folder / layout.inside) as entries:
-        matches = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name)) and entry.is_file()]
-    return sorted(matches, key=lambda match: (_number(match), match.string))
+    """The files of a sequence that are of the layout's modality, in natural order; none where it has no folder."""
+    try:
+        with os.scandir(folder / layout.inside) as entries:
+            found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name)) and entry.is_file()]
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=lambda match: (_number(match), match.string))
 
 
 def _number(match: re.Match[str]) -> int:

@@ -132,6 +132,16 @@ def ids(root: Path, name: str) -> list[str]:
     return [ref.problem or ref.sequence_id.removeprefix(f"{name}/") for ref in refs]
 
 
+@pytest.mark.parametrize("name", sorted(catalog.CATALOG))
+def test_every_layout_is_known_by_its_example(tmp_path: Path, name: str) -> None:
+    spec = catalog.find(name)
+    found = {}
+    for layout in spec.layouts:
+        touch(tmp_path / layout.name, layout.example)
+        found[layout.name] = layouts.detect(tmp_path / layout.name, spec).name
+    assert found == {layout.name: layout.name for layout in spec.layouts}
+
+
 def test_sequences_lie_at_several_depths_and_gallery_walks_are_numbered_by_name(tmp_path: Path) -> None:
     touch(
         tmp_path,
