@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from datasets.schema import UsageError
 from jobs import evaluate, ingest, pretrain
 from jobs.recipes import RECIPES
+from orchestration import evaluate as evaluation
 from orchestration.runs import claim_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,3 +127,15 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
     )
     assert f"jobs.{verb}" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_protocol_that_cannot_be_scored_yet_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pooled gallery is passed over with a line; a store with nothing else is a mistake."""
+    entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
+    monkeypatch.setattr(evaluation.shards, "read_manifest", lambda _: {"collections": entries})
+    scored = evaluation._scored(tmp_path, "test", None)
+    assert [spec.name for spec in scored] == ["CASIA-B"]
+    assert capsys.readouterr().out == "Gait3D: its protocol asks for pooled retrieval, which is not scored yet\n"
+    del entries["CASIA-B"]
+    with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: ingest a collection with"):
+        evaluation._scored(tmp_path, "test", None)
