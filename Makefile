@@ -34,7 +34,7 @@ lock:  ## resolve pyproject.toml anew
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	head -2 requirements.lock > requirements.new
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-header \
-		--constraint constraints.txt pyproject.toml | grep -Ev '^(cuda-|nvidia-|triton)' >> requirements.new
+		pyproject.toml | grep -Ev '^(cuda-|nvidia-|triton)' >> requirements.new
 	mv requirements.new requirements.lock && rm -r .venv-lock
 
 clean:

@@ -91,7 +91,7 @@ def _row(ref: SequenceRef, spec: CollectionSpec, numbers: list[int], masks: np.n
         "condition": ref.condition,
         "view": ref.view,
         "modality": "silhouette",
-        "labels": {},
+        "labels": ref.labels,
         "num_frames": len(numbers),
         "frame_numbers": numbers,
         "dropped_frames": dropped,

@@ -18,14 +18,14 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from datasets.schema import CollectionSpec, Layout, UsageError
+from datasets.schema import CollectionSpec, Layout, Parts, UsageError
 
 Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True)
 class SequenceRef:
-    """Where one sequence lies. Its parts are None where the folder is not named as the layout says."""
+    """Where one sequence lies and what its path says; `problem` where the path is not one of the layout's."""
 
     sequence_id: str
     collection: str
@@ -34,6 +34,8 @@ class SequenceRef:
     subject: str | None
     condition: str | None
     view: str | None
+    labels: dict[str, str]
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,40 +62,67 @@ def detect(root: Path, spec: CollectionSpec) -> Layout:
         raise UsageError(f"no folder {root} for {spec.name}: check the path given with --root {spec.name}=<folder>")
     for layout in spec.layouts:
         for ref in islice(list_sequences(root, spec, layout), 100):
-            if ref.subject is not None and _files(root / ref.folder, layout):
+            if ref.problem is None and _files(root / ref.folder, layout):
                 return layout
     expected = " or ".join(f"{layout.example} ({layout.name})" for layout in spec.layouts)
     raise UsageError(f"{root} holds no sequence of {spec.name}: expected files like {expected} below it")
 
 
 def list_sequences(root: Path, spec: CollectionSpec, layout: Layout) -> Iterator[SequenceRef]:
-    """Every folder at the depth of a sequence, in order of name, whether or not its name fits the layout."""
-    for folder in _folders(root, layout.depth):
-        relative = folder.relative_to(root).as_posix()
-        match = layout.match(relative)
-        parts = match.groupdict() if match else {"subject": None, "condition": None, "view": None}
-        yield SequenceRef(f"{spec.name}/{relative}", spec.name, layout.name, relative, **parts)
+    """Every folder that is a sequence by its path, in order of name, and every other folder without folders in it.
+
+    The others have a `problem`; so has a sequence whose path holds another number of labels than the first one's,
+    since nobody could say which of its labels is which.
+    """
+    numbered: int | None = None
+    for folder, parts in _walk(root, "", spec, layout):
+        if parts is None:
+            yield _refused(spec, layout, folder, f"not like that of {layout.example}")
+            continue
+        numbered = parts.numbered if numbered is None else numbered
+        if parts.numbered != numbered:
+            problem = f"{parts.numbered} numbered labels where the first sequence has {numbered}"
+            yield _refused(spec, layout, folder, problem)
+            continue
+        name = f"{spec.name}/{parts.walk}"
+        names = (parts.subject, parts.condition, parts.view)
+        yield SequenceRef(name, spec.name, layout.name, folder, *names, parts.labels)
 
 
-def _folders(root: Path, depth: int) -> Iterator[Path]:
-    if depth == 0:
-        yield root
-        return
-    with os.scandir(root) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir())
-    for name in names:
-        yield from _folders(root / name, depth - 1)
+def _refused(spec: CollectionSpec, layout: Layout, folder: str, problem: str) -> SequenceRef:
+    return SequenceRef(f"{spec.name}/{folder}", spec.name, layout.name, folder, None, None, None, {}, problem)
+
+
+def _walk(root: Path, inside: str, spec: CollectionSpec, layout: Layout) -> Iterator[tuple[str, Parts | None]]:
+    """Descends until a path is that of a sequence, or there is no folder below it; never in a circle."""
+    with os.scandir(root / inside) as entries:
+        folders = sorted((entry.name, entry.is_symlink()) for entry in entries if entry.is_dir())
+    for position, (name, is_link) in enumerate(folders, start=1):
+        folder = f"{inside}/{name}" if inside else name
+        if (parts := spec.read_path(layout, folder, position)) is not None:
+            yield folder, parts
+            continue
+        is_leaf = True
+        if not (is_link and (root / inside).resolve().is_relative_to((root / folder).resolve())):
+            for found in _walk(root, folder, spec, layout):
+                is_leaf = False
+                yield found
+        if is_leaf:
+            yield folder, None
 
 
 def _files(folder: Path, layout: Layout) -> list[re.Match[str]]:
-    """The files of a sequence that are of the layout's modality, in natural order."""
-    with os.scandir(folder) as entries:
-        matches = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name)) and entry.is_file()]
-    return sorted(matches, key=lambda match: (_number(match), match.string))
+    """The files of a sequence that are of the layout's modality, in natural order; none where it has no folder."""
+    try:
+        with os.scandir(folder / layout.inside) as entries:
+            found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name)) and entry.is_file()]
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=lambda match: (_number(match), match.string))
 
 
 def _number(match: re.Match[str]) -> int:
-    """The frame number in a file's name; 0 where the layout names none."""
+    """The frame number in a file's name; 0 where it has none, so that the order of the names decides."""
     return int(match.groupdict().get("frame") or 0)
 
 
@@ -103,8 +132,8 @@ def read(root: Path, ref: SequenceRef, layout: Layout, each: Callable[[np.ndarra
     `each` is given every picture, [H, W] or [H, W, C] of any mask type, as soon as it is decoded: it is still in the
     processor's cache, and only what `each` makes of it is kept, never a whole walk of full-size pictures.
     """
-    if ref.subject is None:
-        raise Unreadable("unrecognised folder", f"not like that of {layout.example}")
+    if ref.problem is not None:
+        raise Unreadable("unrecognised folder", ref.problem)
     try:
         files = _files(root / ref.folder, layout)
     except OSError as error:
@@ -112,15 +141,15 @@ def read(root: Path, ref: SequenceRef, layout: Layout, each: Callable[[np.ndarra
     if not files:
         raise Unreadable("no frames", f"no file like that of {layout.example}")
     if layout.kind == "images":
-        return _read_images(root / ref.folder, files, each)
+        return _read_images(root / ref.folder / layout.inside, files, each)
     if len(files) > 1:
         raise Unreadable("several arrays", ", ".join(match.string for match in files))
-    return _read_pickle(root / ref.folder / files[0].string, each)
+    return _read_pickle(root / ref.folder / layout.inside / files[0].string, each)
 
 
 def _read_images(folder: Path, files: list[re.Match[str]], each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     frames, names, numbers, unreadable = [], [], [], []
-    for match in files:
+    for index, match in enumerate(files):
         try:
             with io.FileIO(f"{folder}/{match.string}") as file:  # a small file is read in one piece: no buffer, no Path
                 data = file.read()
@@ -133,7 +162,7 @@ def _read_images(folder: Path, files: list[re.Match[str]], each: Callable[[np.nd
             continue
         frames.append(each(image))
         names.append(match.string)
-        numbers.append(_number(match))
+        numbers.append(_number(match) if match.groupdict().get("frame") else index)
     return RawFrames(frames, names, numbers, unreadable)
 
 
@@ -146,6 +175,10 @@ def _read_pickle(path: Path, each: Callable[[np.ndarray], Frame]) -> RawFrames[F
         array = _ArrayUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # a damaged or hostile pickle can raise anything
         raise Unreadable("unreadable pickle", f"{type(error).__name__}: {error}") from error
+    if isinstance(array, list) and len(array) == 1:
+        array = array[0]  # some releases wrap it
+    if isinstance(array, np.ndarray) and array.ndim == 4:
+        array = next((array.squeeze(axis) for axis in (1, 3) if array.shape[axis] == 1), array)
     if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.hasobject:
         shape = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
         raise Unreadable("not an array of frames", f"{shape} instead of numbers [frames, height, width]")

@@ -5,6 +5,7 @@ room may import it. It knows no collection by name, no file format but Arrow, an
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,54 +78,128 @@ class Split:
         return "train" if subject in self.train else "test" if subject in self.test else "none"
 
 
+Role = Literal["probe", "gallery", "neither"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeSet:
-    """One line of a results table: which conditions are probes, and which form their gallery."""
+    """One line of a results table: which sequences are probes, and which form their gallery.
+
+    The names in `probe` and `gallery` are whole conditions (`by="condition"`), strings that occur somewhere in a
+    condition (`by="part"`), or single sequences as `<subject>/<condition>/<view>` (`by="sequence"`). None stands for
+    every sequence of the test split that the other set does not name.
+    """
 
     name: str
-    probe: frozenset[str]
-    gallery: frozenset[str]
+    probe: frozenset[str] | None
+    gallery: frozenset[str] | None
+    by: Literal["condition", "part", "sequence"] = "condition"
 
     def __post_init__(self) -> None:
-        both = self.probe & self.gallery
+        assert self.probe is not None or self.gallery is not None, f"{self.name} names neither probes nor gallery"
+        both = (self.probe or frozenset()) & (self.gallery or frozenset())
         assert not both, f"conditions that are probe and gallery of {self.name} would find themselves: {sorted(both)}"
+
+    def role(self, subject: str, condition: str, view: str) -> Role:
+        """What one sequence of the test split is in this set; all three strings as released."""
+        if self.probe is not None and self._named(self.probe, subject, condition, view):
+            return "probe"
+        if self.gallery is not None and self._named(self.gallery, subject, condition, view):
+            return "gallery"
+        return "probe" if self.probe is None else "gallery" if self.gallery is None else "neither"
+
+    def _named(self, names: frozenset[str], subject: str, condition: str, view: str) -> bool:
+        if self.by == "part":
+            return any(name in condition for name in names)
+        return (condition if self.by == "condition" else f"{subject}/{condition}/{view}") in names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Single-view-gallery retrieval: each pair (probe view, gallery view) is scored on its own, then averaged.
+    """How a collection is scored: its probe sets, and against which part of their gallery probes are compared.
 
-    Probes without a counterpart in a gallery view count as errors, as in the evaluator of OpenGait.
+    - `view-pairs`: each pair (probe view, gallery view) on its own, then averaged. Probes without a counterpart in a
+      gallery view count as errors, as in the evaluator of OpenGait.
+    - `pooled`: one ranked list from the whole gallery.
+    - `pooled-other-views`: the same without the gallery sequences of the probe's own subject and view.
     """
 
     probe_sets: tuple[ProbeSet, ...]
+    kinds: tuple[Literal["view-pairs", "pooled", "pooled-other-views"], ...] = ("view-pairs",)
+    excluded_views: frozenset[str] = frozenset()  # their sequences are neither probe nor gallery
+    view_until: str = ""  # views are compared by their names up to this string, whole where it is empty
+
+    def compared_view(self, view: str) -> str:
+        """The name under which a view is compared with others."""
+        return view.split(self.view_until)[0] if self.view_until else view
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the path of a sequence's folder says."""
+
+    subject: str
+    condition: str
+    view: str
+    walk: str  # names the sequence within its collection, whichever layout it is read from
+    labels: dict[str, str]
+    numbered: int  # how many of the labels come from lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderPath:
+    """One form that the path of a sequence's folder takes below the root, and how to read it.
+
+    `pattern` is a regular expression for the whole path. `subject`, `condition` and `view` are templates over its named
+    groups (`str.format`), by default the group of that name as it stands; `{position}` is the folder's place among the
+    folders beside it, from 1, in order of name. `walk` is one over these three and the labels. A group `label_<name>`
+    is a label; a group `labels_<name>` holds several after `_` each, which become the labels <name>_1, <name>_2, ...
+    """
+
+    pattern: str
+    subject: str = "{subject}"
+    condition: str = "{condition}"
+    view: str = "{view}"
+    walk: str = "{subject}/{condition}/{view}"
+
+    def read(self, folder: str, position: int, label_values: Mapping[str, Mapping[str, str]]) -> Parts | None:
+        """The parts of a path, labels renamed by `label_values`; None where the path has another form."""
+        match = re.fullmatch(self.pattern, folder)
+        if match is None:
+            return None
+        groups = match.groupdict()
+        labels: dict[str, str] = {}
+        listed: dict[str, str] = {}
+        for group, text in groups.items():
+            kind, _, name = group.partition("_")
+            if kind == "label" and text is not None:
+                labels[name] = label_values.get(name, {}).get(text.lower(), text)
+            elif kind == "labels":
+                listed |= {f"{name}_{number}": one for number, one in enumerate(text.strip("_").split("_"), start=1)}
+        labels |= listed
+        names = {**groups, **labels, "position": position}
+        names |= {part: getattr(self, part).format_map(names) for part in ("subject", "condition", "view")}
+        walk = self.walk.format_map(names)
+        return Parts(names["subject"], names["condition"], names["view"], walk, labels, len(listed))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """One way in which a collection lies on disk, below the root that the user names.
 
-    `sequence` is a regular expression matched against the whole path of a sequence's folder relative to the root; its
-    groups `subject`, `condition` and `view` are kept as they stand. `file` is matched against the names of the files in
-    that folder: every match is a frame (`images`) or the one array of the sequence (`pickle`); other files are not of
-    this modality and are ignored. `example` is the path of one file, for messages.
+    A folder whose path has one of the forms `paths` is a sequence. `file` is a regular expression for the names of the
+    files in it (or in its folder `inside`): every match is a frame (`images`, numbered by the group `frame` if there
+    is one) or the one array of the sequence (`pickle`); other files are not of this modality and are ignored. `example`
+    is the path of one file, for messages.
     """
 
     name: str
     kind: Literal["images", "pickle"]
-    sequence: str
+    paths: tuple[FolderPath, ...]
     file: str
     example: str
     aligned: bool  # already cropped, scaled and centred by the owners or by OpenGait: normalise no second time
-
-    @property
-    def depth(self) -> int:
-        """How many folders lie between the root and the files of a sequence."""
-        return self.sequence.count("/") + 1
-
-    def match(self, folder: str) -> re.Match[str] | None:
-        """The folder's parts, or None where the path is not a sequence of this layout."""
-        return re.fullmatch(self.sequence, folder)
+    inside: str = ""  # where a sequence has a folder for each modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +212,13 @@ class CollectionSpec:
     access: str  # licence in a clause, and where to apply
     layouts: tuple[Layout, ...]
     split: Split
+    other_splits: Mapping[str, Split] = field(default_factory=dict)  # published beside the one that is used
     protocol: Protocol | None = None
+    label_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # label -> lower-cased text -> value
     published: dict[str, int] = field(default_factory=dict)  # subjects, sequences, frames: as far as published
     sampling_discount: float = 1.0  # its sequences count this much when collections are mixed
+
+    def read_path(self, layout: Layout, folder: str, position: int = 1) -> Parts | None:
+        """What the path of a folder says, or None where it is not that of a sequence in this layout."""
+        read = (path.read(folder, position, self.label_values) for path in layout.paths)
+        return next((parts for parts in read if parts is not None), None)

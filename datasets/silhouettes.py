@@ -36,7 +36,7 @@ def to_full_range(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "uif":
         raise ValueError(f"values of type {values.dtype}")
     top = values.max(initial=0)
-    if values.dtype == np.uint8 and top > 1:
+    if values.dtype == np.uint8 and top != 1:
         return values
     if not np.isfinite(top) or values.min(initial=0) < 0 or (values.dtype.kind == "f" and np.isnan(values).any()):
         raise ValueError("values that are NaN, infinite or negative")
@@ -47,11 +47,16 @@ def to_full_range(values: np.ndarray) -> np.ndarray:
 
 
 def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, Reason | None]:
-    """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped."""
-    if cv2.sumElems(grey)[0] <= MIN_MASS:
+    """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped.
+
+    The mask is thresholded before it is measured: OpenGait measures grey values, so that the ringing of a JPEG around
+    the head moves its crop. On masks of 0 and 255 the two are the same.
+    """
+    mask = (grey > THRESHOLD).view(np.uint8)
+    if 255 * cv2.sumElems(mask)[0] <= MIN_MASS:
         return None, "nearly empty frame"
-    rows = np.flatnonzero(cv2.reduce(grey, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
-    body = grey[rows[0] : rows[-1] + 1]
+    rows = np.flatnonzero(cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
+    body = mask[rows[0] : rows[-1] + 1] * np.uint8(255)
     width = int(grid * (body.shape[1] / body.shape[0]))
     if width == 0:
         return None, "frame too narrow"

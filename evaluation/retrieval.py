@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.schema import ProbeSet, Protocol, UsageError
+from datasets.schema import Protocol, UsageError
 
 Metric = Literal["euc", "cos"]
 
@@ -125,16 +125,17 @@ def single_view_gallery(
 ) -> list[ViewPairTable]:
     """Score every probe set of a protocol, each probe view against each gallery view alone (OpenGait evaluator).
 
-    The views of all tables are the sorted view names of all sequences handed in, whether or not the protocol uses
-    their conditions. A probe counts as recognised if the nearest sequence of the gallery view is of its subject; among
-    exactly equal distances the first sequence in the order of `embeddings` is taken.
+    The views of all tables are the sorted view names of all sequences handed in, as the protocol compares them and
+    without those it excludes, whether or not it uses their conditions. A probe counts as recognised if the nearest
+    sequence of the gallery view is of its subject; among exactly equal distances the first sequence in the order of
+    `embeddings` is taken.
 
     Args:
         embeddings: [n, C, P], one row per sequence of the test set.
         subjects: subject of each sequence, n strings as released.
-        conditions: condition of each sequence, n strings, matched against the sets of the protocol.
-        views: view of each sequence, n strings.
-        protocol: probe and gallery conditions of each line of the results.
+        conditions: condition of each sequence, n strings as released.
+        views: view of each sequence, n strings as released.
+        protocol: probes and gallery of each line of the results, and the views that are compared.
         metric: see `distances`.
 
     Returns:
@@ -152,24 +153,30 @@ def single_view_gallery(
         raise UsageError("no sequences to evaluate: the test split is empty, check the collection that was ingested")
     if not np.isfinite([embeddings.min(), embeddings.max()]).all():  # NaN passes through both, without a mask of all
         raise ValueError("embeddings hold NaN or infinite values: the encoder or its checkpoint is broken")
-    return [_score(probe_set, embeddings, *columns, metric=metric) for probe_set in protocol.probe_sets]
+    compared = np.array([protocol.compared_view(view) for view in columns[2]])
+    scored = ~np.isin(compared, sorted(protocol.excluded_views))
+    results = []
+    for probe_set in protocol.probe_sets:
+        roles = np.array([probe_set.role(*names) for names in zip(*columns, strict=True)])
+        roles = np.where(scored, roles, "neither")
+        views_scored = tuple(np.unique(compared[scored]).tolist())
+        results.append(_score(probe_set.name, embeddings, columns[0], roles, compared, views_scored, metric=metric))
+    return results
 
 
 def _score(
-    probe_set: ProbeSet,
+    name: str,
     embeddings: NDArray[np.floating],
     subjects: NDArray[np.str_],
-    conditions: NDArray[np.str_],
+    roles: NDArray[np.str_],
     views: NDArray[np.str_],
+    names: tuple[str, ...],
     *,
     metric: Metric,
 ) -> ViewPairTable:
-    """The table of one probe set."""
-    is_probe = np.isin(conditions, sorted(probe_set.probe))
-    is_gallery = np.isin(conditions, sorted(probe_set.gallery))
-    names = tuple(np.unique(views).tolist())
-    probes = [np.flatnonzero(is_probe & (views == name)) for name in names]
-    gallery = [np.flatnonzero(is_gallery & (views == name)) for name in names]
+    """The table of one probe set over the views `names`. roles: of each sequence, as `ProbeSet.role` gives them."""
+    probes = [np.flatnonzero((roles == "probe") & (views == view)) for view in names]
+    gallery = [np.flatnonzero((roles == "gallery") & (views == view)) for view in names]
     rank1 = np.full((len(names), len(names)), np.nan)
     for row, column in np.ndindex(rank1.shape):
         p, g = probes[row], gallery[column]
@@ -178,10 +185,10 @@ def _score(
             hits = np.count_nonzero(subjects[nearest] == subjects[p])
             rank1[row, column] = np.round(hits * 100 / len(p), 2)
     return ViewPairTable(
-        name=probe_set.name,
+        name=name,
         views=names,
         rank1=rank1,
         probes=np.array([len(rows) for rows in probes]),
         gallery=np.array([len(rows) for rows in gallery]),
-        gallery_subjects=len(np.unique(subjects[is_gallery])),
+        gallery_subjects=len(np.unique(subjects[roles == "gallery"])),
     )

@@ -30,11 +30,13 @@ def parse(settings: type[Settings], argv: list[str] | None, job: str, default: S
 
 
 def run(job: Callable[[], None]) -> None:
-    """Run a job; a UsageError of its ends the program with one line and status 2."""
+    """Run a job; a UsageError of its, or a place it may not write to, ends the program with one line and status 2."""
     try:
         job()
     except UsageError as error:
         fail(str(error))
+    except PermissionError as error:
+        fail(f"{error.strerror}: {error.filename}: give a place that you may read and write")
 
 
 def fail(message: str) -> NoReturn:

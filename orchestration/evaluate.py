@@ -13,6 +13,8 @@ from evaluation.tables import ResultRow
 from orchestration import checkpoint, embed, runs, tracking
 from orchestration.pretrain import tracked_run
 
+SCORED = ("view-pairs",)  # the kinds of protocol that `evaluation` can score
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRun:
@@ -54,16 +56,22 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
 
 
 def _scored(store: Path, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
-    """The collections of a store that have a protocol and sequences of the split."""
+    """The collections of a store that have sequences of the split and a protocol that can be scored."""
     entries = shards.read_manifest(store)["collections"]
     if split == "holdout":
         names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
     else:
         names = {name for name, entry in entries.items() if split in entry["splits"]}
-    scored = [spec for name in sorted(names) if (spec := catalog.find(name)).protocol is not None]
+    specs = [catalog.find(name) for name in sorted(names)]
+    kinds = {spec.name: spec.protocol.kinds for spec in specs if spec.protocol is not None}
+    for name, asked in kinds.items():
+        if unknown := [kind for kind in asked if kind not in SCORED]:
+            print(f"{name}: its protocol asks for {', '.join(unknown)} retrieval, which is not scored yet")
+    scored = [spec for spec in specs if set(kinds.get(spec.name, ())) & set(SCORED)]
     if not scored:
         other = "test" if split == "holdout" else "holdout"
-        raise UsageError(f"{store} has nothing to score in the split {split!r} of this run: try --split {other}")
+        fix = f"ingest a collection with a {' or '.join(SCORED)} protocol" if kinds else f"try --split {other}"
+        raise UsageError(f"{store} has nothing to score in the split {split!r} of this run: {fix}")
     return scored
 
 

@@ -23,6 +23,10 @@ from datasets.layouts import SequenceRef
 from datasets.schema import Layout, UsageError
 from orchestration import session
 
+# References as they travel to the tasks: a block where no sequence has labels, or all have a problem, is no exception.
+_TEXT = ("sequence_id", "collection", "layout", "folder", "subject", "condition", "view", "problem")
+REF_SCHEMA = pa.schema([*((name, pa.string()) for name in _TEXT), ("labels", pa.map_(pa.string(), pa.string()))])
+
 
 @dataclass(frozen=True, kw_only=True)
 class IngestRun:
@@ -54,10 +58,11 @@ def ingest(run: IngestRun) -> shards.Manifest:
     store = Path(run.out).resolve()
     if (store / "manifest.json").exists():
         shards.read_manifest(store)  # a store of another version is refused before anything is added to it
-    elif store.exists() and any(store.iterdir()) and not (store / "blocks").is_dir():
+    elif store.exists() and not (store / "blocks").is_dir() and (not store.is_dir() or any(store.iterdir())):
         raise UsageError(f"{store} exists and holds something else than shards: give another --out")
     done = shards.committed_ids(store)
     pending = [ref for root in roots for ref in _list(root) if ref.sequence_id not in done]
+    _refuse_doubles(pending)
     if done:
         print(f"{len(done)} sequences are in {store} already, {len(pending)} are new", flush=True)
     if pending:
@@ -76,10 +81,21 @@ def _list(root: _Root) -> Iterator[SequenceRef]:
     return layouts.list_sequences(Path(root.folder), catalog.find(root.collection), root.layout)
 
 
+def _refuse_doubles(refs: list[SequenceRef]) -> None:
+    """One walk found in two folders would be trained on twice, and would be its own gallery."""
+    folders: dict[str, str] = {}
+    for ref in refs:
+        if (other := folders.setdefault(ref.sequence_id, ref.folder)) != ref.folder:
+            raise UsageError(f"{ref.sequence_id} is in two folders, {other} and {ref.folder}: keep one of them")
+
+
 def _run(pending: list[SequenceRef], roots: dict[str, _Root], store: Path, block_sequences: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
     started = time.monotonic()
-    blocks = [pa.Table.from_pylist([asdict(ref) for ref in block]) for block in _blocks(pending, block_sequences)]
+    blocks = [
+        pa.Table.from_pylist([asdict(ref) for ref in block], schema=REF_SCHEMA)
+        for block in _blocks(pending, block_sequences)
+    ]
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # one bar of sequences says more than one of Ray's operators
     context.print_on_execution_start = False
@@ -108,10 +124,15 @@ def _blocks(refs: list[SequenceRef], size: int) -> Iterator[list[SequenceRef]]:
             yield block
 
 
+def _as_table(refs: list[SequenceRef]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REF_SCHEMA)
+
+
 def ingest_block(refs: pa.Table, roots: dict[str, _Root], store: str) -> pa.Table:
     """Runs in a Ray task: one block of references to one committed block of the store; returns its counts."""
     cv2.setNumThreads(1)  # Ray runs a task a core
-    rows, rejects, references = [], [], [SequenceRef(**ref) for ref in refs.to_pylist()]
+    rows, rejects = [], []
+    references = [SequenceRef(**{**ref, "labels": dict(ref["labels"])}) for ref in refs.to_pylist()]
     for ref in references:
         root = roots[ref.collection]
         result = harmonise(Path(root.folder), ref, catalog.find(ref.collection), root.layout)

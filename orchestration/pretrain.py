@@ -25,7 +25,7 @@ def pretrain(run: PretrainRun, uri: str) -> Path:
     """Train, or go on training, and return the last checkpoint. uri: where MLflow keeps its records."""
     run = dataclasses.replace(run, shards=str(Path(run.shards).resolve()), out=str(Path(run.out).resolve()))
     _check_data(run)
-    runs.claim_folder(run)
+    runs.check_folder(run)
     folder = Path(run.out)
     newest = checkpoint.latest(folder)
     if newest and checkpoint.step_of(newest) >= run.schedule.steps:
@@ -34,10 +34,13 @@ def pretrain(run: PretrainRun, uri: str) -> Path:
     if newest:
         print(f"going on after step {checkpoint.step_of(newest)} of {folder}", flush=True)
     session.start(run.cluster.workers)
+    if run.cluster.gpu:
+        session.require_gpus()
     settings = runs.flatten(runs.to_json(run))
     with tracking.open_run(
         uri, f"pretrain {folder.name}", settings, {"job": "pretrain"}, tracked_run(folder)
     ) as tracker:
+        runs.claim_folder(run)
         (folder / TRACKED).write_text(tracker.run_id)
         done = checkpoint.step_of(newest) if newest else 0
         with progress.shown("pretrain", "step", done, run.schedule.steps) as queue:

@@ -139,8 +139,8 @@ def read_run(folder: Path) -> PretrainRun:
     return build(PretrainRun, json.loads(path.read_text()))
 
 
-def claim_folder(run: PretrainRun) -> None:
-    """Make the run's folder its own; UsageError where another run's, or anything else, lies there.
+def check_folder(run: PretrainRun) -> None:
+    """UsageError where another run's folder, or anything else, lies in the place of this run's.
 
     A folder that holds the same run is resumed: only where it lies and where it runs may differ.
     """
@@ -156,8 +156,13 @@ def claim_folder(run: PretrainRun) -> None:
                 f"{folder} holds a run with {name} {there.get(name)}, not {here.get(name)}{more}: "
                 "give another --out, or the settings it was started with"
             )
-        return
-    if folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not the folder of a run: give another --out")
+
+
+def claim_folder(run: PretrainRun) -> None:
+    """Make a checked folder the run's own."""
+    folder = Path(run.out)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(to_json(run), indent=1))
+    if not (folder / RUN_FILE).is_file():
+        (folder / RUN_FILE).write_text(json.dumps(to_json(run), indent=1))

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import ray
+from ray._private import ray_constants
 
 from datasets.schema import UsageError
 
@@ -19,7 +20,6 @@ EXCLUDES += ["**/__pycache__", "*.parquet", "*.safetensors", "*.pkl", "*.db", ".
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -34,8 +34,8 @@ def start(num_cpus: int | None = None) -> None:
     """
     if ray.is_initialized():
         return
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for library in ("ray", "ray.data"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     inside_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the job's working directory is shipped already
@@ -48,12 +48,21 @@ def start(num_cpus: int | None = None) -> None:
             raise UsageError(f"no Ray cluster answers at {where}: start it, or unset RAY_ADDRESS") from error
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a single process reports its own failures
+    # Ray's own switch for a node that listens to this machine alone; it is read when ray is imported, and by the
+    # processes that ray starts.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray.init(
         address="local",
         num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # two workers are the least that shows what is distributed
         include_dashboard=False,
-        _node_ip_address="127.0.0.1",
         runtime_env=runtime_env,
         log_to_driver=False,
         logging_level="ERROR",
     )
+
+
+def require_gpus() -> None:
+    """UsageError where this Ray has no GPU: workers that ask for one would wait for ever."""
+    if not ray.cluster_resources().get("GPU"):
+        raise UsageError("--cluster.gpu: this Ray has no GPU; leave it out, or set RAY_ADDRESS to a cluster that has")

@@ -5,6 +5,7 @@ Metrics are buffered and written with one call (7,000 a second against 150 one b
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,12 @@ def default_uri() -> str:
 
 
 def ui_command(uri: str) -> str:
-    """What to type to look at the results."""
-    return f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1" if uri.startswith("sqlite") else f"open {uri}"
+    """What to do to look at the results."""
+    if not uri.startswith("sqlite"):
+        return f"open {uri}"
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{python} -m mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
 
 
 @dataclass
@@ -70,12 +75,12 @@ def open_run(
 
     tags: `mlflow.parentRunId` puts it below another run.
     """
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
+    client, experiment = _connect(uri)
     run_id = _existing(client, resume)
     if run_id is None:
-        run_id = client.create_run(_experiment(client, uri), run_name=name).info.run_id
+        run_id = client.create_run(experiment, run_name=name).info.run_id
         params = [Param(key, str(value)[:6000]) for key, value in settings.items()]
         client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
     else:
@@ -100,13 +105,15 @@ def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
         return None  # tracked elsewhere: a new run is opened here
 
 
-def _experiment(client: mlflow.MlflowClient, uri: str) -> str:
-    """The experiment's id, made if need be; files of a SQLite store lie beside it."""
+def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
+    """A client and the experiment's id, made if need be; files of a SQLite store lie beside it."""
     try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
     except MlflowException as error:
-        raise UsageError(f"MLflow cannot be reached at {uri}: {str(error).splitlines()[0]}") from error
+        words = str(error).strip().splitlines()[0][:200]
+        raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {words}") from error
     if known is not None:
-        return known.experiment_id
+        return client, known.experiment_id
     beside = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" if uri.startswith("sqlite:///") else None
-    return client.create_experiment(EXPERIMENT, artifact_location=beside.resolve().as_uri() if beside else None)
+    return client, client.create_experiment(EXPERIMENT, artifact_location=beside.resolve().as_uri() if beside else None)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ray.train
-import ray.train.torch
 import torch
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine

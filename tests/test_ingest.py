@@ -76,4 +76,29 @@ def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) ->
     (tmp_path / "photo.jpg").write_bytes(b"dear")
     with pytest.raises(UsageError, match="holds something else than shards"):
         ingest(IngestRun(roots={"CASIA-B": str(walks / "CASIA-B")}, out=str(tmp_path)))
+    with pytest.raises(UsageError, match="holds something else than shards"):
+        ingest(IngestRun(roots={"CASIA-B": str(walks / "CASIA-B")}, out=str(tmp_path / "photo.jpg")))
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_labels_and_ids_come_from_the_path(tmp_path: Path, local_ray) -> None:
+    mask = np.zeros((4, 64, 64), np.uint8)
+    mask[:, 10:50, 25:40] = 255
+    for folder in ("00493/Negative/000-180", "00000/positive/000_180", "00001/unknown/000_180"):
+        (tmp_path / "tree" / folder).mkdir(parents=True)
+        (tmp_path / "tree" / folder / "000.pkl").write_bytes(pickle.dumps(mask))
+    ingest(IngestRun(roots={"Scoliosis1K": str(tmp_path / "tree")}, out=str(tmp_path / "shards")))
+    rows = shards.read_rows(tmp_path / "shards").to_pylist()
+    assert [(row["sequence_id"], row["condition"], row["view"], dict(row["labels"])) for row in rows] == [
+        ("Scoliosis1K/00000/positive/000_180", "positive", "000_180", {"scoliosis": "positive"}),
+        ("Scoliosis1K/00493/negative/000_180", "Negative", "000-180", {"scoliosis": "negative"}),
+    ]
+    assert shards.read_rejects(tmp_path / "shards")["source"].to_pylist() == ["00001/unknown/000_180"]
+
+
+def test_a_walk_in_two_folders_is_refused(tmp_path: Path) -> None:
+    for folder in ("distractor", "distractors"):
+        (tmp_path / "tree" / folder / "edXJefi8").mkdir(parents=True)
+        (tmp_path / "tree" / folder / "edXJefi8/00001.png").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"is in two folders, distractor/edXJefi8 and distractors/edXJefi8"):
+        ingest(IngestRun(roots={"GREW": str(tmp_path / "tree")}, out=str(tmp_path / "shards")))

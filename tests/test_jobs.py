@@ -1,5 +1,6 @@
 """The command line as a user meets it: each mistake is one line, exit status 2, no traceback, nothing written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from datasets.schema import UsageError
 from jobs import evaluate, ingest, pretrain
+from jobs.recipes import RECIPES
+from orchestration import evaluate as evaluation
+from orchestration.runs import claim_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +78,37 @@ def test_pretrain_mistakes(capsys, tmp_path: Path, argv: list[str], message: str
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_of_a_newer_schema_is_refused_by_every_job(capsys, store: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    manifest = json.loads((store / "manifest.json").read_text())
+    (newer / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
+    out = str(tmp_path / "out")
+    assert "schema version 99" in mistake(capsys, pretrain.main, "tiny", "--shards", str(newer), "--out", out)
+    root = manifest["collections"]["GaitLU-1M"]["root"]
+    said = mistake(capsys, ingest.main, "--root", f"GaitLU-1M={root}", "--out", str(newer))
+    assert "schema version 99" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["newer"]
+    assert [path.name for path in newer.iterdir()] == ["manifest.json"]
+
+
+def test_a_run_folder_of_another_recipe_is_refused(capsys, store: Path, tmp_path: Path) -> None:
+    run = RECIPES["casia-b"](str(store), str(tmp_path / "run"))
+    claim_folder(run)
+    argv = ["tiny", "--shards", str(store), "--out", run.out, "--schedule.batch", "16"]
+    said = mistake(capsys, pretrain.main, *argv)
+    assert "holds a run with" in said
+    assert "give another --out" in said
+    assert [path.name for path in Path(run.out).iterdir()] == ["run.json"]
+
+
+def test_a_tracking_store_that_is_none_is_refused(capsys, store: Path, tmp_path: Path, local_ray) -> None:
+    argv = ["tiny", "--shards", str(store), "--out", str(tmp_path / "run"), "--schedule.batch", "16"]
+    said = mistake(capsys, pretrain.main, *argv, "--tracking", "carrier-pigeon://x")
+    assert "MLflow cannot keep its records at carrier-pigeon://x (--tracking)" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_evaluate_mistakes(capsys, tmp_path: Path) -> None:
     said = mistake(capsys, evaluate.main, "--run", str(tmp_path), "--shards", str(tmp_path))
     assert "is not the folder of a run" in said
@@ -91,3 +127,15 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
     )
     assert f"jobs.{verb}" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_protocol_that_cannot_be_scored_yet_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pooled gallery is passed over with a line; a store with nothing else is a mistake."""
+    entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
+    monkeypatch.setattr(evaluation.shards, "read_manifest", lambda _: {"collections": entries})
+    scored = evaluation._scored(tmp_path, "test", None)
+    assert [spec.name for spec in scored] == ["CASIA-B"]
+    assert capsys.readouterr().out == "Gait3D: its protocol asks for pooled retrieval, which is not scored yet\n"
+    del entries["CASIA-B"]
+    with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: ingest a collection with"):
+        evaluation._scored(tmp_path, "test", None)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import catalog, layouts
+from datasets import catalog, contours, corpus, harmonise, layouts
 from datasets.layouts import Unreadable
 from datasets.schema import UsageError
 
@@ -42,6 +42,21 @@ def test_a_sequence_has_its_parts_and_its_frames_in_order(tmp_path: Path) -> Non
     raw = layouts.read(tmp_path, ref, RELEASED, np.asarray)
     assert raw.numbers == [2, 9, 10]
     assert [frame[0, 0] for frame in raw.frames] == [2, 9, 10]
+
+
+def test_jpeg_frames_are_read_with_their_grey_edges(tmp_path: Path) -> None:
+    mask = np.zeros((240, 320), np.uint8)
+    cv2.ellipse(mask, (160, 120), (20, 60), 0, 0, 360, 255, -1)
+    for suffix in ("png", "jpg"):
+        write_png(tmp_path / suffix / f"001/nm-01/090/001-nm-01-090-001.{suffix}", mask)
+    png, jpg = (
+        harmonise.harmonise(
+            tmp_path / one, next(layouts.list_sequences(tmp_path / one, CASIA_B, RELEASED)), CASIA_B, RELEASED
+        )
+        for one in ("png", "jpg")
+    )
+    masks = [contours.decode(corpus.contours_of(one.row)) for one in (png, jpg)]
+    assert np.logical_and(*masks).sum() / np.logical_or(*masks).sum() > 0.99
 
 
 def test_a_folder_that_is_named_otherwise_is_listed_and_refused(tmp_path: Path) -> None:
@@ -117,3 +132,118 @@ def test_a_root_that_is_missing_or_holds_something_else(tmp_path: Path) -> None:
         layouts.detect(tmp_path, CASIA_B)
     with pytest.raises(UsageError, match="unknown collection 'CASIA-Z': the known ones are CASIA-B"):
         catalog.find("CASIA-Z")
+
+
+def touch(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"x")
+
+
+def ids(root: Path, name: str) -> list[str]:
+    """The ids below a root in the layout that is found there; of a problem, the problem."""
+    spec = catalog.find(name)
+    refs = layouts.list_sequences(root, spec, layouts.detect(root, spec))
+    return [ref.problem or ref.sequence_id.removeprefix(f"{name}/") for ref in refs]
+
+
+@pytest.mark.parametrize("name", sorted(catalog.CATALOG))
+def test_every_layout_is_known_by_its_example(tmp_path: Path, name: str) -> None:
+    spec = catalog.find(name)
+    found = {}
+    for layout in spec.layouts:
+        touch(tmp_path / layout.name, layout.example)
+        found[layout.name] = layouts.detect(tmp_path / layout.name, spec).name
+    assert found == {layout.name: layout.name for layout in spec.layouts}
+
+
+def test_sequences_lie_at_several_depths_and_gallery_walks_are_numbered_by_name(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "distractor/edXJefi8/00001.png",
+        "test/gallery/00001/79XJefi8/00001.png",
+        "test/gallery/00001/79XJefi8_gei.png",
+        "test/gallery/00001/0aaaaaaa/00001.png",
+        "test/gallery/00001/0aaaaaaa/00001_2d_pose.txt",
+        "test/probe/01DdvEHX/00001.png",
+        "train/00001/4XPn5Z28/00001.png",
+        "train/00001/4XPn5Z28_gei.png",
+        "train/00002/not-a-code/00001.png",
+    )
+    assert ids(tmp_path, "GREW") == [
+        "distractor/distractor/edXJefi8",
+        "00001/01/0aaaaaaa",
+        "00001/02/79XJefi8",
+        "probe/03/01DdvEHX",
+        "00001train/00/4XPn5Z28",
+        "not like that of train/00001/4XPn5Z28/00001.png",
+    ]
+
+
+def test_a_walk_has_one_id_in_every_layout(tmp_path: Path) -> None:
+    touch(tmp_path / "released", "Silhouette_000-00/00001/0001.png", "Silhouette_000-00/00003/0001.png")
+    touch(tmp_path / "rearranged", "00001/00/000/0001.png", "00003/00/000/0001.png")
+    touch(tmp_path / "opengait", "00001/00/000/000.pkl", "00003/00/000/000.pkl")
+    expected = ["00001/00/000", "00003/00/000"]
+    assert [ids(tmp_path / name, "OU-MVLP") for name in ("released", "rearranged", "opengait")] == [expected] * 3
+    touch(tmp_path / "e", "forTrain/001/H/scene1/nm/000/1/a.jpg")
+    touch(tmp_path / "e-pkl", "001/H-scene1-nm-1/000/000.pkl")
+    assert ids(tmp_path / "e", "CASIA-E") == ids(tmp_path / "e-pkl", "CASIA-E") == ["001/H-scene1-nm-1/000"]
+
+
+def test_a_modality_is_chosen_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "0000/camid0_videoid2/seq0"
+    folder.mkdir(parents=True)
+    spec = catalog.find("Gait3D")
+    for name, width in (("pars-seq0.pkl", 1), ("sils-seq0.pkl", 44), ("smpls-seq0.pkl", 3)):
+        (folder / name).write_bytes(pickle.dumps(np.zeros((2, 64, width), np.uint8)))
+    layout = layouts.detect(tmp_path, spec)
+    (ref,) = layouts.list_sequences(tmp_path, spec, layout)
+    assert layouts.read(tmp_path, ref, layout, np.asarray).frames[0].shape == (64, 44)
+    (folder / "sils-seq0.pkl").unlink()
+    with pytest.raises(Unreadable, match="no frames"):
+        layouts.read(tmp_path, ref, layout, np.asarray)
+
+
+def test_frames_may_lie_in_a_folder_for_each_modality(tmp_path: Path) -> None:
+    spec = catalog.find("SUSTech1K")
+    sequence = tmp_path / "0000/00-nm/000"
+    for place, value in (("Sils_aligned/16570692979.png", 9), ("Sils_aligned/1657069297123.png", 1)):
+        write_png(sequence / place, np.full((64, 64), value, np.uint8))
+    touch(sequence, "PCDs/1657069297.1.pcd", "Sils_raw/1657069297123.jpg")
+    layout = layouts.detect(tmp_path, spec)
+    (ref,) = layouts.list_sequences(tmp_path, spec, layout)
+    raw = layouts.read(tmp_path, ref, layout, np.asarray)
+    assert (raw.numbers, [frame[0, 0] for frame in raw.frames]) == ([0, 1], [1, 9])
+    assert (ref.sequence_id, ref.labels) == ("SUSTech1K/0000/00-nm/000", {"covariate": "nm", "angle": "000"})
+
+
+def test_another_number_of_attributes_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "001/1_0_2/v/v.pkl", "001/2_0_2_1/v/v.pkl", "002/1_3_0/v/v.pkl", "003/1_a_0/v/v.pkl")
+    spec = catalog.find("RAGAR")
+    refs = list(layouts.list_sequences(tmp_path, spec, layouts.detect(tmp_path, spec)))
+    assert [ref.problem for ref in refs] == [
+        None,
+        "3 numbered labels where the first sequence has 2",
+        None,
+        f"not like that of {spec.layouts[0].example}",
+    ]
+    assert refs[2].labels == {"attribute_1": "3", "attribute_2": "0"}
+    with pytest.raises(Unreadable, match="unrecognised folder: 3 numbered labels"):
+        layouts.read(tmp_path, refs[1], spec.layouts[0], np.asarray)
+
+
+@pytest.mark.parametrize("wrap", [lambda a: [a], lambda a: a[:, None], lambda a: a[..., None], lambda a: [a[:, None]]])
+def test_arrays_with_an_axis_too_many_are_read(tmp_path: Path, wrap) -> None:
+    frames = np.random.default_rng(1).integers(0, 2, (3, 64, 44)).astype(np.uint8)
+    raw = layouts.read(tmp_path, write_pickle(tmp_path, wrap(frames)), OPENGAIT, np.asarray)
+    np.testing.assert_array_equal(np.stack(raw.frames), frames)
+
+
+def test_links_that_lead_in_a_circle_are_listed_once_and_refused(tmp_path: Path) -> None:
+    write_png(tmp_path / "001/nm-01/090/001-nm-01-090-001.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "001" / "up").symlink_to(tmp_path, target_is_directory=True)
+    refs = list(layouts.list_sequences(tmp_path, CASIA_B, RELEASED))
+    assert [ref.folder for ref in refs if ref.problem is None] == ["001/nm-01/090"]
+    assert [ref.folder for ref in refs if ref.problem is not None] == ["001/up", "again"]

@@ -43,6 +43,10 @@ def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
     return run
 
 
+# Of a copied run: its last checkpoint, so that it goes on from the one before, and its place in MLflow.
+LEFT_OUT = shutil.ignore_patterns("step-00000006", "ray", "mlflow_run_id")
+
+
 def weights(run: PretrainRun, step: int = 6) -> dict[str, torch.Tensor]:
     return load_file(Path(run.out) / "checkpoints" / f"step-{step:08d}" / "weights.safetensors")
 
@@ -70,22 +74,22 @@ def test_training_started_from_the_weights_of_its_seed(trained: PretrainRun) -> 
 
 
 def test_a_resumed_run_is_the_same_run_to_the_bit(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
-    shutil.copytree(
-        trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("step-00000006", "ray", "mlflow_run_id")
-    )
+    shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
     (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
     resumed = replace(trained, out=str(tmp_path / "run"))
     pretrain(resumed, uri)
     assert largest_difference(weights(trained), weights(resumed)) == 0
 
 
-def test_one_worker_without_zero_goes_on_where_two_left_off(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
-    shutil.copytree(
-        trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("step-00000006", "ray", "mlflow_run_id")
-    )
-    alone = replace(trained, out=str(tmp_path / "run"), cluster=Cluster(workers=1, zero_stage=0, precision="fp32"))
-    pretrain(alone, uri)
-    assert largest_difference(weights(trained), weights(alone)) < 1e-4
+@pytest.mark.parametrize(("workers", "stage"), [(1, 0), (2, 2)])
+def test_other_workers_and_stages_go_on_where_a_run_left_off(
+    trained: PretrainRun, uri: str, tmp_path: Path, workers: int, stage: int
+) -> None:
+    shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
+    cluster = Cluster(workers=workers, zero_stage=stage, precision="fp32")
+    other = replace(trained, out=str(tmp_path / "run"), cluster=cluster)
+    pretrain(other, uri)
+    assert largest_difference(weights(trained), weights(other)) < 1e-4
 
 
 def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, capsys) -> None:
@@ -98,7 +102,7 @@ def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, cap
 def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(tracked_run(Path(trained.out)))
-    assert run.info.status == "FINISHED"
+    assert (run.info.run_name, run.info.status) == ("pretrain run", "FINISHED")
     assert run.data.params["schedule.batch"] == "16"
     losses = client.get_metric_history(run.info.run_id, "loss")
     assert [metric.step for metric in losses] == [1, 2, 4, 6]
@@ -133,7 +137,7 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
         "NM",
         "BG",
         "CL",
-        "mlflow ui --backend-store-uri",
+        "-m mlflow ui --backend-store-uri",
     ):
         assert word in said
     table = pd.read_csv(Path(trained.out) / "evaluation" / "test" / "results.csv")
@@ -166,9 +170,7 @@ def test_evaluation_needs_a_run_with_a_checkpoint(trained: PretrainRun, uri: str
 
 
 def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: str, tmp_path: Path, capsys) -> None:
-    shutil.copytree(
-        trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("step-00000006", "ray", "mlflow_run_id")
-    )
+    shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
     evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout"), uri)
     assert "is not trained to its end: these are its weights after step 3 of 6" in capsys.readouterr().out
 

@@ -71,20 +71,21 @@ def test_the_rate_warms_up_stays_and_cools_down() -> None:
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     run = RECIPES["tiny"]("shards", str(tmp_path / "run"))
+    runs.check_folder(run)
     runs.claim_folder(run)
-    runs.claim_folder(run)
+    runs.check_folder(replace(run, shards="elsewhere", cluster=replace(run.cluster, workers=4)))
     assert runs.read_run(tmp_path / "run") == run
     with pytest.raises(UsageError, match=r"holds a run with seed 0, not 1: give another --out"):
-        runs.claim_folder(replace(run, seed=1))
+        runs.check_folder(replace(run, seed=1))
     other = RECIPES["casia-b"]("shards", run.out)
     with pytest.raises(UsageError, match=r"holds a run with .* and .* more"):
-        runs.claim_folder(other)
+        runs.check_folder(other)
 
 
 def test_a_folder_with_something_else_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="is not the folder of a run"):
-        runs.claim_folder(RECIPES["tiny"]("shards", str(tmp_path)))
+        runs.check_folder(RECIPES["tiny"]("shards", str(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(UsageError, match=r"no run\.json"):
         runs.read_run(tmp_path)
