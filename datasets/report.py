@@ -13,7 +13,8 @@ def describe(manifest: Manifest) -> str:
     frames = sum(entry["frames"] for entry in manifest["collections"].values())
     size = sum(file["bytes"] for file in shards)
     each = f", {size / frames:.1f} bytes a frame" if frames else ""
-    return "\n".join([*lines, f"{len(shards)} shards, {size / 1e6:.1f} MB{each}"])
+    cited = [f"cite {name}: {entry['citation']}" for name, entry in manifest["collections"].items()]
+    return "\n".join([*lines, *cited, f"{len(shards)} shards, {size / 1e6:.1f} MB{each}"])
 
 
 def _collection(name: str, entry: dict) -> str:

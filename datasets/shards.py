@@ -68,8 +68,15 @@ def committed_ids(store: Path) -> set[str]:
     return ids
 
 
-def write_manifest(store: Path, roots: dict[str, str], published: dict[str, dict[str, int]]) -> Manifest:
-    """Gather the committed blocks into manifest.json and return it. roots: where each collection was read from."""
+def write_manifest(store: Path, roots: dict[str, str], about: dict[str, Row]) -> Manifest:
+    """Gather the committed blocks into manifest.json and return it.
+
+    roots: where each collection of this run was read from; those of earlier runs are kept. about: what is to be said of
+    a collection beside its counts.
+    """
+    if (store / "manifest.json").is_file():
+        earlier = read_manifest(store)["collections"]
+        roots = {name: entry["root"] for name, entry in earlier.items()} | roots
     files = [file for block in committed_blocks(store) for file in block["files"]]
     rows = [file for file in files if not file["path"].startswith("rejects/")]
     rejects = [file for file in files if file["path"].startswith("rejects/")]
@@ -82,7 +89,7 @@ def write_manifest(store: Path, roots: dict[str, str], published: dict[str, dict
         "collections": {
             name: {
                 "root": roots.get(name),
-                "published": published.get(name, {}),
+                **about.get(name, {}),
                 **_summary(
                     kept.filter(pc.equal(kept["collection"], name)), lost.filter(pc.equal(lost["collection"], name))
                 ),

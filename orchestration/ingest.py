@@ -20,7 +20,7 @@ from tqdm import tqdm
 from datasets import catalog, layouts, shards
 from datasets.harmonise import harmonise
 from datasets.layouts import SequenceRef
-from datasets.schema import Layout, UsageError
+from datasets.schema import CollectionSpec, Layout, UsageError
 from orchestration import session
 
 # References as they travel to the tasks: a block where no sequence has labels, or all have a problem, is no exception.
@@ -69,8 +69,13 @@ def ingest(run: IngestRun) -> shards.Manifest:
         session.start()
         _run(pending, {root.collection: root for root in roots}, store, run.block_sequences)
     known = {root.collection: root.folder for root in roots}
-    published = {name: dict(spec.published) for name, spec in catalog.CATALOG.items()}
-    return shards.write_manifest(store, known, published)
+    return shards.write_manifest(store, known, {name: _about(spec) for name, spec in catalog.CATALOG.items()})
+
+
+def _about(spec: CollectionSpec) -> dict[str, object]:
+    """What a store says of a collection: who to cite, on what terms, and how much of it there is."""
+    facts = {"title": spec.title, "citation": spec.citation, "access": spec.access}
+    return facts | {"published": dict(spec.published)}
 
 
 def _layout(name: str, folder: Path) -> Layout:

@@ -23,7 +23,7 @@ def some_rows(root: Path, count: int) -> tuple[list[str], list[dict], list[dict]
 def written(walks: Path, tmp_path: Path) -> Path:
     ids, rows, rejects = some_rows(walks / "CASIA-B", 6)
     shards.write_block(tmp_path, ids, rows, rejects)
-    shards.write_manifest(tmp_path, {"CASIA-B": "somewhere"}, {})
+    shards.write_manifest(tmp_path, {"CASIA-B": "somewhere"}, {"CASIA-B": {"published": {}, "citation": "somebody"}})
     return tmp_path
 
 
@@ -51,7 +51,9 @@ def test_every_frame_is_a_row_s_or_a_reject_s(walks: Path, written: Path) -> Non
 def test_manifest_counts_and_describes(written: Path) -> None:
     entry = shards.read_manifest(written)["collections"]["CASIA-B"]
     assert (entry["sequences"], entry["subjects"], entry["splits"].keys()) == (6, 1, {"train"})
-    assert "CASIA-B: 6 sequences, 1 subjects" in report.describe(shards.read_manifest(written))
+    said = report.describe(shards.read_manifest(written))
+    assert "CASIA-B: 6 sequences, 1 subjects" in said
+    assert "cite CASIA-B: somebody" in said
 
 
 def test_files_of_a_block_that_was_not_committed_do_not_exist(walks: Path, written: Path) -> None:
@@ -59,7 +61,8 @@ def test_files_of_a_block_that_was_not_committed_do_not_exist(walks: Path, writt
     shards.write_block(written, ids[6:], rows[6:], rejects)
     (written / "blocks" / f"{shards.block_name(ids[6:])}.json").unlink()  # killed just before the commit
     assert shards.committed_ids(written) == set(ids[:6])
-    assert shards.write_manifest(written, {}, {})["collections"]["CASIA-B"]["sequences"] == 6
+    entry = shards.write_manifest(written, {}, {})["collections"]["CASIA-B"]
+    assert (entry["sequences"], entry["root"]) == (6, "somewhere")
 
 
 def test_a_split_or_collection_can_be_asked_for(store: Path) -> None:
