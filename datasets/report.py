@@ -17,6 +17,20 @@ def describe(manifest: Manifest) -> str:
     return "\n".join([*lines, *cited, f"{len(shards)} shards, {size / 1e6:.1f} MB{each}"])
 
 
+def losses(manifest: Manifest, tolerated: float) -> list[str]:
+    """A line for each collection of which more than the tolerated share (0 to 1) of the sequences was rejected."""
+    lines = []
+    for name, entry in manifest["collections"].items():
+        found = entry["sequences"] + entry["rejected_sequences"]
+        if entry["rejected_sequences"] > tolerated * found:
+            share = 100 * entry["rejected_sequences"] / found
+            lines.append(
+                f"{share:.1f}% of the sequences of {name} were rejected, more than the {100 * tolerated:g}% of "
+                "--max-rejects: the reasons are above, and sequence by sequence in the store's rejects"
+            )
+    return lines
+
+
 def _collection(name: str, entry: dict) -> str:
     counts = [_against(what, entry[what], entry["published"].get(what)) for what in ("sequences", "subjects", "frames")]
     splits = ", ".join(f"{split} {part['sequences']:,}" for split, part in entry["splits"].items())

@@ -3,6 +3,7 @@
 Collections, as their owners released them or as OpenGait pickles, to one store of contour shards.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,6 +25,12 @@ class Arguments:
     """The store: a folder for the shards, the rejects and the manifest."""
     block_sequences: int = 256
     """Sequences that one task handles; what is lost of the work when a task is killed."""
+    max_rejects: float = 0.01
+    """The share of a collection's sequences that may be rejected; with more the exit status is 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_rejects <= 1:
+            raise UsageError(f"--max-rejects {self.max_rejects} is a share: give 0 to 1")
 
     def settings(self) -> IngestRun:
         """The run that these arguments ask for."""
@@ -47,7 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = cli.parse(Arguments, argv, "ingest")
 
     def job() -> None:
-        print(report.describe(ingest(arguments.settings())))
+        manifest = ingest(arguments.settings())
+        print(report.describe(manifest), flush=True)
+        if lost := report.losses(manifest, arguments.max_rejects):
+            print("\n".join(f"error: {line}" for line in lost), file=sys.stderr)
+            raise SystemExit(1)
 
     cli.run(job)
 

@@ -10,6 +10,7 @@ import pytest
 
 from datasets import contours, corpus, shards
 from datasets.schema import UsageError
+from jobs import ingest as ingest_job
 from orchestration.ingest import IngestRun, ingest
 
 
@@ -44,6 +45,20 @@ def test_defects_are_rows_and_the_rest_arrives(walks: Path, tmp_path: Path, loca
     assert {one["source"] for one in shards.read_rejects(out).to_pylist()} >= {"001/nm-01/036", "001/bg-01/036x"}
     (row,) = [one for one in shards.read_rows(out).to_pylist() if one["source"] == "001/nm-01/090"]
     assert 7 not in row["frame_numbers"]
+
+
+def test_more_rejects_than_tolerated_are_no_success(walks: Path, tmp_path: Path, local_ray, capsys) -> None:
+    root, out = tmp_path / "CASIA-B", str(tmp_path / "shards")
+    shutil.copytree(walks / "CASIA-B" / "001", root / "001")
+    for png in (root / "001/nm-01/036").iterdir():
+        png.write_bytes(b"")
+    with pytest.raises(SystemExit) as end:
+        ingest_job.main(["--root", f"CASIA-B={root}", "--out", out])
+    said = capsys.readouterr()
+    assert end.value.code == 1
+    assert "1 sequences rejected: 1 no usable frame" in said.out
+    assert "error: 10.0% of the sequences of CASIA-B were rejected, more than the 1% of --max-rejects" in said.err
+    ingest_job.main(["--root", f"CASIA-B={root}", "--out", out, "--max-rejects", "0.1"])
 
 
 def test_a_second_run_adds_what_is_new_and_changes_nothing_else(walks: Path, tmp_path: Path, local_ray) -> None:
