@@ -121,6 +121,7 @@ GAITLU_1M = CollectionSpec(
 )
 
 _GREW_WALK = r"(?P<view>[A-Za-z0-9]{8})"
+_GREW_REARRANGED = (FolderPath(pattern=rf"(?P<subject>\d{{5}}(?:train)?|probe)/(?P<condition>0[0-3])/{_GREW_WALK}"),)
 GREW = CollectionSpec(
     name="GREW",
     title="GREW, 882 cameras in the wild",
@@ -147,7 +148,7 @@ GREW = CollectionSpec(
         Layout(
             name="rearranged",
             kind="images",
-            paths=(FolderPath(pattern=rf"(?P<subject>\d{{5}}(?:train)?|probe)/(?P<condition>0[0-3])/{_GREW_WALK}"),),
+            paths=_GREW_REARRANGED,
             file=r"(?P<frame>\d{5})\.png",
             example="00001train/00/4XPn5Z28/00001.png",
             aligned=True,
@@ -155,7 +156,7 @@ GREW = CollectionSpec(
         Layout(
             name="opengait",
             kind="pickle",
-            paths=(FolderPath(pattern=rf"(?P<subject>\d{{5}}(?:train)?|probe)/(?P<condition>0[0-3])/{_GREW_WALK}"),),
+            paths=_GREW_REARRANGED,
             file=r"[A-Za-z0-9]{8}\.pkl",
             example="00001train/00/4XPn5Z28/4XPn5Z28.pkl",
             aligned=True,

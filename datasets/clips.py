@@ -1,9 +1,10 @@
 """One sequence to one clip: choose the frames, move the outlines, draw them once at the encoder's size.
 
 Frame sampling is OpenGait's `fixed_ordered`: a random window of frames + skip consecutive frames, of which `frames` are
-kept in order; short sequences wrap around. Augmentation is that of GaitSSB (Fan et al., TPAMI 2023): an affine map and
-a mirror image on the points, dilation and blur of a horizontal band on the pixels; each step applies to all frames of a
-clip alike. Everything random comes from the generator that is handed in. Knows contours, not where they are stored.
+kept in order; short sequences wrap around. Augmentation is that of GaitSSB (Fan et al., TPAMI 2023) less its
+perspective map: an affine map and a mirror image on the points, dilation and blur of a horizontal band on the pixels;
+each step applies to all frames of a clip alike. Everything random comes from the generator that is handed in. Knows
+contours, not where they are stored.
 """
 
 from dataclasses import dataclass

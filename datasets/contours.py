@@ -131,6 +131,11 @@ def decode(contours: Contours, frames: np.ndarray | None = None) -> np.ndarray:
     return draw(outlines(contours, frames))
 
 
+def use_one_thread() -> None:
+    """Keep OpenCV to one thread in this process, where other processes have the other cores."""
+    cv2.setNumThreads(1)
+
+
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """start, start + 1, ... for each pair (start, length), one after the other."""
     ends = np.cumsum(lengths)

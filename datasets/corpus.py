@@ -68,14 +68,15 @@ class Corpus:
         self._columns = dict(zip(batches[0].schema.names, batches[0].columns, strict=True))
         self._grid = self._columns["grid"].to_numpy()
         self._lists = {name: _flat(column) for name, column in self._columns.items() if _is_list(column)}
+        counted = pc.value_counts(self._columns["collection"]).to_pylist()
+        self._sizes = {entry["values"]: entry["counts"] for entry in counted}
 
     def __len__(self) -> int:
         return len(self._grid)
 
     def sizes(self) -> dict[str, int]:
         """Sequences of each collection, in order of rows: the rows of a collection are neighbours."""
-        counted = pc.value_counts(self._columns["collection"]).to_pylist()
-        return {entry["values"]: entry["counts"] for entry in counted}
+        return self._sizes
 
     def sequence_id(self, row: int) -> str:
         """The id of a sequence."""

@@ -15,7 +15,6 @@ SCHEMA_VERSION = 1
 VERSION_KEY = b"foundationgait.schema_version"
 
 SPLITS = ("train", "test", "none")
-MODALITIES = ("silhouette", "lidar", "parsing", "skeleton")
 
 
 class UsageError(ValueError):
@@ -33,7 +32,7 @@ SEQUENCE_SCHEMA = pa.schema(
         ("subject", pa.string()),  # raw strings, as released: protocols match on them
         ("condition", pa.string()),
         ("view", pa.string()),
-        ("modality", pa.string()),
+        ("modality", pa.string()),  # silhouette; the schema leaves room for lidar, parsing, skeleton
         ("labels", pa.map_(pa.string(), pa.string())),
         ("num_frames", pa.int32()),
         ("frame_numbers", pa.list_(pa.int32())),  # as in the file names; 0, 1, 2, ... where the release has none

@@ -1,6 +1,6 @@
 """Checkpoints: complete or invisible, free of pickles, and the same for every number of workers.
 
-    <run>/checkpoints/step-00000200/weights.safetensors     student, predictor and teacher
+    <run>/checkpoints/step-00000200/weights.safetensors     student and teacher, with their heads
                                     optimizer.safetensors   the two moments of AdamW for every trained weight
                                     run.json                the settings
                                     state.json              the step

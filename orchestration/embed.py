@@ -7,7 +7,6 @@ the checkpoint by each actor.
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import ray
@@ -30,7 +29,6 @@ _BLOCK = 32  # sequences an actor embeds at once
 class EmbeddingTable:
     """Embeddings float32 [n, C, P] by method, and the sequences they are of."""
 
-    collection: str
     subjects: list[str]
     conditions: list[str]
     views: list[str]
@@ -54,7 +52,7 @@ def sequences_of(store: Path, collection: str, split: str, run: PretrainRun) -> 
     return rows.filter(corpus.held_out(rows["sequence_id"], mine))
 
 
-def embed_rows(rows: pa.Table, collection: str, newest: Path) -> EmbeddingTable:
+def embed_rows(rows: pa.Table, newest: Path) -> EmbeddingTable:
     """Every method's embeddings of the rows, with the weights of a checkpoint."""
     checkpoint.load_weights(newest, PartContrast(read_run(newest).network, read_run(newest).contrast))
     session.start()
@@ -78,7 +76,7 @@ def embed_rows(rows: pa.Table, collection: str, newest: Path) -> EmbeddingTable:
     table = pa.concat_tables(results).sort_by("sequence_id")
     assert table["sequence_id"].to_pylist() == sorted(rows["sequence_id"].to_pylist()), "sequences got lost"
     names = {name: table[name].to_pylist() for name in ("subject", "condition", "view")}
-    return EmbeddingTable(collection, *names.values(), {method: _unpack(table, method) for method in METHODS})
+    return EmbeddingTable(*names.values(), {method: _unpack(table, method) for method in METHODS})
 
 
 class Embedder:
@@ -95,7 +93,7 @@ class Embedder:
             "random initialisation": untrained.teacher.to(self.device),
             "pretrained": trained.teacher.to(self.device),
         }
-        cv2.setNumThreads(1)
+        contours.use_one_thread()
         torch.set_num_threads(1)  # an actor a core
 
     def __call__(self, rows: pa.Table) -> pa.Table:

@@ -79,7 +79,7 @@ def _score(
     spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, newest: Path, store: Path
 ) -> list[ResultRow]:
     rows = embed.sequences_of(store, spec.name, settings.split, run)
-    table = embed.embed_rows(rows, spec.name, newest)
+    table = embed.embed_rows(rows, newest)
     results = []
     for method, embeddings in table.embeddings.items():
         scored = single_view_gallery(

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from pathlib import Path
 
-import cv2
 import pyarrow as pa
 import ray
 from tqdm import tqdm
 
-from datasets import catalog, layouts, shards
+from datasets import catalog, contours, layouts, shards
 from datasets.harmonise import harmonise
 from datasets.layouts import SequenceRef
 from datasets.schema import CollectionSpec, Layout, UsageError
@@ -97,10 +96,7 @@ def _refuse_doubles(refs: list[SequenceRef]) -> None:
 def _run(pending: list[SequenceRef], roots: dict[str, _Root], store: Path, block_sequences: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
     started = time.monotonic()
-    blocks = [
-        pa.Table.from_pylist([asdict(ref) for ref in block], schema=REF_SCHEMA)
-        for block in _blocks(pending, block_sequences)
-    ]
+    blocks = [_as_table(block) for block in _blocks(pending, block_sequences)]
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # one bar of sequences says more than one of Ray's operators
     context.print_on_execution_start = False
@@ -135,7 +131,7 @@ def _as_table(refs: list[SequenceRef]) -> pa.Table:
 
 def ingest_block(refs: pa.Table, roots: dict[str, _Root], store: str) -> pa.Table:
     """Runs in a Ray task: one block of references to one committed block of the store; returns its counts."""
-    cv2.setNumThreads(1)  # Ray runs a task a core
+    contours.use_one_thread()  # Ray runs a task a core
     rows, rejects = [], []
     references = [SequenceRef(**{**ref, "labels": dict(ref["labels"])}) for ref in refs.to_pylist()]
     for ref in references:

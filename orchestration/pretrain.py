@@ -15,6 +15,7 @@ from ray.util.queue import Queue
 from datasets import catalog, corpus
 from datasets.order import GlobalOrder
 from evaluation import plots
+from model import sizes
 from orchestration import checkpoint, progress, runs, session, tracking
 from orchestration.runs import PretrainRun
 
@@ -61,12 +62,12 @@ def tracked_run(folder: Path) -> str | None:
 def _check_data(run: PretrainRun) -> None:
     """Whether the store has what the run wants, and every collection fills a batch; UsageError otherwise."""
     rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"])
-    sizes = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
-    for name in sizes:
-        catalog.find(name)
-    shares = GlobalOrder(sizes, {n: catalog.find(n).sampling_discount for n in sizes}, run.schedule.batch, 0).shares
+    counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
+    shares = GlobalOrder(counts, {n: catalog.find(n).sampling_discount for n in counts}, run.schedule.batch, 0).shares
+    depth = sizes.depth_of(run.network.size)
+    print(f"encoder {run.network.size}: {sizes.block_parameters(depth):,} parameters in its blocks", flush=True)
     for name, share in shares.items():
-        print(f"train on {sizes[name]:,} sequences of {name}, {100 * share:.0f}% of the steps", flush=True)
+        print(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of the steps", flush=True)
 
 
 def _trainer(run: PretrainRun, tracked: tuple[str, str], queue: Queue) -> TorchTrainer:

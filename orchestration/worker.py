@@ -13,7 +13,6 @@ from pathlib import Path
 import ray.train
 import torch
 import torch.distributed as dist
-from deepspeed import DeepSpeedEngine
 from ray.util.queue import Queue
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from datasets.order import GlobalOrder
 from datasets.pairs import PairBatch, PairLoader
 from model.objective import PartContrast
 from orchestration import checkpoint, engine
+from orchestration.engine import DeepSpeedEngine
 from orchestration.runs import PretrainRun, build
 from orchestration.tracking import Tracker
 

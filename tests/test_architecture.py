@@ -16,9 +16,9 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "ray": {"orchestration"},
-    "deepspeed": {"orchestration/engine.py", "orchestration/worker.py"},
+    "deepspeed": {"orchestration/engine.py"},
     "mlflow": {"orchestration/tracking.py"},
-    "cv2": {"datasets", "orchestration/embed.py", "orchestration/ingest.py"},  # the drivers set its thread count
+    "cv2": {"datasets"},
     "torch": {"model", "orchestration"},
     "tyro": {"jobs"},
 }
