@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from datasets import catalog, clips, contours, corpus, harmonise, layouts, shards
+from datasets import catalog, clips, contours, corpus, harmonise, layouts, reading, shards, storage
 from datasets.schema import SEQUENCE_SCHEMA
 
 
@@ -32,13 +32,12 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Measure and print."""
-    root, spec = Path(arguments.root), catalog.find(arguments.collection)
-    layout = layouts.detect(root, spec)
-    refs = list(layouts.list_sequences(root, spec, layout))[:: arguments.every]
+    root = layouts.find_root(storage.at(arguments.root), catalog.find(arguments.collection))
+    refs = list(layouts.list_sequences(root))[:: arguments.every]
     masks, rows, exact, frames = [], [], 0, 0
     for ref in refs:
-        raw = np.stack(layouts.read(root, ref, layout, np.asarray).frames)
-        row = harmonise.harmonise(root, ref, spec, layout).row
+        raw = np.stack(reading.read(root, ref, np.asarray).frames)
+        row = harmonise.harmonise(root, ref).row
         back = contours.decode(corpus.contours_of(row))
         exact += int((back == (raw > 127)).all(axis=(1, 2)).sum())
         frames += len(raw)
@@ -49,9 +48,8 @@ def main(arguments: Arguments) -> None:
     print(f"contours in Parquet      {_parquet_bytes(rows) / frames:8.1f} bytes a frame")
     packed = [{"bits": np.packbits(contours.decode(corpus.contours_of(row))).tobytes()} for row in rows]
     print(f"packed bits in Parquet   {_bytes(pa.Table.from_pylist(packed)) / frames:8.1f} bytes a frame")
-    print(
-        f"pickles                  {sum(_pickle_bytes(root / ref.folder) for ref in refs) / frames:8.1f} bytes a frame"
-    )
+    pickled = sum(_pickle_bytes(Path(arguments.root) / ref.folder) for ref in refs)
+    print(f"pickles                  {pickled / frames:8.1f} bytes a frame")
     _rates(masks)
     assert exact == frames, "contours lost pixels"
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import tyro
 
-from datasets import catalog, contours, layouts, silhouettes
+from datasets import catalog, contours, layouts, reading, silhouettes, storage
 from datasets.layouts import SequenceRef
 from datasets.walker_trees import write_casia_b
 
@@ -80,9 +80,9 @@ def _measure(root: Path, grid: int, repeats: int) -> None:
 
 def _stages(root: Path, grid: int, frames: int) -> None:
     """Where our time goes: what every further stage adds, best of three."""
-    refs = list(layouts.list_sequences(root, SPEC, LAYOUT))
+    refs = list(layouts.list_sequences(_root(root)))
     stages: dict[str, Callable[[SequenceRef], object]] = {
-        "read and decode": lambda ref: layouts.read(root, ref, LAYOUT, np.shape),
+        "read and decode": lambda ref: reading.read(_root(root), ref, np.shape),
         "normalise": lambda ref: _masks(root, ref, grid),
         "contours": lambda ref: contours.encode(_masks(root, ref, grid)),
     }
@@ -110,12 +110,16 @@ def _compare(root: Path, grid: int) -> tuple[int, float]:
 
 def ours(root: Path, grid: int) -> dict[str, contours.Contours]:
     """Contours of every sequence of a tree, by folder, through the rooms that ingest uses."""
-    refs = layouts.list_sequences(root, SPEC, LAYOUT)
+    refs = layouts.list_sequences(_root(root))
     return {ref.folder: contours.encode(_masks(root, ref, grid)) for ref in refs}
 
 
+def _root(root: Path) -> layouts.Root:
+    return layouts.Root(SPEC, storage.at(root), LAYOUT, 0)
+
+
 def _masks(root: Path, ref: SequenceRef, grid: int) -> np.ndarray:
-    raw = layouts.read(root, ref, LAYOUT, lambda image: silhouettes.normalise(silhouettes.to_grey(image), grid)[0])
+    raw = reading.read(_root(root), ref, lambda image: silhouettes.normalise(silhouettes.to_grey(image), grid)[0])
     return np.stack([mask for mask in raw.frames if mask is not None])
 
 

@@ -13,23 +13,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datasets import shards
+from datasets import manifest
 from datasets.contours import Contours
 from datasets.schema import UsageError
+from datasets.storage import Place
 
 COLUMNS = ["sequence_id", "collection", "num_frames", "frame_numbers", "grid", "contour_counts", "contour_starts"]
 COLUMNS += ["contour_lengths", "chain_codes"]
 
 
 def training_rows(
-    store: Path, collections: Collection[str] | None, holdout: Iterable[str], columns: list[str] = COLUMNS
+    store: Place, collections: Collection[str] | None, holdout: Iterable[str], columns: list[str] = COLUMNS
 ) -> pa.Table:
     """Rows of the train split, less the held-out subjects. holdout: `<collection>/<subject>`, as sequence ids begin.
 
     UsageError where nothing is left, or where a held-out subject is not in the store (a misspelt one would be trained
     on in silence).
     """
-    rows = shards.read_rows(store, collections, "train", columns)
+    rows = manifest.read_rows(store, collections, "train", columns)
     held = held_out(rows["sequence_id"], holdout)
     rows = rows.filter(pc.invert(held))
     if rows.num_rows == 0:

@@ -6,13 +6,13 @@ a row of REJECT_SCHEMA. It knows nothing of Parquet and nothing of a cluster.
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from datasets import contours, layouts, silhouettes
-from datasets.layouts import RawFrames, SequenceRef, Unreadable
-from datasets.schema import CollectionSpec, Layout
+from datasets import contours, silhouettes
+from datasets.layouts import Root, SequenceRef
+from datasets.reading import Dropped, RawFrames, read
+from datasets.schema import CollectionSpec, Unreadable
 
 Row = dict[str, object]
 Normalised = tuple[np.ndarray | None, str | None, str]  # mask, or None with a reason and a detail
@@ -26,14 +26,14 @@ class Harmonised:
     rejects: list[Row] = field(default_factory=list)
 
 
-def harmonise(root: Path, ref: SequenceRef, spec: CollectionSpec, layout: Layout) -> Harmonised:
+def harmonise(root: Root, ref: SequenceRef) -> Harmonised:
     """One sequence as a row of SEQUENCE_SCHEMA with rejects for its dropped frames, or as one reject."""
     try:
-        if layout.aligned:
-            raw = layouts.read(root, ref, layout, np.asarray)
+        if root.layout.aligned:
+            raw = read(root, ref, np.asarray)
             kept, masks, dropped = _aligned(raw)
         else:
-            raw = layouts.read(root, ref, layout, _normalise)
+            raw = read(root, ref, _normalise)
             kept, masks, dropped = _normalised(raw)
     except Unreadable as error:
         return Harmonised(None, [_reject(ref, None, error.reason, error.detail)])
@@ -42,11 +42,11 @@ def harmonise(root: Path, ref: SequenceRef, spec: CollectionSpec, layout: Layout
         reasons = Counter(reason for _, reason, _ in dropped)
         seen = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         return Harmonised(None, [_reject(ref, None, "no usable frame", seen or "an empty array")])
-    row = _row(ref, spec, [raw.numbers[i] for i in kept], masks, len(dropped))
+    row = _row(ref, root.spec, [raw.numbers[i] for i in kept], masks, len(dropped))
     return Harmonised(row, [_reject(ref, *frame) for frame in dropped])
 
 
-def _aligned(raw: RawFrames[np.ndarray]) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
+def _aligned(raw: RawFrames[np.ndarray]) -> tuple[list[int], np.ndarray, list[Dropped]]:
     """Frames of an aligned release, all kept as they are: indices, masks [T, G, G], nothing dropped."""
     if not raw.frames:
         return [], np.zeros((0, 1, 1), np.uint8), []
@@ -69,7 +69,7 @@ def _normalise(frame: np.ndarray) -> Normalised:
     return mask, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"
 
 
-def _normalised(raw: RawFrames[Normalised]) -> tuple[list[int], np.ndarray, list[tuple[str, str, str]]]:
+def _normalised(raw: RawFrames[Normalised]) -> tuple[list[int], np.ndarray, list[Dropped]]:
     """Raw frames, each normalised on its own: indices of the kept ones, their masks [T, G, G], the dropped ones."""
     kept, masks, dropped = [], [], []
     for index, (name, (mask, reason, detail)) in enumerate(zip(raw.names, raw.frames, strict=True)):

@@ -3,7 +3,7 @@
 It reads a manifest and nothing else.
 """
 
-from datasets.shards import Manifest
+from datasets.manifest import Manifest
 
 
 def describe(manifest: Manifest) -> str:

@@ -1,146 +1,175 @@
-"""The store on disk: Parquet shards, rejects and the manifest; written whole or not at all, and read back.
+"""The shards of a store: sequences written block by block, whole or not at all, and read back.
 
     <store>/collection=CASIA-B/split=train/<block>.parquet     rows of SEQUENCE_SCHEMA
     <store>/rejects/collection=CASIA-B/<block>.parquet         rows of REJECT_SCHEMA
     <store>/blocks/<block>.json                                written after the two above: the block is committed
-    <store>/manifest.json                                      written last: the committed files and their counts
 
-A block is what one task made of some hundred sequences, named by a hash of their ids. Files of a block without its
-record are left-overs of a killed task: no reader sees them, and the next run writes them anew. This file knows
-nothing of how sequences are found or read, and nothing of a cluster.
+A block is what one task made of some sequences, named by a hash of their ids. Files of a block without its record are
+left-overs of a killed task: no reader sees them, and the next run writes them anew. A task may commit its work in
+pieces, so that less of it is lost, and then merges them into one block. What all blocks hold together is
+datasets/manifest.py's matter; this file knows nothing of how sequences are found or read, and nothing of a cluster.
 """
 
 import hashlib
 import json
-import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from datasets.schema import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, SPLITS, VERSION_KEY, UsageError
+from datasets.schema import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, VERSION_KEY, UsageError
+from datasets.storage import Place, at_once
 
 Row = dict[str, object]
-Manifest = dict[str, object]
 
 ROW_GROUP = 256  # sequences: about 1 MB, small enough to read a few at random
 ZSTD_LEVEL = 9  # 36 bytes a frame on real silhouettes; level 3 takes 39, level 19 takes 34 at 20 times the time
 
 
 def block_name(sequence_ids: Sequence[str]) -> str:
-    """The name of the block that holds just these sequences."""
-    return hashlib.sha256("\n".join(sequence_ids).encode()).hexdigest()[:16]
+    """The name of the block that holds just these sequences, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(sequence_ids)).encode()).hexdigest()[:16]
 
 
-def write_block(store: Path, sequence_ids: Sequence[str], rows: list[Row], rejects: list[Row]) -> Row:
-    """Write what became of some sequences of one collection and commit it; returns the block's record."""
+def write_block(
+    store: Place, sequence_ids: Sequence[str], rows: list[Row], rejects: list[Row], root: str, piece: bool = False
+) -> Row:
+    """Write what became of some sequences of one collection and commit it; returns the block's record.
+
+    root: where the collection was read from. piece: whether it is to be merged with others, and until then is no part
+    of the store that readers see.
+    """
+    tables = {}
+    for content, schema, prefix in ((rows, SEQUENCE_SCHEMA, ""), (rejects, REJECT_SCHEMA, "rejects/")):
+        by_folder: dict[str, list[Row]] = defaultdict(list)
+        for row in content:
+            split = f"/split={row['split']}" if schema is SEQUENCE_SCHEMA else ""
+            by_folder[f"{prefix}collection={row['collection']}{split}"].append(row)
+        tables |= {folder: pa.Table.from_pylist(some, schema=schema) for folder, some in by_folder.items()}
+    facts = {"rejected": len(sequence_ids) - len(rows), "root": root, "piece": piece, "replaces": []}
+    return _commit(store, sequence_ids, tables, facts)
+
+
+def merge(store: Place, names: Sequence[str]) -> None:
+    """Make one block of pieces of one collection, and take the pieces away; a run beside this one may have done so."""
+    records = [record for name in sorted(set(names)) if (record := _record(store, name))]
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
+    ids: set[str] = set()
+    try:
+        for file in (file for record in records for file in record["files"]):
+            schema = REJECT_SCHEMA if file["path"].startswith("rejects/") else SEQUENCE_SCHEMA
+            table = read_file(store, file, schema.names)
+            ids.update(table["sequence_id"].to_pylist())
+            tables[file["path"].rpartition("/")[0]].append(table.replace_schema_metadata(schema.metadata))
+    except FileNotFoundError:  # just taken away: what is left is merged at the end of either run
+        return
+    if not records:
+        return
+    whole = {folder: pa.concat_tables(some) for folder, some in tables.items()}
+    rejected, root = sum(record["rejected"] for record in records), records[0]["root"]
+    names = [record["block"] for record in records]
+    facts = {"rejected": rejected, "root": root, "piece": False, "replaces": names}
+    merged = _commit(store, sorted(ids), whole, facts)
+    for record in records:
+        if record["block"] != merged["block"]:
+            _remove_block(store, record)
+
+
+def _commit(store: Place, sequence_ids: Sequence[str], tables: dict[str, pa.Table], facts: Row) -> Row:
+    """Write the files of a block, then its record, and return that."""
     name = block_name(sequence_ids)
-    by_folder: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_folder[f"collection={row['collection']}/split={row['split']}"].append(row)
-    for reject in rejects:
-        by_folder[f"rejects/collection={reject['collection']}"].append(reject)
     files = []
-    for folder, content in sorted(by_folder.items()):
+    for folder, table in sorted(tables.items()):
         path = f"{folder}/{name}.parquet"
-        schema = REJECT_SCHEMA if folder.startswith("rejects/") else SEQUENCE_SCHEMA
-        _write_parquet(store / path, pa.Table.from_pylist(content, schema=schema))
-        files.append({"path": path, "rows": len(content), "bytes": (store / path).stat().st_size})
-    record = {"block": name, "sequences": len(sequence_ids), "files": files}
-    _write_whole(store / "blocks" / f"{name}.json", json.dumps(record).encode())
+        files.append({"path": path, "rows": table.num_rows, "bytes": _write_parquet(store / path, table)})
+    facts["replaces"] = [replaced for replaced in facts["replaces"] if replaced != name]
+    record = {"block": name, "sequences": len(sequence_ids), **facts, "files": files}
+    (store / f"blocks/{name}.json").write(json.dumps(record).encode())
     return record
 
 
-def committed_blocks(store: Path) -> list[Row]:
-    """The records of all committed blocks, in order of name."""
-    return [json.loads(path.read_text()) for path in sorted((store / "blocks").glob("*.json"))]
+def _remove_block(store: Place, record: Row) -> None:
+    """The record first: files without a record do not exist."""
+    (store / f"blocks/{record['block']}.json").remove()
+    for file in record["files"]:
+        (store / file["path"]).remove()
 
 
-def committed_ids(store: Path) -> set[str]:
-    """The ids of all sequences that a committed block holds, as a row or as a reject."""
-    ids: set[str] = set()
-    for block in committed_blocks(store):
-        for file in block["files"]:
-            ids.update(pq.read_table(store / file["path"], columns=["sequence_id"])["sequence_id"].to_pylist())
-    return ids
+def find_block(store: Place, sequence_ids: Sequence[str]) -> Row | None:
+    """The record of the committed block that holds just these sequences; None where there is none."""
+    return _record(store, block_name(sequence_ids))
 
 
-def write_manifest(store: Path, roots: dict[str, str], about: dict[str, Row]) -> Manifest:
-    """Gather the committed blocks into manifest.json and return it.
-
-    roots: where each collection of this run was read from; those of earlier runs are kept. about: what is to be said of
-    a collection beside its counts.
-    """
-    if (store / "manifest.json").is_file():
-        earlier = read_manifest(store)["collections"]
-        roots = {name: entry["root"] for name, entry in earlier.items()} | roots
-    files = [file for block in committed_blocks(store) for file in block["files"]]
-    rows = [file for file in files if not file["path"].startswith("rejects/")]
-    rejects = [file for file in files if file["path"].startswith("rejects/")]
-    columns = ["collection", "split", "subject", "num_frames", "dropped_frames"]
-    kept = _read(store, rows, columns, SEQUENCE_SCHEMA)
-    lost = _read(store, rejects, ["collection", "frame", "reason"], REJECT_SCHEMA)
-    names = sorted(set(kept["collection"].to_pylist()) | set(lost["collection"].to_pylist()))
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "collections": {
-            name: {
-                "root": roots.get(name),
-                **about.get(name, {}),
-                **_summary(
-                    kept.filter(pc.equal(kept["collection"], name)), lost.filter(pc.equal(lost["collection"], name))
-                ),
-            }
-            for name in names
-        },
-        "shards": rows,
-        "rejects": rejects,
-    }
-    _write_whole(store / "manifest.json", json.dumps(manifest, indent=1).encode())
-    return manifest
+def block_names(store: Place) -> list[str]:
+    """The names of all blocks with a record, in order."""
+    try:
+        entries = (store / "blocks").entries()
+    except FileNotFoundError:
+        return []
+    return [
+        entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json") and entry.name[0] != "."
+    ]
 
 
-def _summary(kept: pa.Table, lost: pa.Table) -> Row:
-    """Counts of one collection: sequences, subjects and frames in all and by split; rejects by reason."""
-    of_sequences = lost.filter(pc.is_null(lost["frame"]))
-    of_frames = lost.filter(pc.is_valid(lost["frame"]))
-    by_split = {split: kept.filter(pc.equal(kept["split"], split)) for split in SPLITS}
-    return {
-        **_counts(kept),
-        "dropped_frames": pc.sum(kept["dropped_frames"]).as_py() or 0,
-        "rejected_sequences": of_sequences.num_rows,
-        "reject_reasons": _tally(of_sequences["reason"]),
-        "dropped_frame_reasons": _tally(of_frames["reason"]),
-        "splits": {split: _counts(part) for split, part in by_split.items() if part.num_rows},
-    }
+def committed_blocks(store: Place) -> list[Row]:
+    """The records of all committed blocks and pieces, in order of name, without those that another one replaces."""
+    records = [record for record in at_once(lambda name: _record(store, name), block_names(store)) if record]
+    replaced = {name for record in records for name in record["replaces"]}
+    return [record for record in records if record["block"] not in replaced]
 
 
-def _counts(rows: pa.Table) -> dict[str, int]:
-    return {
-        "sequences": rows.num_rows,
-        "subjects": pc.count_distinct(rows["subject"]).as_py(),
-        "frames": pc.sum(rows["num_frames"]).as_py() or 0,
-    }
+def _record(store: Place, name: str) -> Row | None:
+    try:
+        return json.loads((store / f"blocks/{name}.json").read())
+    except FileNotFoundError:  # replaced since it was listed, by a run beside this one
+        return None
 
 
-def _tally(reasons: pa.ChunkedArray) -> dict[str, int]:
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(reasons.combine_chunks()).to_pylist()}
+def committed_keys(store: Place) -> np.ndarray:
+    """The keys of all sequences that a committed block holds, as a row or as a reject: uint64, in order."""
+    while True:
+        files = [file for block in committed_blocks(store) for file in block["files"]]
+        try:
+            keys = [np.zeros(0, np.uint64), *at_once(lambda file: _keys(store, file), files)]
+        except FileNotFoundError:  # a run beside this one has just merged some pieces: they have another name now
+            continue
+        return np.unique(np.concatenate(keys))
 
 
-def read_manifest(store: Path) -> Manifest:
-    """The manifest of a store; UsageError where there is none, or one that this program is too old to read."""
-    path = store / "manifest.json"
-    if not path.is_file():
-        raise UsageError(f"{store} holds no finished shards (no manifest.json): run `python -m jobs.ingest` first")
-    manifest = json.loads(path.read_text())
-    _check_version(manifest.get("schema_version"), store)
-    return manifest
+def _keys(store: Place, file: Row) -> np.ndarray:
+    return keys_of(read_file(store, file, ["sequence_id"])["sequence_id"].to_pylist())
 
 
-def _check_version(version: int | None, where: Path) -> None:
+def keys_of(sequence_ids: Sequence[str]) -> np.ndarray:
+    """64 bits for each id, uint64 [n]: millions of them fit into any memory, and two ids share one only by accident."""
+    hashes = [hashlib.blake2b(one.encode(), digest_size=8).digest() for one in sequence_ids]
+    return np.frombuffer(b"".join(hashes), dtype=np.uint64)
+
+
+def read_file(store: Place, file: Row, columns: list[str]) -> pa.Table:
+    """Columns of one file of a store, without the rows that `skip` names. UsageError for another schema version."""
+    schema = REJECT_SCHEMA if str(file["path"]).startswith("rejects/") else SEQUENCE_SCHEMA
+    place = store / file["path"]
+    with place.open() as source, pq.ParquetFile(source) as parquet:
+        check_version(int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, 0)), place)
+        table = parquet.read(columns=columns).replace_schema_metadata(None)
+    table = table.cast(pa.schema([schema.field(name) for name in columns])) if columns else table
+    if skipped := file.get("skip"):
+        table = table.filter(pa.array(~np.isin(np.arange(table.num_rows), skipped)))
+    return table
+
+
+def read_files(store: Place, files: Sequence[Row], columns: list[str], schema: pa.Schema) -> pa.Table:
+    """Columns of several files of one schema, one after the other."""
+    tables = list(at_once(lambda file: read_file(store, file, columns), files))
+    fields = pa.schema([schema.field(name) for name in columns])
+    return pa.concat_tables(tables) if tables else fields.empty_table()
+
+
+def check_version(version: object, where: Place) -> None:
+    """UsageError for anything written in another schema version."""
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{where} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
@@ -148,66 +177,17 @@ def _check_version(version: int | None, where: Path) -> None:
         )
 
 
-def read_rows(
-    store: Path,
-    collections: Iterable[str] | None = None,
-    split: str | None = None,
-    columns: list[str] | None = None,
-) -> pa.Table:
-    """Rows of a store in order of sequence_id, of the collections (all where None) and the split (all where None)."""
-    manifest = read_manifest(store)
-    known = set(manifest["collections"])
-    wanted = known if collections is None else set(collections)
-    if wanted - known:
-        raise UsageError(f"{store} holds no {sorted(wanted - known)[0]}: it has {', '.join(sorted(known))}")
-    files = []
-    for file in manifest["shards"]:
-        collection, of_split = (part.partition("=")[2] for part in file["path"].split("/")[:2])
-        if collection in wanted and split in (None, of_split):
-            files.append(file)
-    columns = columns or SEQUENCE_SCHEMA.names
-    with_id = columns if "sequence_id" in columns else ["sequence_id", *columns]
-    return _read(store, files, with_id, SEQUENCE_SCHEMA).sort_by("sequence_id").select(columns)
-
-
-def read_rejects(store: Path) -> pa.Table:
-    """Every rejected sequence and dropped frame of a store."""
-    return _read(store, read_manifest(store)["rejects"], REJECT_SCHEMA.names, REJECT_SCHEMA)
-
-
-def _read(store: Path, files: list[Row], columns: list[str], schema: pa.Schema) -> pa.Table:
-    tables = []
-    for file in files:
-        with pq.ParquetFile(store / file["path"]) as parquet:
-            _check_version(int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, 0)), store / file["path"])
-            tables.append(parquet.read(columns=columns).replace_schema_metadata(None))
-    fields = pa.schema([schema.field(name) for name in columns])
-    return pa.concat_tables(tables) if tables else fields.empty_table()
-
-
-def _write_parquet(path: Path, table: pa.Table) -> None:
-    """A whole Parquet file under its name, or none: written beside it and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        pq.write_table(
-            table,
-            beside,
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
-            row_group_size=ROW_GROUP,
-            use_dictionary=[name for name in table.schema.names if name in ("collection", "split", "subject", "view")],
-        )
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def _write_parquet(place: Place, table: pa.Table) -> int:
+    """Write a Parquet file, whole or not at all; returns its size."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        row_group_size=ROW_GROUP,
+        use_dictionary=[name for name in table.schema.names if name in ("collection", "split", "subject", "view")],
+    )
+    content = sink.getvalue()
+    place.write(content)
+    return content.size

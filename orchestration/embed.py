@@ -13,8 +13,9 @@ import ray
 import torch
 from tqdm import tqdm
 
-from datasets import clips, contours, corpus, shards
+from datasets import clips, contours, corpus, manifest
 from datasets.schema import UsageError
+from datasets.storage import Place
 from evaluation import baselines
 from model.embedding import embed
 from model.objective import GaitNetwork, PartContrast
@@ -35,10 +36,10 @@ class EmbeddingTable:
     embeddings: dict[str, np.ndarray]
 
 
-def sequences_of(store: Path, collection: str, split: str, run: PretrainRun) -> pa.Table:
+def sequences_of(store: Place, collection: str, split: str, run: PretrainRun) -> pa.Table:
     """The rows to evaluate on: a split, or `holdout`, the subjects that the run held back from its training."""
     if split != "holdout":
-        rows = shards.read_rows(store, [collection], split)
+        rows = manifest.read_rows(store, [collection], split)
         if rows.num_rows == 0:
             raise UsageError(
                 f"{store} has no sequences of {collection} in its {split} split: evaluate a run that held "
@@ -48,7 +49,7 @@ def sequences_of(store: Path, collection: str, split: str, run: PretrainRun) -> 
     mine = [subject for subject in run.data.holdout if subject.startswith(f"{collection}/")]
     if not mine:
         raise UsageError(f"{run.out} held no subject of {collection} back: evaluate with --split test")
-    rows = shards.read_rows(store, [collection], "train")
+    rows = manifest.read_rows(store, [collection], "train")
     return rows.filter(corpus.held_out(rows["sequence_id"], mine))
 
 

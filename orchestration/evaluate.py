@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datasets import catalog, shards
+from datasets import catalog, manifest, storage
 from datasets.schema import CollectionSpec, UsageError
 from evaluation import plots, tables
 from evaluation.retrieval import single_view_gallery
@@ -32,7 +32,7 @@ class EvaluateRun:
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
-    folder, store = Path(settings.run).resolve(), Path(settings.shards).resolve()
+    folder, store = Path(settings.run).resolve(), storage.at(settings.shards)
     run = runs.read_run(folder)
     newest = checkpoint.latest(folder)
     if newest is None:
@@ -55,9 +55,9 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     return rows
 
 
-def _scored(store: Path, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
+def _scored(store: storage.Place, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
     """The collections of a store that have sequences of the split and a protocol that can be scored."""
-    entries = shards.read_manifest(store)["collections"]
+    entries = manifest.read_manifest(store)["collections"]
     if split == "holdout":
         names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
     else:
@@ -76,7 +76,7 @@ def _scored(store: Path, split: str, run: runs.PretrainRun) -> list[CollectionSp
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, newest: Path, store: Path
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, newest: Path, store: storage.Place
 ) -> list[ResultRow]:
     rows = embed.sequences_of(store, spec.name, settings.split, run)
     table = embed.embed_rows(rows, newest)

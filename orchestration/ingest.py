@@ -1,30 +1,32 @@
-"""Driver of ingest: Ray Data from the folders of collections to shards, rejects and a manifest.
+"""Driver of ingest: Ray Data from the folders of collections to shards, rejects, a manifest and a report.
 
-References to sequences go out in blocks of some hundred; a task reads, normalises and encodes its block, writes it to
-the store and commits it (datasets/shards.py); only its counts come back. A block whose task is killed is not
-committed, and the next run over the same store does it again, with whatever is new.
+Listing comes first (orchestration/listing.py); then blocks of some hundred references go out, and a task reads,
+normalises and encodes its block and commits it to the store (datasets/shards.py), in pieces where a whole block would
+be more than may be lost. Only counts come back. What a killed task or run had not committed, the next run does again.
+
+Ray Data's own checkpoints are not used: they follow the rows of one write, while a block here is two kinds of rows and
+their record; they are deleted on success, while a store is re-entered; and they reserve actors of a gigabyte each.
 """
 
 import resource
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import groupby, islice
-from pathlib import Path
+from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
+from ray.exceptions import RayTaskError
 from tqdm import tqdm
 
-from datasets import catalog, contours, layouts, shards
+from datasets import catalog, contours, manifest, shards, storage
 from datasets.harmonise import harmonise
-from datasets.layouts import SequenceRef
-from datasets.schema import CollectionSpec, Layout, UsageError
-from orchestration import session
+from datasets.layouts import Root, SequenceRef, find_root
+from datasets.schema import CollectionSpec, UsageError
+from datasets.storage import Place
+from orchestration import listing, session
 
-# References as they travel to the tasks: a block where no sequence has labels, or all have a problem, is no exception.
-_TEXT = ("sequence_id", "collection", "layout", "folder", "subject", "condition", "view", "problem")
-REF_SCHEMA = pa.schema([*((name, pa.string()) for name in _TEXT), ("labels", pa.map_(pa.string(), pa.string()))])
+_LOST = 0.01  # of the sequences at most are under way at any time, and lost if everything is killed
+_ROUNDS = 4  # blocks a worker does at least, so that all of them end at about the same time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,42 +35,67 @@ class IngestRun:
 
     roots: dict[str, str]  # collection -> the folder it lies in
     out: str
-    block_sequences: int = 256  # sequences a task handles at once: what a killed task has to do again
+    block_sequences: int = 256  # of a shard at most
+    workers: int | None = None  # tasks at once; as many as there are cores where None
 
     def __post_init__(self) -> None:
         if not self.roots:
             raise UsageError("nothing to ingest: give at least one --root NAME=<folder>")
         if self.block_sequences < 1:
             raise UsageError(f"--block-sequences {self.block_sequences} must be at least 1")
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers} must be at least 1")
 
 
 @dataclass(frozen=True)
-class _Root:
-    """A collection's root as a task needs it."""
+class _Sizes:
+    """How the work is cut: sequences of a block, and of the pieces in which a task commits it."""
 
-    collection: str
-    folder: str
-    layout: Layout
+    block: int
+    piece: int
 
 
-def ingest(run: IngestRun) -> shards.Manifest:
+def ingest(run: IngestRun) -> manifest.Manifest:
     """Bring every sequence below the roots into the store that is not there yet; returns the manifest."""
-    roots = [_Root(n, str(Path(f).resolve()), _layout(n, Path(f))) for n, f in sorted(run.roots.items())]
-    store = Path(run.out).resolve()
-    if (store / "manifest.json").exists():
-        shards.read_manifest(store)  # a store of another version is refused before anything is added to it
-    elif store.exists() and not (store / "blocks").is_dir() and (not store.is_dir() or any(store.iterdir())):
+    roots = {name: find_root(storage.at(folder), catalog.find(name)) for name, folder in sorted(run.roots.items())}
+    store = storage.at(run.out)
+    _check_store(store)
+    done = shards.committed_keys(store)
+    session.start()
+    slots = run.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    _quiet()
+    new, count = listing.list_new(roots, done)
+    if len(done):
+        print(f"{len(done):,} sequences are in {store} already, {count:,} are new", flush=True)
+    if count:
+        _run(new, count, roots, store, _cut(count, len(done), slots, run.block_sequences), slots)
+    return manifest.write_manifest(store, {name: _about(spec) for name, spec in catalog.CATALOG.items()})
+
+
+def _check_store(store: Place) -> None:
+    """UsageError for a store of another version, before anything is added to it, and for what is no store."""
+    try:
+        held = {entry.name for entry in store.entries()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        held = {store.name}
+    if "manifest.json" in held:
+        manifest.read_manifest(store)
+    elif held and "blocks" not in held:
         raise UsageError(f"{store} exists and holds something else than shards: give another --out")
-    done = shards.committed_ids(store)
-    pending = [ref for root in roots for ref in _list(root) if ref.sequence_id not in done]
-    _refuse_doubles(pending)
-    if done:
-        print(f"{len(done)} sequences are in {store} already, {len(pending)} are new", flush=True)
-    if pending:
-        session.start()
-        _run(pending, {root.collection: root for root in roots}, store, run.block_sequences)
-    known = {root.collection: root.folder for root in roots}
-    return shards.write_manifest(store, known, {name: _about(spec) for name, spec in catalog.CATALOG.items()})
+
+
+def _cut(count: int, done: int, slots: int, block_sequences: int) -> _Sizes:
+    """Blocks small enough to keep all workers busy to the end, pieces small enough to lose."""
+    block = min(block_sequences, -(-count // (_ROUNDS * slots)))
+    return _Sizes(block, max(1, min(block, int(_LOST * (count + done) / slots))))
+
+
+def _quiet() -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # one bar of sequences says more than one of Ray's operators
+    context.print_on_execution_start = False
 
 
 def _about(spec: CollectionSpec) -> dict[str, object]:
@@ -77,69 +104,72 @@ def _about(spec: CollectionSpec) -> dict[str, object]:
     return facts | {"published": dict(spec.published)}
 
 
-def _layout(name: str, folder: Path) -> Layout:
-    return layouts.detect(folder, catalog.find(name))
-
-
-def _list(root: _Root) -> Iterator[SequenceRef]:
-    return layouts.list_sequences(Path(root.folder), catalog.find(root.collection), root.layout)
-
-
-def _refuse_doubles(refs: list[SequenceRef]) -> None:
-    """One walk found in two folders would be trained on twice, and would be its own gallery."""
-    folders: dict[str, str] = {}
-    for ref in refs:
-        if (other := folders.setdefault(ref.sequence_id, ref.folder)) != ref.folder:
-            raise UsageError(f"{ref.sequence_id} is in two folders, {other} and {ref.folder}: keep one of them")
-
-
-def _run(pending: list[SequenceRef], roots: dict[str, _Root], store: Path, block_sequences: int) -> None:
+def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place, sizes: _Sizes, slots: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
     started = time.monotonic()
-    blocks = [_as_table(block) for block in _blocks(pending, block_sequences)]
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # one bar of sequences says more than one of Ray's operators
-    context.print_on_execution_start = False
-    done = ray.data.from_arrow(blocks).map_batches(
+    blocks = new.repartition(target_num_rows_per_block=sizes.block).map_batches(
         ingest_block,
         batch_size=None,
         batch_format="pyarrow",
-        fn_kwargs={"roots": roots, "store": str(store)},
+        fn_kwargs={"roots": roots, "store": store, "piece": sizes.piece},
+        concurrency=slots,
     )
-    with tqdm(total=len(pending), unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
+    with tqdm(total=count, unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
         rejected = peak = 0
-        for record in done.iter_rows():
-            rejected += record["rejected"]
-            peak = max(peak, record["peak"])
-            bar.set_postfix(rejected=rejected, refresh=False)
-            bar.update(record["sequences"])
+        try:
+            for record in blocks.iter_rows():
+                rejected += record["rejected"]
+                peak = max(peak, record["peak"])
+                bar.set_postfix(rejected=rejected, refresh=False)
+                bar.update(record["sequences"])
+        except RayTaskError as error:
+            if storage.no_space(error.cause):
+                raise UsageError(
+                    f"no space left for {store}: make room and run the same command again, nothing that is committed "
+                    "is done twice"
+                ) from error
+            raise
     seconds = time.monotonic() - started
-    rate = len(pending) / seconds
-    print(f"{len(pending):,} sequences in {seconds:.0f} s, {rate:.0f} a second; largest worker {peak / 1024:.0f} MiB")
+    print(
+        f"{count:,} sequences in {seconds:.0f} s, {count / seconds:.0f} a second; largest worker {peak / 1024:.0f} MiB"
+    )
 
 
-def _blocks(refs: list[SequenceRef], size: int) -> Iterator[list[SequenceRef]]:
-    """Blocks of at most `size` references, each of one collection."""
-    for _, of_collection in groupby(refs, key=lambda ref: ref.collection):
-        while block := list(islice(of_collection, size)):
-            yield block
+def ingest_block(refs: pa.Table, roots: dict[str, Root], store: Place, piece: int) -> pa.Table:
+    """Runs in a Ray task: a block of references to a committed block of the store; returns its counts.
 
-
-def _as_table(refs: list[SequenceRef]) -> pa.Table:
-    return pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REF_SCHEMA)
-
-
-def ingest_block(refs: pa.Table, roots: dict[str, _Root], store: str) -> pa.Table:
-    """Runs in a Ray task: one block of references to one committed block of the store; returns its counts."""
+    References of several collections, where one ends and the next begins, become a block each.
+    """
     contours.use_one_thread()  # Ray runs a task a core
-    rows, rejects = [], []
-    references = [SequenceRef(**{**ref, "labels": dict(ref["labels"])}) for ref in refs.to_pylist()]
-    for ref in references:
-        root = roots[ref.collection]
-        result = harmonise(Path(root.folder), ref, catalog.find(ref.collection), root.layout)
-        rejects += result.rejects
-        if result.row is not None:
-            rows.append(result.row)
-    shards.write_block(Path(store), [ref.sequence_id for ref in references], rows, rejects)
+    rejected = 0
+    for collection, root in roots.items():
+        mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
+        if mine:
+            rejected += _do(mine, root, store, piece)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this worker since it started
-    return pa.table({"sequences": [len(references)], "rejected": [len(references) - len(rows)], "peak": [peak]})
+    return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak]})
+
+
+def _do(refs: list[SequenceRef], root: Root, store: Place, piece: int) -> int:
+    """Commit a block of one collection; returns how many of its sequences are rejected.
+
+    A task that was killed is started again by Ray: what it had committed, whole or in pieces, is not done again.
+    """
+    if len(refs) <= piece:
+        return _commit(refs, root, store, piece=False)["rejected"]
+    if whole := shards.find_block(store, [ref.sequence_id for ref in refs]):
+        return whole["rejected"]
+    pieces = [_commit(refs[start : start + piece], root, store, True) for start in range(0, len(refs), piece)]
+    shards.merge(store, [one["block"] for one in pieces])
+    return sum(one["rejected"] for one in pieces)
+
+
+def _commit(refs: list[SequenceRef], root: Root, store: Place, piece: bool) -> shards.Row:
+    """Harmonise and commit some sequences of one collection, unless they are committed; returns the block's record."""
+    ids = [ref.sequence_id for ref in refs]
+    if done := shards.find_block(store, ids):
+        return done
+    made = [harmonise(root, ref) for ref in refs]
+    rows = [one.row for one in made if one.row is not None]
+    rejects = [reject for one in made for reject in one.rejects]
+    return shards.write_block(store, ids, rows, rejects, str(root.place), piece)

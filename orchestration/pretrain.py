@@ -12,7 +12,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
-from datasets import catalog, corpus
+from datasets import catalog, corpus, storage
 from datasets.order import GlobalOrder
 from evaluation import plots
 from model import sizes
@@ -24,7 +24,7 @@ TRACKED = "mlflow_run_id"
 
 def pretrain(run: PretrainRun, uri: str) -> Path:
     """Train, or go on training, and return the last checkpoint. uri: where MLflow keeps its records."""
-    run = dataclasses.replace(run, shards=str(Path(run.shards).resolve()), out=str(Path(run.out).resolve()))
+    run = dataclasses.replace(run, shards=str(storage.at(run.shards)), out=str(Path(run.out).resolve()))
     _check_data(run)
     runs.check_folder(run)
     folder = Path(run.out)
@@ -61,7 +61,9 @@ def tracked_run(folder: Path) -> str | None:
 
 def _check_data(run: PretrainRun) -> None:
     """Whether the store has what the run wants, and every collection fills a batch; UsageError otherwise."""
-    rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"])
+    rows = corpus.training_rows(
+        storage.at(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"]
+    )
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
     shares = GlobalOrder(counts, {n: catalog.find(n).sampling_discount for n in counts}, run.schedule.batch, 0).shares
     depth = sizes.depth_of(run.network.size)

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from ray.util.queue import Queue
 from torch import Tensor
 
-from datasets import catalog, corpus
+from datasets import catalog, corpus, storage
 from datasets.order import GlobalOrder
 from datasets.pairs import PairBatch, PairLoader
 from model.objective import PartContrast
@@ -81,7 +81,7 @@ def _loader(run: PretrainRun) -> PairLoader:
     path = None
     if context.get_local_rank() == 0:
         path = Path(tempfile.mkdtemp(prefix="foundationgait-")) / "corpus.arrow"
-        corpus.write_map(corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout), path)
+        corpus.write_map(corpus.training_rows(storage.at(run.shards), run.data.collections, run.data.holdout), path)
     everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
     dist.all_gather_object(everyone, (context.get_node_rank(), path))
     (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)

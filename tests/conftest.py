@@ -13,6 +13,9 @@ from orchestration.ingest import IngestRun, ingest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Of the local S3 server: it takes any. Ray's workers have the environment in which Ray was started.
+os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_METADATA_DISABLED": "true"}
+
 
 def _outside(variable: str, default: Path, folder: str, what: str) -> Path:
     """A folder outside the repository, or a skip that says what is missing and how to give it."""

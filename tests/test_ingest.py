@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import contours, corpus, shards
+from datasets import contours, corpus, manifest
 from datasets.schema import UsageError
+from datasets.storage import at
 from jobs import ingest as ingest_job
 from orchestration.ingest import IngestRun, ingest
 
 
 def test_everything_on_disk_is_in_the_store(walks: Path, store: Path) -> None:
-    entries = shards.read_manifest(store)["collections"]
+    entries = manifest.read_manifest(at(store))["collections"]
     assert (entries["CASIA-B"]["sequences"], entries["GaitLU-1M"]["sequences"]) == (80, 24)
     assert {split: part["subjects"] for split, part in entries["CASIA-B"]["splits"].items()} == {"train": 4, "test": 4}
     frames = len(list((walks / "CASIA-B").rglob("*.png")))
@@ -24,7 +25,7 @@ def test_everything_on_disk_is_in_the_store(walks: Path, store: Path) -> None:
 
 
 def test_an_aligned_release_is_stored_to_the_bit(walks: Path, store: Path) -> None:
-    for row in shards.read_rows(store, ["GaitLU-1M"]).to_pylist():
+    for row in manifest.read_rows(at(store), ["GaitLU-1M"]).to_pylist():
         (path,) = (walks / "GaitLU-1M" / row["source"]).iterdir()
         released = pickle.loads(path.read_bytes())
         np.testing.assert_array_equal(contours.decode(corpus.contours_of(row))[:, :, 10:54], released > 0)
@@ -41,9 +42,9 @@ def test_defects_are_rows_and_the_rest_arrives(walks: Path, tmp_path: Path, loca
     entry = ingest(IngestRun(roots={"CASIA-B": str(root)}, out=str(out)))["collections"]["CASIA-B"]
     assert entry["sequences"] + entry["rejected_sequences"] == 11
     assert entry["reject_reasons"] == {"no usable frame": 1, "unrecognised folder": 1}
-    assert entry["dropped_frame_reasons"]["unreadable image"] == 1
-    assert {one["source"] for one in shards.read_rejects(out).to_pylist()} >= {"001/nm-01/036", "001/bg-01/036x"}
-    (row,) = [one for one in shards.read_rows(out).to_pylist() if one["source"] == "001/nm-01/090"]
+    assert entry["dropped_frame_reasons"]["damaged image"] == 1
+    assert {one["source"] for one in manifest.read_rejects(at(out)).to_pylist()} >= {"001/nm-01/036", "001/bg-01/036x"}
+    (row,) = [one for one in manifest.read_rows(at(out)).to_pylist() if one["source"] == "001/nm-01/090"]
     assert 7 not in row["frame_numbers"]
 
 
@@ -71,7 +72,7 @@ def test_a_second_run_adds_what_is_new_and_changes_nothing_else(walks: Path, tmp
     entry = ingest(run)["collections"]["CASIA-B"]
     assert {split: part["sequences"] for split, part in entry["splits"].items()} == {"train": 10, "test": 10}
     assert {path: path.read_bytes() for path in before} == before
-    ids = shards.read_rows(out)["sequence_id"].to_pylist()
+    ids = manifest.read_rows(at(out))["sequence_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 20
 
 
@@ -84,7 +85,7 @@ def test_a_killed_run_is_finished_by_the_next(store: Path, walks: Path, tmp_path
         record.unlink()
     roots = {name: str(walks / name) for name in ("CASIA-B", "GaitLU-1M")}
     ingest(IngestRun(roots=roots, out=str(out), block_sequences=20))
-    assert shards.read_rows(out).equals(shards.read_rows(store))
+    assert manifest.read_rows(at(out)).equals(manifest.read_rows(at(store)))
 
 
 def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) -> None:
@@ -103,12 +104,12 @@ def test_labels_and_ids_come_from_the_path(tmp_path: Path, local_ray) -> None:
         (tmp_path / "tree" / folder).mkdir(parents=True)
         (tmp_path / "tree" / folder / "000.pkl").write_bytes(pickle.dumps(mask))
     ingest(IngestRun(roots={"Scoliosis1K": str(tmp_path / "tree")}, out=str(tmp_path / "shards")))
-    rows = shards.read_rows(tmp_path / "shards").to_pylist()
+    rows = manifest.read_rows(at(tmp_path / "shards")).to_pylist()
     assert [(row["sequence_id"], row["condition"], row["view"], dict(row["labels"])) for row in rows] == [
         ("Scoliosis1K/00000/positive/000_180", "positive", "000_180", {"scoliosis": "positive"}),
         ("Scoliosis1K/00493/negative/000_180", "Negative", "000-180", {"scoliosis": "negative"}),
     ]
-    assert shards.read_rejects(tmp_path / "shards")["source"].to_pylist() == ["00001/unknown/000_180"]
+    assert manifest.read_rejects(at(tmp_path / "shards"))["source"].to_pylist() == ["00001/unknown/000_180"]
 
 
 def test_a_walk_in_two_folders_is_refused(tmp_path: Path) -> None:

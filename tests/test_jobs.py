@@ -132,7 +132,7 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
 def test_a_protocol_that_cannot_be_scored_yet_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A pooled gallery is passed over with a line; a store with nothing else is a mistake."""
     entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
-    monkeypatch.setattr(evaluation.shards, "read_manifest", lambda _: {"collections": entries})
+    monkeypatch.setattr(evaluation.manifest, "read_manifest", lambda _: {"collections": entries})
     scored = evaluation._scored(tmp_path, "test", None)
     assert [spec.name for spec in scored] == ["CASIA-B"]
     assert capsys.readouterr().out == "Gait3D: its protocol asks for pooled retrieval, which is not scored yet\n"

@@ -7,12 +7,17 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import catalog, contours, corpus, harmonise, layouts
-from datasets.layouts import Unreadable
-from datasets.schema import UsageError
+from datasets import catalog, contours, corpus, harmonise, layouts, reading
+from datasets.layouts import Root
+from datasets.schema import CollectionSpec, Layout, Unreadable, UsageError
+from datasets.storage import at
 
 CASIA_B = catalog.CASIA_B
 RELEASED, OPENGAIT = CASIA_B.layouts
+
+
+def root_of(folder: Path, spec: CollectionSpec = CASIA_B, layout: Layout = RELEASED, numbered: int = 0) -> Root:
+    return Root(spec, at(folder), layout, numbered)
 
 
 def write_png(path: Path, mask: np.ndarray) -> None:
@@ -24,22 +29,22 @@ def write_pickle(root: Path, value: object, protocol: int | None = None) -> layo
     path = root / "001" / "nm-01" / "090" / "090.pkl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(value if isinstance(value, bytes) else pickle.dumps(value, protocol=protocol))
-    return next(layouts.list_sequences(root, CASIA_B, OPENGAIT))
+    return next(layouts.list_sequences(root_of(root, layout=OPENGAIT)))
 
 
 def test_both_layouts_are_told_apart(walks: Path, tmp_path: Path) -> None:
-    assert layouts.detect(walks / "CASIA-B", CASIA_B) == RELEASED
+    assert layouts.find_root(at(walks / "CASIA-B"), CASIA_B).layout == RELEASED
     write_pickle(tmp_path, np.zeros((2, 64, 64), np.uint8))
-    assert layouts.detect(tmp_path, CASIA_B) == OPENGAIT
+    assert layouts.find_root(at(tmp_path), CASIA_B).layout == OPENGAIT
 
 
 def test_a_sequence_has_its_parts_and_its_frames_in_order(tmp_path: Path) -> None:
     for number in (10, 9, 2):
         write_png(tmp_path / f"001/nm-01/090/001-nm-01-090-{number}.png", np.full((4, 4), number, np.uint8))
     (tmp_path / "001/nm-01/090/notes.txt").write_text("no frame")
-    (ref,) = layouts.list_sequences(tmp_path, CASIA_B, RELEASED)
+    (ref,) = layouts.list_sequences(root_of(tmp_path))
     assert (ref.sequence_id, ref.subject, ref.condition, ref.view) == ("CASIA-B/001/nm-01/090", "001", "nm-01", "090")
-    raw = layouts.read(tmp_path, ref, RELEASED, np.asarray)
+    raw = reading.read(root_of(tmp_path), ref, np.asarray)
     assert raw.numbers == [2, 9, 10]
     assert [frame[0, 0] for frame in raw.frames] == [2, 9, 10]
 
@@ -50,9 +55,7 @@ def test_jpeg_frames_are_read_with_their_grey_edges(tmp_path: Path) -> None:
     for suffix in ("png", "jpg"):
         write_png(tmp_path / suffix / f"001/nm-01/090/001-nm-01-090-001.{suffix}", mask)
     png, jpg = (
-        harmonise.harmonise(
-            tmp_path / one, next(layouts.list_sequences(tmp_path / one, CASIA_B, RELEASED)), CASIA_B, RELEASED
-        )
+        harmonise.harmonise(root_of(tmp_path / one), next(layouts.list_sequences(root_of(tmp_path / one))))
         for one in ("png", "jpg")
     )
     masks = [contours.decode(corpus.contours_of(one.row)) for one in (png, jpg)]
@@ -61,10 +64,10 @@ def test_jpeg_frames_are_read_with_their_grey_edges(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_named_otherwise_is_listed_and_refused(tmp_path: Path) -> None:
     write_png(tmp_path / "001/running-01/090/x.png", np.zeros((4, 4), np.uint8))
-    (ref,) = layouts.list_sequences(tmp_path, CASIA_B, RELEASED)
+    (ref,) = layouts.list_sequences(root_of(tmp_path))
     assert ref.sequence_id == "CASIA-B/001/running-01/090"
     with pytest.raises(Unreadable, match="unrecognised folder"):
-        layouts.read(tmp_path, ref, RELEASED, np.asarray)
+        reading.read(root_of(tmp_path), ref, np.asarray)
 
 
 def test_damaged_images_are_named_and_the_others_read(tmp_path: Path) -> None:
@@ -73,18 +76,18 @@ def test_damaged_images_are_named_and_the_others_read(tmp_path: Path) -> None:
         write_png(name, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
     names[1].write_bytes(names[1].read_bytes()[:20])
     names[2].write_bytes(b"")
-    raw = layouts.read(tmp_path, next(layouts.list_sequences(tmp_path, CASIA_B, RELEASED)), RELEASED, np.asarray)
+    raw = reading.read(root_of(tmp_path), next(layouts.list_sequences(root_of(tmp_path))), np.asarray)
     assert raw.numbers == [1, 4]
     assert [(name[-7:], reason) for name, reason, _ in raw.unreadable] == [
-        ("002.png", "unreadable image"),
-        ("003.png", "unreadable image"),
+        ("002.png", "damaged image"),
+        ("003.png", "empty file"),
     ]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_arrays_of_every_pickle_protocol_are_read(tmp_path: Path, protocol: int) -> None:
     frames = np.random.default_rng(1).integers(0, 2, (3, 64, 44)).astype(np.uint8) * 255
-    raw = layouts.read(tmp_path, write_pickle(tmp_path, frames, protocol), OPENGAIT, np.asarray)
+    raw = reading.read(root_of(tmp_path, layout=OPENGAIT), write_pickle(tmp_path, frames, protocol), np.asarray)
     np.testing.assert_array_equal(np.stack(raw.frames), frames)
     assert raw.numbers == [0, 1, 2]
 
@@ -102,7 +105,7 @@ class Payload:
 def test_a_pickle_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
     ref = write_pickle(tmp_path / "root", Payload(tmp_path / "owned"))
     with pytest.raises(Unreadable, match="unreadable pickle"):
-        layouts.read(tmp_path / "root", ref, OPENGAIT, np.asarray)
+        reading.read(root_of(tmp_path / "root", layout=OPENGAIT), ref, np.asarray)
     assert not (tmp_path / "owned").exists()
 
 
@@ -121,15 +124,15 @@ def test_a_pickle_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
 def test_other_content_is_a_reason_and_no_crash(tmp_path: Path, content: bytes, reason: str) -> None:
     ref = write_pickle(tmp_path, content)
     with pytest.raises(Unreadable) as caught:
-        layouts.read(tmp_path, ref, OPENGAIT, np.asarray)
+        reading.read(root_of(tmp_path, layout=OPENGAIT), ref, np.asarray)
     assert caught.value.reason == reason
 
 
 def test_a_root_that_is_missing_or_holds_something_else(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no folder .*nowhere"):
-        layouts.detect(tmp_path / "nowhere", CASIA_B)
+        layouts.find_root(at(tmp_path / "nowhere"), CASIA_B)
     with pytest.raises(UsageError, match=r"holds no sequence of CASIA-B: expected files like 001/nm-01"):
-        layouts.detect(tmp_path, CASIA_B)
+        layouts.find_root(at(tmp_path), CASIA_B)
     with pytest.raises(UsageError, match="unknown collection 'CASIA-Z': the known ones are CASIA-B"):
         catalog.find("CASIA-Z")
 
@@ -143,7 +146,7 @@ def touch(root: Path, *paths: str) -> None:
 def ids(root: Path, name: str) -> list[str]:
     """The ids below a root in the layout that is found there; of a problem, the problem."""
     spec = catalog.find(name)
-    refs = layouts.list_sequences(root, spec, layouts.detect(root, spec))
+    refs = layouts.list_sequences(layouts.find_root(at(root), spec))
     return [ref.problem or ref.sequence_id.removeprefix(f"{name}/") for ref in refs]
 
 
@@ -153,7 +156,7 @@ def test_every_layout_is_known_by_its_example(tmp_path: Path, name: str) -> None
     found = {}
     for layout in spec.layouts:
         touch(tmp_path / layout.name, layout.example)
-        found[layout.name] = layouts.detect(tmp_path / layout.name, spec).name
+        found[layout.name] = layouts.find_root(at(tmp_path / layout.name), spec).layout.name
     assert found == {layout.name: layout.name for layout in spec.layouts}
 
 
@@ -197,12 +200,12 @@ def test_a_modality_is_chosen_by_its_name(tmp_path: Path) -> None:
     spec = catalog.find("Gait3D")
     for name, width in (("pars-seq0.pkl", 1), ("sils-seq0.pkl", 44), ("smpls-seq0.pkl", 3)):
         (folder / name).write_bytes(pickle.dumps(np.zeros((2, 64, width), np.uint8)))
-    layout = layouts.detect(tmp_path, spec)
-    (ref,) = layouts.list_sequences(tmp_path, spec, layout)
-    assert layouts.read(tmp_path, ref, layout, np.asarray).frames[0].shape == (64, 44)
+    root = layouts.find_root(at(tmp_path), spec)
+    (ref,) = layouts.list_sequences(root)
+    assert reading.read(root, ref, np.asarray).frames[0].shape == (64, 44)
     (folder / "sils-seq0.pkl").unlink()
     with pytest.raises(Unreadable, match="no frames"):
-        layouts.read(tmp_path, ref, layout, np.asarray)
+        reading.read(root, ref, np.asarray)
 
 
 def test_frames_may_lie_in_a_folder_for_each_modality(tmp_path: Path) -> None:
@@ -211,9 +214,9 @@ def test_frames_may_lie_in_a_folder_for_each_modality(tmp_path: Path) -> None:
     for place, value in (("Sils_aligned/16570692979.png", 9), ("Sils_aligned/1657069297123.png", 1)):
         write_png(sequence / place, np.full((64, 64), value, np.uint8))
     touch(sequence, "PCDs/1657069297.1.pcd", "Sils_raw/1657069297123.jpg")
-    layout = layouts.detect(tmp_path, spec)
-    (ref,) = layouts.list_sequences(tmp_path, spec, layout)
-    raw = layouts.read(tmp_path, ref, layout, np.asarray)
+    root = layouts.find_root(at(tmp_path), spec)
+    (ref,) = layouts.list_sequences(root)
+    raw = reading.read(root, ref, np.asarray)
     assert (raw.numbers, [frame[0, 0] for frame in raw.frames]) == ([0, 1], [1, 9])
     assert (ref.sequence_id, ref.labels) == ("SUSTech1K/0000/00-nm/000", {"covariate": "nm", "angle": "000"})
 
@@ -221,7 +224,8 @@ def test_frames_may_lie_in_a_folder_for_each_modality(tmp_path: Path) -> None:
 def test_another_number_of_attributes_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "001/1_0_2/v/v.pkl", "001/2_0_2_1/v/v.pkl", "002/1_3_0/v/v.pkl", "003/1_a_0/v/v.pkl")
     spec = catalog.find("RAGAR")
-    refs = list(layouts.list_sequences(tmp_path, spec, layouts.detect(tmp_path, spec)))
+    root = layouts.find_root(at(tmp_path), spec)
+    refs = list(layouts.list_sequences(root))
     assert [ref.problem for ref in refs] == [
         None,
         "3 numbered labels where the first sequence has 2",
@@ -230,13 +234,13 @@ def test_another_number_of_attributes_is_refused(tmp_path: Path) -> None:
     ]
     assert refs[2].labels == {"attribute_1": "3", "attribute_2": "0"}
     with pytest.raises(Unreadable, match="unrecognised folder: 3 numbered labels"):
-        layouts.read(tmp_path, refs[1], spec.layouts[0], np.asarray)
+        reading.read(root, refs[1], np.asarray)
 
 
 @pytest.mark.parametrize("wrap", [lambda a: [a], lambda a: a[:, None], lambda a: a[..., None], lambda a: [a[:, None]]])
 def test_arrays_with_an_axis_too_many_are_read(tmp_path: Path, wrap) -> None:
     frames = np.random.default_rng(1).integers(0, 2, (3, 64, 44)).astype(np.uint8)
-    raw = layouts.read(tmp_path, write_pickle(tmp_path, wrap(frames)), OPENGAIT, np.asarray)
+    raw = reading.read(root_of(tmp_path, layout=OPENGAIT), write_pickle(tmp_path, wrap(frames)), np.asarray)
     np.testing.assert_array_equal(np.stack(raw.frames), frames)
 
 
@@ -244,6 +248,6 @@ def test_links_that_lead_in_a_circle_are_listed_once_and_refused(tmp_path: Path)
     write_png(tmp_path / "001/nm-01/090/001-nm-01-090-001.png", np.zeros((4, 4), np.uint8))
     (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "001" / "up").symlink_to(tmp_path, target_is_directory=True)
-    refs = list(layouts.list_sequences(tmp_path, CASIA_B, RELEASED))
+    refs = list(layouts.list_sequences(root_of(tmp_path)))
     assert [ref.folder for ref in refs if ref.problem is None] == ["001/nm-01/090"]
     assert [ref.folder for ref in refs if ref.problem is not None] == ["001/up", "again"]

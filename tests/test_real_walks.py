@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datasets import contours, corpus, shards
+from datasets import contours, corpus, manifest
 from datasets.clips import ClipSettings
+from datasets.storage import at
 from model.objective import NetworkSettings
 from orchestration.evaluate import EvaluateRun, evaluate
 from orchestration.ingest import IngestRun, ingest
@@ -46,7 +47,7 @@ def real_store(tree: Path, local_ray, tmp_path_factory) -> Path:
 
 
 def test_every_frame_decodes_to_the_thresholded_mask(tree: Path, real_store: Path) -> None:
-    rows = shards.read_rows(real_store).to_pylist()
+    rows = manifest.read_rows(at(real_store)).to_pylist()
     assert len(rows) == len(list(tree.rglob("*.pkl"))) > 100
     for row in rows:
         (path,) = (tree / row["source"]).iterdir()
@@ -55,9 +56,9 @@ def test_every_frame_decodes_to_the_thresholded_mask(tree: Path, real_store: Pat
 
 
 def test_a_frame_takes_at_most_fifty_bytes(real_store: Path) -> None:
-    manifest = shards.read_manifest(real_store)
-    size = sum(file["bytes"] for file in manifest["shards"])
-    assert size / manifest["collections"]["CASIA-B"]["frames"] <= 50
+    whole = manifest.read_manifest(at(real_store))
+    size = sum(file["bytes"] for file in whole["shards"])
+    assert size / whole["collections"]["CASIA-B"]["frames"] <= 50
 
 
 def test_pretraining_learns_and_is_scored_on_subjects_held_back(real_store: Path, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Read one sequence: its raw frames, and every frame that could not be read named beside them.
+
+Nothing here normalises, and nothing trusts a file: what is in it is judged by datasets/images.py and pickles.py.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from datasets import images, pickles
+from datasets.layouts import Root, SequenceRef, frame_files, frame_number, printable
+from datasets.schema import Unreadable
+from datasets.storage import Place
+
+Frame = TypeVar("Frame")
+Dropped = tuple[str, str, str]  # the frame's name, a reason, a detail
+
+MAX_PICTURE_FILE = 1 << 26  # bytes: 64 MB, more than any silhouette takes
+_LARGEST_NUMBER = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class RawFrames(Generic[Frame]):
+    """One sequence as read: what the reader made of each picture, with the numbers they have on disk."""
+
+    frames: list[Frame]
+    names: list[str]  # file names, or indices into the array
+    numbers: list[int]
+    unreadable: list[Dropped]
+
+
+def read(root: Root, ref: SequenceRef, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
+    """The frames of a sequence; Unreadable with a reason where there are none to be had.
+
+    `each` is given every picture, [H, W] or [H, W, C] of any mask type, as soon as it is decoded: it is still in the
+    processor's cache, and only what `each` makes of it is kept, never a whole walk of full-size pictures.
+    """
+    if ref.problem is not None:
+        reason = "name is not UTF-8" if "UTF-8" in ref.problem else "unrecognised folder"
+        raise Unreadable(reason, ref.problem)
+    folder = root.place / ref.folder
+    try:
+        files = frame_files(folder, root.layout)
+    except OSError as error:
+        raise Unreadable("unreadable folder", str(error)) from error
+    if not files:
+        raise Unreadable("no frames", f"no file like that of {root.layout.example}")
+    folder = folder / root.layout.inside
+    if root.layout.kind == "images":
+        return _read_images(folder, files, each)
+    if len(files) > 1:
+        raise Unreadable("several arrays", ", ".join(match.string for match in files))
+    return _read_pickle(folder / files[0].string, each)
+
+
+def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
+    frames, names, numbers, unreadable = [], [], [], []
+    for index, match in enumerate(files):
+        try:
+            image = images.decode((folder / match.string).read(MAX_PICTURE_FILE))
+        except Unreadable as error:
+            unreadable.append((printable(match.string), error.reason, error.detail))
+            continue
+        except OSError as error:
+            unreadable.append((printable(match.string), "unreadable file", error.strerror or str(error)))
+            continue
+        frames.append(each(image))
+        names.append(printable(match.string))
+        numbers.append(frame_number(match) if match.groupdict().get("frame") else index)
+    if max(numbers, default=0) > _LARGEST_NUMBER:  # time stamps: their order is all that the store can keep
+        numbers = list(range(len(numbers)))
+    return RawFrames(frames, names, numbers, unreadable)
+
+
+def _read_pickle(path: Place, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
+    try:
+        loaded = pickles.load_array(path.read())
+    except OSError as error:
+        raise Unreadable("unreadable file", error.strerror or str(error)) from error
+    numbers = [index for index in range(len(loaded.frames) + len(loaded.missing)) if index not in loaded.missing]
+    lost = [(str(index), "missing frame", "None in the place of a frame") for index in loaded.missing]
+    return RawFrames([each(frame) for frame in loaded.frames], [str(index) for index in numbers], numbers, lost)

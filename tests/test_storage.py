@@ -1,0 +1,106 @@
+"""Places: local folders with everything that may lie in them, and object storage behind the same verbs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from datasets import manifest, shards
+from datasets.schema import Unreadable, UsageError
+from datasets.storage import Entry, LocalPlace, Place, at, local
+from jobs import ingest as ingest_job
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[tuple[str, str]]:
+    """A bucket of a local S3 server: its address, and the options that lead there."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="walks")
+    yield "s3://walks", f"?scheme=http&endpoint_override={host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "object storage"])
+def place(request, tmp_path: Path) -> Place:
+    if request.param == "local":
+        return at(tmp_path)
+    address, options = request.getfixturevalue("bucket")
+    return at(f"{address}/{request.node.name.replace(' ', '-')}{options}")
+
+
+def test_what_is_written_is_there_and_what_is_removed_is_gone(place: Place) -> None:
+    (place / "a/b.json").write(b"first")
+    (place / "a/b.json").write(b"second")
+    (place / "a/c/d").write(b"")
+    assert (place / "a").entries() == [Entry("b.json", "file"), Entry("c", "folder")]
+    assert ((place / "a/b.json").read(), (place / "a/c/d").read()) == (b"second", b"")
+    with (place / "a/b.json").open() as file:
+        assert file.size() == 6
+    (place / "a/b.json").remove()
+    (place / "a/b.json").remove()
+    assert not (place / "a/b.json").exists()
+    assert (place / "a/c/d").exists()
+
+
+def test_what_is_missing_or_too_large_says_so(place: Place) -> None:
+    (place / "large").write(b"12345")
+    with pytest.raises(Unreadable, match="file too large: 5 bytes"):
+        (place / "large").read(limit=4)
+    with pytest.raises(FileNotFoundError):
+        (place / "nothing").read()
+    with pytest.raises(FileNotFoundError):
+        (place / "nothing").entries()
+
+
+def test_a_place_is_known_by_its_address(place: Place) -> None:
+    assert at(str(place)) == place
+    assert (place / "a/b").name == "b"
+
+
+def test_what_is_no_plain_file_is_told_apart_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    kinds = {entry.name: entry.kind for entry in at(tmp_path).entries()}
+    assert kinds == {
+        "file": "file", "folder": "folder", "gone": "other", "itself": "other", "pipe": "other", "up": "circle"
+    }  # fmt: skip
+    for name in ("pipe", "folder"):
+        with pytest.raises(Unreadable, match="not a file"):
+            at(tmp_path / name).read()
+
+
+def test_addresses_that_cannot_be_read_are_refused() -> None:
+    for address in ("ftp://server/walks", "s3://", "hdfs://node/walks"):
+        with pytest.raises(UsageError, match="no place to read or write"):
+            at(address)
+    with pytest.raises(UsageError, match="keep credentials out of addresses"):
+        at("s3://AKIA:secret@walks/tree")
+    with pytest.raises(UsageError, match="must lie on a local or shared file system"):
+        local("s3://walks/run", "a run")
+    assert isinstance(at("file:///walks"), LocalPlace)
+
+
+def test_ingest_reads_from_and_writes_to_object_storage(bucket, walks: Path, store: Path, local_ray) -> None:
+    address, options = bucket
+    for name in ("CASIA-B/001", "CASIA-B/075", "GaitLU-1M/000"):
+        for path in (walks / name).rglob("*.p*"):
+            (at(f"{address}{options}") / str(path.relative_to(walks))).write(path.read_bytes())
+    out = f"{address}/store{options}"
+    roots = [f"--root={name}={address}/{name}{options}" for name in ("CASIA-B", "GaitLU-1M")]
+    ingest_job.main([*roots, "--out", out])
+    rows, local_rows = manifest.read_rows(at(out)), manifest.read_rows(at(store))
+    known = local_rows["sequence_id"].to_pylist()
+    assert rows.num_rows == 20 + 24
+    assert rows.equals(local_rows.take([known.index(one) for one in rows["sequence_id"].to_pylist()]))
+    before = shards.block_names(at(out))
+    ingest_job.main([*roots, "--out", out])
+    assert shards.block_names(at(out)) == before
