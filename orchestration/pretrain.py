@@ -12,7 +12,8 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
-from datasets import catalog, corpus
+from datasets import corpus, shards
+from datasets.declared import declared_in
 from datasets.order import GlobalOrder
 from evaluation import plots
 from model import sizes
@@ -63,7 +64,9 @@ def _check_data(run: PretrainRun) -> None:
     """Whether the store has what the run wants, and every collection fills a batch; UsageError otherwise."""
     rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"])
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
-    shares = GlobalOrder(counts, {n: catalog.find(n).sampling_discount for n in counts}, run.schedule.batch, 0).shares
+    manifest = shards.read_manifest(Path(run.shards))
+    discounts = {name: declared_in(manifest, name).sampling_discount for name in counts}
+    shares = GlobalOrder(counts, discounts, run.schedule.batch, 0).shares
     depth = sizes.depth_of(run.network.size)
     print(f"encoder {run.network.size}: {sizes.block_parameters(depth):,} parameters in its blocks", flush=True)
     for name, share in shares.items():
