@@ -20,22 +20,21 @@ def unmatched(spec: CollectionSpec, rows: pa.Table) -> list[str]:
     """
     walks = set(zip(*(rows[part].to_pylist() for part in ("subject", "condition", "view")), strict=True))
     subjects = {subject for subject, _, _ in walks}
-    lines = []
+    found = {}
     for side, listed in (("train", spec.split.train), ("test", spec.split.test)):
-        lines += _line(f"subjects of the {side} list of {spec.name} have no sequence", listed - subjects)
-    left = {subject for subject in subjects if spec.split.of(subject) == "none"}
-    lines += _line(f"subjects of {spec.name} are in neither train nor test: their sequences are not used", left)
+        found[f"subjects of the {side} list without a sequence"] = listed - subjects
+    none = {subject for subject in subjects if spec.split.of(subject) == "none"}
+    found["subjects that are in neither train nor test, and not used"] = none
     keys = {"/".join(walk[:depth]) for walk in walks for depth in (1, 2, 3)} if spec.labels_of else set()
-    lines += _line(f"names under the labels of {spec.name} have no sequence", set(spec.labels_of) - keys)
-    if spec.protocol is None:
-        return lines
+    found["labels without a sequence"] = set(spec.labels_of) - keys
     tested = {walk for walk in walks if spec.split.of(walk[0]) == "test"}
-    if not tested:
-        return [*lines, f"{spec.name} has a protocol and no sequence in its test split: nothing to score there"]
-    for one in spec.protocol.probe_sets:
+    for one in spec.protocol.probe_sets if spec.protocol and tested else ():
         for role, names in (("probe", one.probe), ("gallery", one.gallery)):
-            what = f"names in the {role} of {spec.name}'s set {one.name} have no sequence in the test split"
-            lines += _line(what, _without(names or frozenset(), one, tested))
+            unseen = _without(names or frozenset(), one, tested)
+            found[f"{role} of {one.name} without a sequence in the test split"] = unseen
+    lines = [f"{spec.name}: {what}: {len(names):,} ({some(names)})" for what, names in found.items() if names]
+    if spec.protocol and not tested:
+        lines.append(f"{spec.name}: has a protocol, and no sequence in the test split to score by it")
     return lines
 
 
@@ -57,10 +56,6 @@ def check_recorded(spec: CollectionSpec, rows: pa.Table, stored: CollectionSpec 
         walk = (row["subject"], row["condition"], row["view"])
         if dict(row["labels"]) != spec.listed_labels(*walk):
             raise UsageError(f"{spec.name}: {'/'.join(walk)} is in the store with other labels than these: {fix}")
-
-
-def _line(what: str, names: set[str] | frozenset[str]) -> list[str]:
-    return [f"{len(names):,} {what}: {some(names)}"] if names else []
 
 
 def _without(names: frozenset[str], one: ProbeSet, walks: set[Walk]) -> frozenset[str]:

@@ -25,15 +25,15 @@ class Value:
 
     def mistake(self, said: str) -> UsageError:
         """The error to raise: `said` goes on after the file and the key."""
-        return UsageError(f"{self.file}: {self.key} {said}" if self.key else f"{self.file} {said}")
+        line = f"{self.file}: {self.key} {said}" if self.key else f"{self.file} {said}"
+        return UsageError(" ".join(line.split()))  # a key may hold a line break
 
     def members(self, known: Collection[str]) -> dict[str, "Value"]:
         """The members of an object that may have some keys only."""
         found = self.entries()
         for key, value in found.items():
             if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
-                fix = f"did you mean {close[0]!r}?" if close else f"the known keys are {', '.join(known)}"
+                fix = _likely(key, known) or f"the known keys are {', '.join(known)}"
                 raise value.mistake(f"is not a key that is known here: {fix}")
         return found
 
@@ -65,9 +65,8 @@ class Value:
     def choice(self, options: Collection[str]) -> str:
         """A string that is one of some."""
         if self.text() not in options:
-            close = difflib.get_close_matches(self.text(), options, n=1)
-            fix = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(options)}"
-            raise self.mistake(f"is {self.data!r}: {fix}")
+            fix = _likely(self.text(), options) or f"choose one of {', '.join(options)}"
+            raise self.mistake(f'is "{self.data}": {fix}')
         return self.text()
 
     def flag(self) -> bool:
@@ -115,6 +114,12 @@ def some(names: Collection[str]) -> str:
     """The first few of some names in order, and how many more there are."""
     shown = ", ".join(sorted(names)[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN:,} more"
+
+
+def _likely(written: str, options: Collection[str]) -> str:
+    """A question after the option that was probably meant; empty where none is near."""
+    close = difflib.get_close_matches(written, options, n=1)
+    return f'did you mean "{close[0]}"?' if close else ""
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
