@@ -42,7 +42,11 @@ def harmonise(root: Root, ref: SequenceRef) -> Harmonised:
         reasons = Counter(reason for _, reason, _ in dropped)
         seen = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         return Harmonised(None, [_reject(ref, None, "no usable frame", seen or "an empty array")])
-    row = _row(ref, root.spec, [raw.numbers[i] for i in kept], masks, len(dropped))
+    numbers = [raw.numbers[i] for i in kept]
+    if len(set(numbers)) < len(numbers):
+        (number, count), *_ = Counter(numbers).most_common(1)
+        return Harmonised(None, [_reject(ref, None, "frames with one number", f"{count} frames are number {number}")])
+    row = _row(ref, root.spec, numbers, masks, len(dropped))
     return Harmonised(row, [_reject(ref, *frame) for frame in dropped])
 
 
@@ -91,7 +95,7 @@ def _row(ref: SequenceRef, spec: CollectionSpec, numbers: list[int], masks: np.n
         "condition": ref.condition,
         "view": ref.view,
         "modality": "silhouette",
-        "labels": ref.labels,
+        "labels": ref.labels | spec.listed_labels(ref.subject, ref.condition, ref.view),
         "num_frames": len(numbers),
         "frame_numbers": numbers,
         "dropped_frames": dropped,

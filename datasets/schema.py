@@ -71,21 +71,26 @@ REJECT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The official partition of a collection by subject; subjects in neither set belong to the split `none`."""
+    """A partition of a collection by subject; subjects in neither set belong to the split `others`."""
 
     train: frozenset[str]
     test: frozenset[str]
+    others: Literal["train", "test", "none"] = "none"
 
     def __post_init__(self) -> None:
         both = self.train & self.test
         assert not both, f"subjects in train and in test: {sorted(both)[:5]}"
+        named = {"train": self.train, "test": self.test, "none": frozenset()}[self.others]
+        assert not named, f"everyone else is for {self.others}, so nobody needs to be named there"
 
     def of(self, subject: str) -> str:
         """The split of a subject: train, test or none."""
-        return "train" if subject in self.train else "test" if subject in self.test else "none"
+        return "train" if subject in self.train else "test" if subject in self.test else self.others
 
 
 Role = Literal["probe", "gallery", "neither"]
+NamedBy = Literal["condition", "part", "sequence", "joined"]
+ProtocolKind = Literal["view-pairs", "pooled", "pooled-other-views"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +98,15 @@ class ProbeSet:
     """One line of a results table: which sequences are probes, and which form their gallery.
 
     The names in `probe` and `gallery` are whole conditions (`by="condition"`), strings that occur somewhere in a
-    condition (`by="part"`), or single sequences as `<subject>/<condition>/<view>` (`by="sequence"`). None stands for
-    every sequence of the test split that the other set does not name.
+    condition (`by="part"`), or single sequences, as `<subject>/<condition>/<view>` (`by="sequence"`) or, as OpenGait
+    writes them, `<subject>-<condition>-<view>` (`by="joined"`: never taken apart, since each may hold a `-`). None
+    stands for every sequence of the test split that the other set does not name.
     """
 
     name: str
     probe: frozenset[str] | None
     gallery: frozenset[str] | None
-    by: Literal["condition", "part", "sequence"] = "condition"
+    by: NamedBy = "condition"
 
     def __post_init__(self) -> None:
         assert self.probe is not None or self.gallery is not None, f"{self.name} names neither probes nor gallery"
@@ -118,7 +124,9 @@ class ProbeSet:
     def _named(self, names: frozenset[str], subject: str, condition: str, view: str) -> bool:
         if self.by == "part":
             return any(name in condition for name in names)
-        return (condition if self.by == "condition" else f"{subject}/{condition}/{view}") in names
+        if self.by == "condition":
+            return condition in names
+        return ("/" if self.by == "sequence" else "-").join((subject, condition, view)) in names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +140,7 @@ class Protocol:
     """
 
     probe_sets: tuple[ProbeSet, ...]
-    kinds: tuple[Literal["view-pairs", "pooled", "pooled-other-views"], ...] = ("view-pairs",)
+    kinds: tuple[ProtocolKind, ...] = ("view-pairs",)
     excluded_views: frozenset[str] = frozenset()  # their sequences are neither probe nor gallery
     view_until: str = ""  # views are compared by their names up to this string, whole where it is empty
 
@@ -220,8 +228,10 @@ class CollectionSpec:
     layouts: tuple[Layout, ...]
     split: Split
     other_splits: Mapping[str, Split] = field(default_factory=dict)  # published beside the one that is used
+    partition: str = ""  # what the user named to split it otherwise than its entry says
     protocol: Protocol | None = None
     label_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # label -> lower-cased text -> value
+    labels_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # subject[/condition[/view]] -> labels
     published: dict[str, int] = field(default_factory=dict)  # subjects, sequences, frames: as far as published
     sampling_discount: float = 1.0  # its sequences count this much when collections are mixed
 
@@ -229,3 +239,8 @@ class CollectionSpec:
         """What the path of a folder says, or None where it is not that of a sequence in this layout."""
         read = (path.read(folder, position, self.label_values) for path in layout.paths)
         return next((parts for parts in read if parts is not None), None)
+
+    def listed_labels(self, subject: str, condition: str, view: str) -> dict[str, str]:
+        """The labels of a sequence by `labels_of`: what is said of it wins over its condition's, and its subject's."""
+        keys = (subject, f"{subject}/{condition}", f"{subject}/{condition}/{view}")
+        return {label: value for key in keys for label, value in self.labels_of.get(key, {}).items()}

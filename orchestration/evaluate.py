@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datasets import catalog, manifest, storage
+from datasets import own, storage
+from datasets.declared import declared_in
+from datasets.manifest import read_manifest
 from datasets.schema import CollectionSpec, UsageError
 from evaluation import plots, tables
 from evaluation.retrieval import single_view_gallery
@@ -57,12 +59,14 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
 
 def _scored(store: storage.Place, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
     """The collections of a store that have sequences of the split and a protocol that can be scored."""
-    entries = manifest.read_manifest(store)["collections"]
+    manifest = read_manifest(store)
+    entries = manifest["collections"]
     if split == "holdout":
         names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
     else:
         names = {name for name, entry in entries.items() if split in entry["splits"]}
-    specs = [catalog.find(name) for name in sorted(names)]
+    specs = [declared_in(manifest, name) for name in sorted(names)]
+    unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and own.is_own(spec.name)]
     kinds = {spec.name: spec.protocol.kinds for spec in specs if spec.protocol is not None}
     for name, asked in kinds.items():
         if unknown := [kind for kind in asked if kind not in SCORED]:
@@ -71,8 +75,25 @@ def _scored(store: storage.Place, split: str, run: runs.PretrainRun) -> list[Col
     if not scored:
         other = "test" if split == "holdout" else "holdout"
         fix = f"ingest a collection with a {' or '.join(SCORED)} protocol" if kinds else f"try --split {other}"
-        raise UsageError(f"{store} has nothing to score in the split {split!r} of this run: {fix}")
+        if any(own.is_own(name) for name in entries):
+            fix += ", or let a spec file say who is tested and how (docs/own-walks.md)"
+        nothing = f"{store} has nothing to score in the split {split!r} of this run: {fix}"
+        raise UsageError(unscored[0] if unscored else nothing)
+    split_otherwise = [
+        f"{spec.name} is split by {spec.partition}: compare its results with others on that partition alone"
+        for spec in scored
+        if spec.partition
+    ]
+    for line in unscored + split_otherwise:
+        print(line)
     return scored
+
+
+def _without_protocol(name: str) -> str:
+    return (
+        f"{name} has no protocol to be scored by: put `protocol` into a spec file and run the same ingest again, "
+        f"with --spec {name}=<json> (docs/own-walks.md)"
+    )
 
 
 def _score(

@@ -12,7 +12,9 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
-from datasets import catalog, corpus, storage
+from datasets import corpus, storage
+from datasets.declared import declared_in
+from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
 from evaluation import plots
 from model import sizes
@@ -65,7 +67,9 @@ def _check_data(run: PretrainRun) -> None:
         storage.at(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"]
     )
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
-    shares = GlobalOrder(counts, {n: catalog.find(n).sampling_discount for n in counts}, run.schedule.batch, 0).shares
+    manifest = read_manifest(storage.at(run.shards))
+    discounts = {name: declared_in(manifest, name).sampling_discount for name in counts}
+    shares = GlobalOrder(counts, discounts, run.schedule.batch, 0).shares
     depth = sizes.depth_of(run.network.size)
     print(f"encoder {run.network.size}: {sizes.block_parameters(depth):,} parameters in its blocks", flush=True)
     for name, share in shares.items():

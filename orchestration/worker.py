@@ -16,7 +16,9 @@ import torch.distributed as dist
 from ray.util.queue import Queue
 from torch import Tensor
 
-from datasets import catalog, corpus, storage
+from datasets import corpus, storage
+from datasets.declared import declared_in
+from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
 from datasets.pairs import PairBatch, PairLoader
 from model.objective import PartContrast
@@ -89,7 +91,8 @@ def _loader(run: PretrainRun) -> PairLoader:
     dist.barrier()
     if path is not None:
         shutil.rmtree(path.parent)  # the mappings live on; nothing is left behind, however the run ends
-    discounts = {name: catalog.find(name).sampling_discount for name in sequences.sizes()}
+    manifest = read_manifest(storage.at(run.shards))
+    discounts = {name: declared_in(manifest, name).sampling_discount for name in sequences.sizes()}
     order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed)
     ranks = context.get_world_size(), context.get_world_rank()
     return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank=ranks[1], ranks=ranks[0])
