@@ -123,5 +123,6 @@ SCOLIOSIS1K = CollectionSpec(
     split=_scoliosis1k_split("112"),
     other_splits={name: _scoliosis1k_split(name) for name in ("114", "118", "1116")},
     label_values={"scoliosis": {name: name for name in ("positive", "neutral", "negative")}},
-    published={"subjects": 1_493, "sequences": 1_493, "frames": 447_900},  # 1,050 people in 1,493 numbered folders
+    published={"subjects": 1_050, "sequences": 1_493, "frames": 447_900},
+    anonymous=r".*",  # which folders show the same person is not published
 )

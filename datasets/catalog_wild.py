@@ -117,6 +117,7 @@ GAITLU_1M = CollectionSpec(
     ),
     split=Split(train=frozenset(numbered(0, 99, 3)), test=frozenset()),
     published={"sequences": 1_020_000, "frames": 92_000_000},
+    anonymous=r".*",  # folder numbers are random: no two sequences are known to show the same person
     sampling_discount=0.1,
 )
 
@@ -172,6 +173,7 @@ GREW = CollectionSpec(
         probe_sets=(ProbeSet(name="local", probe=frozenset({"02"}), gallery=frozenset({"01"})),),
     ),
     published={"subjects": 26_345, "sequences": 128_671},  # quoted; 233,857 distractors beside them
+    anonymous=r"probe|distractor",
 )
 
 _SUSTECH1K_PATHS = (

@@ -233,6 +233,8 @@ class CollectionSpec:
     label_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # label -> lower-cased text -> value
     labels_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # subject[/condition[/view]] -> labels
     published: dict[str, int] = field(default_factory=dict)  # subjects, sequences, frames: as far as published
+    # Subjects that stand for no person in particular, as a regular expression: they are not counted as people.
+    anonymous: str = ""
     sampling_discount: float = 1.0  # its sequences count this much when collections are mixed
 
     def read_path(self, layout: Layout, folder: str, position: int = 1) -> Parts | None:
