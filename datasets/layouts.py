@@ -140,8 +140,17 @@ def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
         entries = (folder / layout.inside).entries()
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = (re.fullmatch(layout.file, entry.name) for entry in entries)
-    return sorted((match for match in found if match), key=lambda match: (frame_number(match), match.string))
+    found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name))]
+    found.sort(key=lambda match: (frame_number(match), match.string))
+    if "(?P<frame>" in layout.file and len({frame_number(match) for match in found}) < len(found):
+        found.sort(key=_natural)  # what was taken for the number is none
+    return found
+
+
+def _natural(match: re.Match[str]) -> list[tuple[int, str]]:
+    """A key by which names are in order of all the numbers in them."""
+    parts = re.split(r"(\d+)", match.string)
+    return [(int(part or 0), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
 def frame_number(match: re.Match[str]) -> int:

@@ -1,6 +1,7 @@
 """The manifest of a store: everything that its committed blocks hold together, and the way to read it.
 
-    <store>/manifest.json      written last: the files with their rows, and what is known of each collection
+    <store>/collections/<name>.json    what is to be said of a collection: its root, whom to cite, how it was read
+    <store>/manifest.json              written last: the files with their rows, and what is known of each collection
 
 A reader goes by the manifest alone. Runs that write into one store at the same time do not disturb each other: their
 blocks have different names, a manifest gathers whatever is committed when it is written, and where two of them did the
@@ -13,27 +14,46 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from datasets import shards
-from datasets.schema import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, SPLITS, UsageError
+from datasets.schema import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, UsageError
 from datasets.shards import Row, read_file, read_files
 from datasets.storage import Place, at_once
+from datasets.summary import KEPT_COLUMNS, LOST_COLUMNS, Summary
 
 Manifest = dict[str, object]
 
 _MERGED = 256  # sequences of left-over pieces that become one block
 
 
-def write_manifest(store: Place, about: dict[str, Row]) -> Manifest:
-    """Gather what is committed into manifest.json and return it. about: what is to be said of a collection beside it.
+def describe_collection(store: Place, name: str, facts: Row) -> None:
+    """Note what is to be said of a collection beside its counts, before anything of it is written.
+
+    facts: `published` and `anonymous` as in CollectionSpec; the others stand in the manifest as they are given.
+    """
+    (store / f"collections/{name}.json").write(json.dumps(facts, indent=1).encode())
+
+
+def described(store: Place) -> dict[str, Row]:
+    """What was noted of each collection that a run has begun to write, by name."""
+    try:
+        entries = (store / "collections").entries()
+    except FileNotFoundError:
+        return {}
+    names = [one.name.removesuffix(".json") for one in entries if one.name.endswith(".json") and one.name[0] != "."]
+    facts = at_once(lambda name: json.loads((store / f"collections/{name}.json").read()), names)
+    return dict(zip(names, facts, strict=True))
+
+
+def write_manifest(store: Place) -> Manifest:
+    """Gather what is committed into manifest.json and return it.
 
     Pieces that a killed run left are merged first. Where another run commits blocks meanwhile, they are gathered too.
     """
     while True:
         merge_pieces(store)
         names = shards.block_names(store)
-        manifest = _gather(store, about)
+        manifest = _gather(store)
         (store / "manifest.json").write(json.dumps(manifest, indent=1).encode())
         if shards.block_names(store) == names:
             return manifest
@@ -41,11 +61,11 @@ def write_manifest(store: Place, about: dict[str, Row]) -> Manifest:
 
 def merge_pieces(store: Place) -> None:
     """Merge pieces that no task has merged, collection by collection."""
-    by_root: dict[str, list[Row]] = defaultdict(list)
+    by_collection: dict[str, list[Row]] = defaultdict(list)
     for record in shards.committed_blocks(store):
         if record["piece"]:
-            by_root[record["root"]].append(record)
-    for pieces in by_root.values():
+            by_collection[collection_of(record["files"][0])].append(record)
+    for pieces in by_collection.values():
         batch: list[str] = []
         gathered = 0
         for record in pieces:
@@ -56,52 +76,39 @@ def merge_pieces(store: Place) -> None:
                 batch, gathered = [], 0
 
 
-def _gather(store: Place, about: dict[str, Row]) -> Manifest:
+def _gather(store: Place) -> Manifest:
     blocks = [block for block in shards.committed_blocks(store) if not block["piece"]]
-    roots: dict[str, str] = {}
-    files: dict[bool, list[Row]] = {False: [], True: []}
-    for block in blocks:
-        for file in block["files"]:
-            files[file["path"].startswith("rejects/")].append(dict(file))
-            roots[_collection(file)] = block["root"]
-    _skip_doubles(store, files[False], files[True])
+    files = [dict(file) for block in blocks for file in block["files"]]
+    rows = [file for file in files if not is_reject(file)]
+    rejects = [file for file in files if is_reject(file)]
+    _skip_doubles(store, rows, rejects)
+    facts = described(store)
     entries = {}
-    for name in sorted(roots):
-        rows, rejects = ([file for file in files[kind] if _collection(file) == name] for kind in (False, True))
-        entries[name] = {"root": roots[name], **about.get(name, {}), **_summary(store, rows, rejects)}
-    return {"schema_version": SCHEMA_VERSION, "collections": entries, "shards": files[False], "rejects": files[True]}
+    for name in sorted({collection_of(file) for file in files}):
+        said = dict(facts[name])
+        counted = Summary(said.pop("published"), said.pop("anonymous"))
+        for file in (file for file in files if collection_of(file) == name):
+            if is_reject(file):
+                counted.add(SEQUENCE_SCHEMA.empty_table(), read_file(store, file, LOST_COLUMNS))
+            else:
+                counted.add(read_file(store, file, KEPT_COLUMNS), REJECT_SCHEMA.empty_table())
+        entries[name] = {**said, **counted.result()}
+    return {"schema_version": SCHEMA_VERSION, "collections": entries, "shards": rows, "rejects": rejects}
 
 
-def _summary(store: Place, rows: list[Row], rejects: list[Row]) -> Row:
-    """Counts of one collection: sequences, subjects and frames in all and by split; rejects by reason."""
-    kept = read_files(store, rows, ["split", "subject", "num_frames", "dropped_frames"], SEQUENCE_SCHEMA)
-    lost = read_files(store, rejects, ["frame", "reason"], REJECT_SCHEMA)
-    of_sequences = lost.filter(pc.is_null(lost["frame"]))
-    of_frames = lost.filter(pc.is_valid(lost["frame"]))
-    by_split = {split: kept.filter(pc.equal(kept["split"], split)) for split in SPLITS}
-    return {
-        **_counts(kept),
-        "dropped_frames": pc.sum(kept["dropped_frames"]).as_py() or 0,
-        "rejected_sequences": of_sequences.num_rows,
-        "reject_reasons": _tally(of_sequences["reason"]),
-        "dropped_frame_reasons": _tally(of_frames["reason"]),
-        "splits": {split: _counts(part) for split, part in by_split.items() if part.num_rows},
-    }
+def committed_rows(store: Place, collection: str, columns: list[str]) -> pa.Table:
+    """Columns of all committed rows of a collection, also of a run that was killed before it wrote a manifest."""
+    files = [file for block in shards.committed_blocks(store) for file in block["files"] if not is_reject(file)]
+    return read_files(store, [file for file in files if collection_of(file) == collection], columns, SEQUENCE_SCHEMA)
 
 
-def _counts(rows: pa.Table) -> dict[str, int]:
-    return {
-        "sequences": rows.num_rows,
-        "subjects": pc.count_distinct(rows["subject"]).as_py(),
-        "frames": pc.sum(rows["num_frames"]).as_py() or 0,
-    }
+def is_reject(file: Row) -> bool:
+    """Whether a file of a store holds rejects; else it is a shard."""
+    return str(file["path"]).startswith("rejects/")
 
 
-def _tally(reasons: pa.ChunkedArray) -> dict[str, int]:
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(reasons.combine_chunks()).to_pylist()}
-
-
-def _collection(file: Row) -> str:
+def collection_of(file: Row) -> str:
+    """The collection of which a file of a store is."""
     (named,) = (part for part in str(file["path"]).split("/") if part.startswith("collection="))
     return named.partition("=")[2]
 
@@ -164,7 +171,7 @@ def read_rows(
     files = [
         file
         for file in manifest["shards"]
-        if _collection(file) in wanted and (split is None or f"/split={split}/" in file["path"])
+        if collection_of(file) in wanted and (split is None or f"/split={split}/" in file["path"])
     ]
     columns = columns or SEQUENCE_SCHEMA.names
     with_id = columns if "sequence_id" in columns else ["sequence_id", *columns]

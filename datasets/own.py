@@ -4,14 +4,11 @@ Everything here is data of the kind that the catalog's entries are. What a spec 
 file knows nothing of JSON.
 """
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
 
 from datasets.catalog import CATALOG
-from datasets.layouts import SequenceRef
 from datasets.schema import CollectionSpec, FolderPath, Layout, Split, UsageError
 
 UNNAMED = "none"  # the condition or the view of a tree that has no folder for it
@@ -94,20 +91,3 @@ def check_name(name: str, others: Iterable[str] = ()) -> None:
 def plain(name: str) -> str:
     """A name without case and punctuation."""
     return re.sub(r"[\W_]", "", name).casefold()
-
-
-def refuse_frames_beside_folders(root: Path, refs: Iterable[SequenceRef], layout: Layout) -> None:
-    """UsageError where files like frames lie above the folders of sequences, in a subject's or a condition's folder.
-
-    Nobody could say which of the two are the walks, and what lies above would be passed over in silence. refs: the
-    sequences of a collection as they are listed in this layout.
-    """
-    above = {str(folder) for ref in refs if ref.problem is None for folder in PurePosixPath(ref.folder).parents}
-    for folder in sorted(above - {"."}):
-        with os.scandir(root / folder) as entries:
-            found = sorted(one.name for one in entries if re.fullmatch(layout.file, one.name) and one.is_file())
-        if found:
-            raise UsageError(
-                f"{root / folder} has {found[0]} beside folders that hold sequences: keep all frames at one depth, "
-                f"here {layout.example}, and move the others out of the tree"
-            )

@@ -70,8 +70,9 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
         frames.append(each(image))
         names.append(printable(match.string))
         numbers.append(frame_number(match) if match.groupdict().get("frame") else index)
-    if max(numbers, default=0) > _LARGEST_NUMBER:  # time stamps: their order is all that the store can keep
-        numbers = list(range(len(numbers)))
+    stems = {name.rpartition(".")[0] for name in names}
+    if max(numbers, default=0) > _LARGEST_NUMBER or len(set(numbers)) < len(numbers) == len(stems):
+        numbers = list(range(len(numbers)))  # time stamps, or no numbers at all: their order is what the store keeps
     return RawFrames(frames, names, numbers, unreadable)
 
 

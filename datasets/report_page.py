@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from datasets import contact_sheet
 from datasets.length_chart import length_chart
+from datasets.manifest import Manifest, collection_of
 from datasets.report import MISSING, percent, place_of, printable
-from datasets.shards import Manifest
+from datasets.schema import SEQUENCE_SCHEMA
+from datasets.shards import read_files
+from datasets.storage import Place
 from datasets.summary import COUNTED
 
 _STYLE = Path(__file__).with_name("report.css")
@@ -28,6 +32,16 @@ _SHEET = (
     "Each line is one walk from its first to its last frame, drawn from the contours in the store; small numbers are "
     "those of the frames on disk. All is well where heads are up, bodies are whole and stand out, and legs move."
 )
+
+
+def write_page(store: Place, manifest: Manifest) -> None:
+    """Draw a contact sheet of each collection from the shards of a store, and write its report.html."""
+    sheets = {}
+    for name in manifest["collections"]:
+        mine = [file for file in manifest["shards"] if collection_of(file) == name]
+        rows = read_files(store, contact_sheet.some_files(mine), contact_sheet.COLUMNS, SEQUENCE_SCHEMA)
+        sheets[name] = contact_sheet.contact_sheet(rows)
+    (store / "report.html").write(page(manifest, sheets).encode("utf-8"))
 
 
 def page(manifest: Manifest, sheets: Mapping[str, bytes | None]) -> str:

@@ -34,12 +34,11 @@ def block_name(sequence_ids: Sequence[str]) -> str:
 
 
 def write_block(
-    store: Place, sequence_ids: Sequence[str], rows: list[Row], rejects: list[Row], root: str, piece: bool = False
+    store: Place, sequence_ids: Sequence[str], rows: list[Row], rejects: list[Row], piece: bool = False
 ) -> Row:
     """Write what became of some sequences of one collection and commit it; returns the block's record.
 
-    root: where the collection was read from. piece: whether it is to be merged with others, and until then is no part
-    of the store that readers see.
+    piece: whether it is to be merged with others, and until then is no part of the store that readers see.
     """
     tables = {}
     for content, schema, prefix in ((rows, SEQUENCE_SCHEMA, ""), (rejects, REJECT_SCHEMA, "rejects/")):
@@ -48,7 +47,7 @@ def write_block(
             split = f"/split={row['split']}" if schema is SEQUENCE_SCHEMA else ""
             by_folder[f"{prefix}collection={row['collection']}{split}"].append(row)
         tables |= {folder: pa.Table.from_pylist(some, schema=schema) for folder, some in by_folder.items()}
-    facts = {"rejected": len(sequence_ids) - len(rows), "root": root, "piece": piece, "replaces": []}
+    facts = {"rejected": len(sequence_ids) - len(rows), "piece": piece, "replaces": []}
     return _commit(store, sequence_ids, tables, facts)
 
 
@@ -68,9 +67,8 @@ def merge(store: Place, names: Sequence[str]) -> None:
     if not records:
         return
     whole = {folder: pa.concat_tables(some) for folder, some in tables.items()}
-    rejected, root = sum(record["rejected"] for record in records), records[0]["root"]
-    names = [record["block"] for record in records]
-    facts = {"rejected": rejected, "root": root, "piece": False, "replaces": names}
+    rejected, names = sum(record["rejected"] for record in records), [record["block"] for record in records]
+    facts = {"rejected": rejected, "piece": False, "replaces": names}
     merged = _commit(store, sorted(ids), whole, facts)
     for record in records:
         if record["block"] != merged["block"]:

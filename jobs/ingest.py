@@ -1,6 +1,6 @@
-"""python -m jobs.ingest --root CASIA-B=<folder> [--root NAME=<folder> ...] --out <shards>
+"""python -m jobs.ingest --root CASIA-B=<folder> [--root my-walks=<folder> ...] --out <shards>
 
-Collections, as their owners released them or as OpenGait pickles, to one store of contour shards.
+Collections, as their owners released them or as OpenGait pickles, and one's own, to one store of contour shards.
 """
 
 import sys
@@ -23,8 +23,14 @@ class Arguments:
     """NAME=<folder>: a collection of the catalog and where it lies. Give it once for each collection."""
     out: str
     """The store: a folder for the shards, the rejects and the manifest."""
+    spec: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=<json>: labels, split and protocol of a collection of one's own (docs/own-walks.md)."""
+    partition: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=<json>: another split than the official one, as OpenGait writes it, or the name of a published one."""
     block_sequences: int = 256
-    """Sequences that one task handles; what is lost of the work when a task is killed."""
+    """Sequences of a shard at most."""
+    workers: int | None = None
+    """Tasks at once; as many as Ray has cores where it is not given."""
     max_rejects: float = 0.01
     """The share of a collection's sequences that may be rejected; with more the exit status is 1."""
 
@@ -34,19 +40,27 @@ class Arguments:
 
     def settings(self) -> IngestRun:
         """The run that these arguments ask for."""
-        return IngestRun(roots=_roots(self.root), out=self.out, block_sequences=self.block_sequences)
+        return IngestRun(
+            roots=_pairs("--root", "<folder>", self.root),
+            out=self.out,
+            specs=_pairs("--spec", "<json>", self.spec),
+            partitions=_pairs("--partition", "<json>", self.partition),
+            block_sequences=self.block_sequences,
+            workers=self.workers,
+        )
 
 
-def _roots(pairs: tuple[str, ...]) -> dict[str, str]:
-    roots: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise UsageError(f"--root {pair!r} must be NAME=<folder>, as in --root CASIA-B=data/GaitDatasetB-silh")
-        if name in roots:
-            raise UsageError(f"--root {name} is given twice: one root a collection")
-        roots[name] = folder
-    return roots
+def _pairs(option: str, what: str, given: tuple[str, ...]) -> dict[str, str]:
+    """NAME=value of each, by name."""
+    pairs: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} {pair!r} must be NAME={what}, as in {option} CASIA-B={what}")
+        if name in pairs:
+            raise UsageError(f"{option} {name} is given twice: one for each collection")
+        pairs[name] = value
+    return pairs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -56,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     def job() -> None:
         manifest = ingest(arguments.settings())
         print(report.describe(manifest), flush=True)
+        print(f"report: {arguments.out.rstrip('/')}/report.html", flush=True)
         if lost := report.losses(manifest, arguments.max_rejects):
             print("\n".join(f"error: {line}" for line in lost), file=sys.stderr)
             raise SystemExit(1)

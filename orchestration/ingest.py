@@ -10,7 +10,7 @@ their record; they are deleted on success, while a store is re-entered; and they
 
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,10 +18,10 @@ import ray
 from ray.exceptions import RayTaskError
 from tqdm import tqdm
 
-from datasets import catalog, contours, manifest, shards, storage
+from datasets import agreement, contours, declared, manifest, report_page, shards, storage
 from datasets.harmonise import harmonise
 from datasets.layouts import Root, SequenceRef, find_root
-from datasets.schema import CollectionSpec, UsageError
+from datasets.schema import UsageError
 from datasets.storage import Place
 from orchestration import listing, session
 
@@ -35,6 +35,8 @@ class IngestRun:
 
     roots: dict[str, str]  # collection -> the folder it lies in
     out: str
+    specs: dict[str, str] = field(default_factory=dict)  # collection of one's own -> the JSON that describes it
+    partitions: dict[str, str] = field(default_factory=dict)  # collection -> the JSON, or name, of another split
     block_sequences: int = 256  # of a shard at most
     workers: int | None = None  # tasks at once; as many as there are cores where None
 
@@ -57,9 +59,11 @@ class _Sizes:
 
 def ingest(run: IngestRun) -> manifest.Manifest:
     """Bring every sequence below the roots into the store that is not there yet; returns the manifest."""
-    roots = {name: find_root(storage.at(folder), catalog.find(name)) for name, folder in sorted(run.roots.items())}
     store = storage.at(run.out)
     _check_store(store)
+    roots = _roots(run, store)
+    for name, root in roots.items():
+        manifest.describe_collection(store, name, _facts(root))
     done = shards.committed_keys(store)
     session.start()
     slots = run.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
@@ -69,7 +73,36 @@ def ingest(run: IngestRun) -> manifest.Manifest:
         print(f"{len(done):,} sequences are in {store} already, {count:,} are new", flush=True)
     if count:
         _run(new, count, roots, store, _cut(count, len(done), slots, run.block_sequences), slots)
-    return manifest.write_manifest(store, {name: _about(spec) for name, spec in catalog.CATALOG.items()})
+    whole = manifest.write_manifest(store)
+    report_page.write_page(store, whole)
+    for root in roots.values():
+        if declared.declaration(root.spec) is not None:
+            found = manifest.read_rows(store, [root.spec.name], columns=agreement.COLUMNS)
+            print("\n".join(agreement.unmatched(root.spec, found)))
+    return whole
+
+
+def _roots(run: IngestRun, store: Place) -> dict[str, Root]:
+    """The root of each collection, with the spec that holds of it here; UsageError where the store has another."""
+    known = {"collections": manifest.described(store)}
+    specs = declared.resolve_all(run.roots, run.specs, run.partitions, known)
+    roots = {}
+    for name, spec in specs.items():
+        roots[name] = find_root(storage.at(run.roots[name]), spec)
+        for line in declared.in_words(spec, roots[name].layout):
+            print(line, flush=True)
+        if name in known["collections"]:
+            rows = manifest.committed_rows(store, name, agreement.COLUMNS)
+            agreement.check_recorded(spec, rows, declared.declared_in(known, name))
+    return roots
+
+
+def _facts(root: Root) -> dict[str, object]:
+    """What a store says of a collection: where it was, whom to cite, on what terms, how it was read and split."""
+    spec = root.spec
+    said = {"title": spec.title, "citation": spec.citation, "access": spec.access, "layout": root.layout.name}
+    counted = {"published": dict(spec.published), "anonymous": spec.anonymous}
+    return {"root": str(root.place), **said, **counted, declared.WHERE: declared.declaration(spec)}
 
 
 def _check_store(store: Place) -> None:
@@ -96,12 +129,6 @@ def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # one bar of sequences says more than one of Ray's operators
     context.print_on_execution_start = False
-
-
-def _about(spec: CollectionSpec) -> dict[str, object]:
-    """What a store says of a collection: who to cite, on what terms, and how much of it there is."""
-    facts = {"title": spec.title, "citation": spec.citation, "access": spec.access}
-    return facts | {"published": dict(spec.published)}
 
 
 def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place, sizes: _Sizes, slots: int) -> None:
@@ -172,4 +199,4 @@ def _commit(refs: list[SequenceRef], root: Root, store: Place, piece: bool) -> s
     made = [harmonise(root, ref) for ref in refs]
     rows = [one.row for one in made if one.row is not None]
     rejects = [reject for one in made for reject in one.rejects]
-    return shards.write_block(store, ids, rows, rejects, str(root.place), piece)
+    return shards.write_block(store, ids, rows, rejects, piece)

@@ -9,14 +9,14 @@ import pytest
 
 from datasets import catalog, contact_sheet, contours, harmonise, layouts
 from datasets.schema import SEQUENCE_SCHEMA
+from datasets.storage import at
 
 
 @pytest.fixture(scope="module")
 def kept(walks: Path) -> pa.Table:
     """Every third walk of the synthetic CASIA-B, as rows."""
-    root, spec = walks / "CASIA-B", catalog.CASIA_B
-    refs = list(layouts.list_sequences(root, spec, spec.layouts[0]))[::3]
-    rows = [harmonise.harmonise(root, ref, spec, spec.layouts[0]).row for ref in refs]
+    root = layouts.find_root(at(walks / "CASIA-B"), catalog.CASIA_B)
+    rows = [harmonise.harmonise(root, ref).row for ref in list(layouts.list_sequences(root))[::3]]
     return pa.Table.from_pylist(rows, SEQUENCE_SCHEMA)
 
 

@@ -33,7 +33,10 @@ def mistake(capsys, main, *argv: str) -> str:
     ("argv", "message"),
     [
         (["--root", "CASIA-B=/nowhere", "--out", "OUT"], "no folder /nowhere for CASIA-B: check the path"),
-        (["--root", "CASIA-Z=/tmp", "--out", "OUT"], "unknown collection 'CASIA-Z': the known ones are CASIA-B"),
+        (
+            ["--root", "casia_b=/tmp", "--out", "OUT"],
+            "'casia_b' is too like the collection CASIA-B: did you mean CASIA-B?",
+        ),
         (["--root", "CASIA-B", "--out", "OUT"], "--root 'CASIA-B' must be NAME=<folder>"),
         (["--root", "CASIA-B=/a", "--root", "CASIA-B=/b", "--out", "OUT"], "--root CASIA-B is given twice"),
         (["--out", "OUT"], "nothing to ingest: give at least one --root"),
@@ -132,7 +135,7 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
 def test_a_protocol_that_cannot_be_scored_yet_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A pooled gallery is passed over with a line; a store with nothing else is a mistake."""
     entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
-    monkeypatch.setattr(evaluation.manifest, "read_manifest", lambda _: {"collections": entries})
+    monkeypatch.setattr(evaluation, "read_manifest", lambda _: {"collections": entries})
     scored = evaluation._scored(tmp_path, "test", None)
     assert [spec.name for spec in scored] == ["CASIA-B"]
     assert capsys.readouterr().out == "Gait3D: its protocol asks for pooled retrieval, which is not scored yet\n"

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import contours, corpus, layouts, own, shards
+from datasets import contours, corpus, layouts, own, reading, shards
 from datasets.agreement import check_recorded, unmatched
 from datasets.declared import declaration, declared_in, resolve
 from datasets.harmonise import Harmonised, harmonise
+from datasets.manifest import describe_collection, read_manifest, read_rows, write_manifest
 from datasets.schema import CollectionSpec, UsageError
+from datasets.storage import at
 from datasets.walker_trees import film_casia_b
 from orchestration import evaluate as evaluation
 from orchestration import pretrain as pretraining
@@ -35,10 +37,8 @@ def write_pictures(folder: Path, frames: np.ndarray, names: list[str]) -> None:
 
 
 def harmonised(root: Path, spec: CollectionSpec = SPEC) -> list[Harmonised]:
-    layout = layouts.detect(root, spec)
-    refs = list(layouts.list_sequences(root, spec, layout))
-    own.refuse_frames_beside_folders(root, refs, layout)
-    return [harmonise(root, ref, spec, layout) for ref in refs]
+    found = layouts.find_root(at(root), spec)
+    return [harmonise(found, ref) for ref in layouts.list_sequences(found)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,7 +50,7 @@ def test_a_tree_is_known_by_its_depth(tmp_path: Path, form: str, kind: str) -> N
     else:
         folder.mkdir(parents=True)
         (folder / "any.pkl").write_bytes(pickle.dumps(np.ones((3, 64, 44), np.uint8)))
-    assert layouts.detect(tmp_path, SPEC).name == f"{form}, {kind}"
+    assert layouts.find_root(at(tmp_path), SPEC).layout.name == f"{form}, {kind}"
     (done,) = harmonised(tmp_path)
     condition, view = (FORMS[form].split("/") + ["none", "none"])[1:3]
     assert done.row["sequence_id"] == f"my-walks/s 1/{condition}/{view}"
@@ -91,18 +91,25 @@ def test_frames_are_in_natural_order_and_hidden_files_are_none(tmp_path: Path) -
 
 def test_frames_named_by_their_time_are_in_order_of_name(tmp_path: Path) -> None:
     write_pictures(tmp_path / "a", masks(3), [f"16570692971234{place}6.png" for place in (9, 1, 5)])
-    (ref,) = layouts.list_sequences(tmp_path, SPEC, layout := layouts.detect(tmp_path, SPEC))
-    raw = layouts.read(tmp_path, ref, layout, np.asarray)
+    (ref,) = layouts.list_sequences(root := layouts.find_root(at(tmp_path), SPEC))
+    raw = reading.read(root, ref, np.asarray)
     assert raw.names == sorted(raw.names)
     assert raw.numbers == [0, 1, 2]
 
 
-def test_frames_that_share_their_number_are_refused(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "a/b/c", masks(3), ["1_mask2.png", "2_mask2.png", "3_mask3.png"])
+def test_numbers_that_repeat_are_none_and_the_names_decide(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a/b/c", masks(3), ["10_mask2.png", "9_mask2.png", "1_mask3.png"])
+    (ref,) = layouts.list_sequences(root := layouts.find_root(at(tmp_path), SPEC))
+    raw = reading.read(root, ref, np.asarray)
+    assert (raw.names, raw.numbers) == (["1_mask3.png", "9_mask2.png", "10_mask2.png"], [0, 1, 2])
+
+
+def test_one_frame_in_two_files_is_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a/b/c", masks(3), ["1.png", "1.jpg", "2.png"])
     (done,) = harmonised(tmp_path)
     assert done.row is None
     assert [(one["reason"], one["detail"]) for one in done.rejects] == [
-        ("frames with one number", "2 frames are number 2")
+        ("frames with one number", "2 frames are number 1")
     ]
 
 
@@ -127,8 +134,8 @@ def test_what_lies_at_another_depth_is_refused_and_not_passed_over(tmp_path: Pat
     ]
     assert sum(done.row is not None for done in harmonised(tmp_path)) == 1
     write_pictures(tmp_path / "a/b", masks(1), ["energy.png"])
-    with pytest.raises(UsageError, match=r"/a/b has energy\.png beside folders that hold sequences: keep all frames"):
-        harmonised(tmp_path)
+    refused = [done.rejects[0]["source"] for done in harmonised(tmp_path) if done.row is None]
+    assert refused == [".cache/b/c", "a/b", "b/shallow"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "a=b", " a", "a ", "", "..", ".hidden", "a\nb", "walks+", "-walks"])
@@ -162,25 +169,25 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
         "protocol": {"kind": "view-pairs", "probe_sets": [{"name": "slow", "probe": ["slow"], "gallery": ["fast"]}]},
     }
     (tmp_path / "spec.json").write_text(json.dumps(said))
-    store, about = tmp_path / "shards", {}
+    store = at(tmp_path / "shards")
     for name, spec_file in (("bare", None), ("mine", str(tmp_path / "spec.json"))):
         spec = resolve(name, spec_file)
         for walk in ("a/slow/left", "a/fast/left", "b/slow/left"):
             write_pictures(tmp_path / name / walk, masks(2), ["1.png", "2.png"])
         done = harmonised(tmp_path / name, spec)
         shards.write_block(store, [one.row["sequence_id"] for one in done], [one.row for one in done], [])
-        about[name] = {"declared": declaration(spec), "published": {}}
-    shards.write_manifest(store, {}, about)
+        describe_collection(store, name, {"declared": declaration(spec), "published": {}, "anonymous": ""})
+    write_manifest(store)
 
-    rows = {row["sequence_id"]: row for row in shards.read_rows(store, ["mine"]).to_pylist()}
+    rows = {row["sequence_id"]: row for row in read_rows(store, ["mine"]).to_pylist()}
     assert dict(rows["mine/a/slow/left"]["labels"]) == {"sex": "f", "gait": "slow"}
     assert dict(rows["mine/a/fast/left"]["labels"]) == {"sex": "f", "gait": "free"}
     assert {name: row["split"] for name, row in rows.items() if row["subject"] == "b"} == {"mine/b/slow/left": "test"}
-    manifest = shards.read_manifest(store)
+    manifest = read_manifest(store)
     kept = declared_in(manifest, "mine")
     assert kept == resolve("mine", str(tmp_path / "spec.json")) == resolve("mine", manifest=manifest)
-    check_recorded(kept, shards.read_rows(store, ["mine"]), kept)
-    assert unmatched(kept, shards.read_rows(store, ["mine"])) == [
+    check_recorded(kept, read_rows(store, ["mine"]), kept)
+    assert unmatched(kept, read_rows(store, ["mine"])) == [
         "mine: gallery of slow without a sequence in the test split: 1 (fast)"
     ]
     assert [spec.name for spec in evaluation._scored(store, "test", None)] == ["mine"]

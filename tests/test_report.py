@@ -15,6 +15,7 @@ import pytest
 from datasets import catalog, contact_sheet, harmonise, layouts, report, report_page, summary
 from datasets.clips import ClipSettings
 from datasets.schema import REJECT_SCHEMA, SEQUENCE_SCHEMA, CollectionSpec
+from datasets.storage import at
 from datasets.summary import Summary
 from datasets.walker_trees import write_casia_b, write_gaitlu
 
@@ -23,8 +24,8 @@ Tables = tuple[pa.Table, pa.Table]
 
 def tables(root: Path, spec: CollectionSpec) -> Tables:
     """A folder as ingest would leave it: rows and rejects."""
-    layout = layouts.detect(root, spec)
-    made = [harmonise.harmonise(root, ref, spec, layout) for ref in layouts.list_sequences(root, spec, layout)]
+    found = layouts.find_root(at(root), spec)
+    made = [harmonise.harmonise(found, ref) for ref in layouts.list_sequences(found)]
     rows = [one.row for one in made if one.row is not None]
     rejects = [reject for one in made for reject in one.rejects]
     return pa.Table.from_pylist(rows, SEQUENCE_SCHEMA), pa.Table.from_pylist(rejects, REJECT_SCHEMA)
@@ -125,7 +126,7 @@ def test_examples_are_the_first_sequences_of_a_reason(lab: Tables) -> None:
     first = found["reject_examples"]["no usable frame"][0]
     expected = ("CASIA-B/002/nm-01/000", "002/nm-01/000", None)
     assert (first["sequence_id"], first["source"], first["frame"]) == expected
-    assert first["detail"] == "12 unreadable image"
+    assert first["detail"] == "12 empty file"
     dropped = found["dropped_frame_examples"]["nearly empty frame"]
     names = sorted(set(lab[1].filter(pa.compute.is_valid(lab[1]["frame"]))["sequence_id"].to_pylist()))
     assert [one["sequence_id"] for one in dropped] == names[: summary.EXAMPLES]
@@ -189,7 +190,7 @@ def test_words_for_the_terminal(lab: Tables) -> None:
     assert said[0].startswith("CASIA-B: 22 of 13,640 sequences (0.2%), 4 of 124 subjects (3.2%), ")
     assert said[0].endswith(" frames (train 11, test 11)")
     assert "  label covariate  3: bg (8), cl (7), nm (7)" in said
-    assert "  2 sequences rejected: 2 no usable frame, as 002/nm-01/000 (12 unreadable image)" in said
+    assert "  2 sequences rejected: 2 no usable frame, as 002/nm-01/000 (12 empty file)" in said
     assert said[-2].startswith("cite CASIA-B: S. Yu")
 
 

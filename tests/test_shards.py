@@ -24,8 +24,10 @@ def some_rows(root: Path, count: int) -> tuple[list[str], list[dict], list[dict]
 @pytest.fixture
 def written(walks: Path, tmp_path: Path) -> Path:
     ids, rows, rejects = some_rows(walks / "CASIA-B", 6)
-    shards.write_block(at(tmp_path), ids, rows, rejects, "somewhere")
-    manifest.write_manifest(at(tmp_path), {"CASIA-B": {"published": {}, "citation": "somebody"}})
+    shards.write_block(at(tmp_path), ids, rows, rejects)
+    facts = {"root": "somewhere", "published": {}, "anonymous": "", "citation": "somebody", "access": "ask"}
+    manifest.describe_collection(at(tmp_path), "CASIA-B", facts)
+    manifest.write_manifest(at(tmp_path))
     return tmp_path
 
 
@@ -63,10 +65,10 @@ def test_manifest_counts_and_describes(written: Path) -> None:
 
 def test_files_of_a_block_that_was_not_committed_do_not_exist(walks: Path, written: Path) -> None:
     ids, rows, rejects = some_rows(walks / "CASIA-B", 10)
-    shards.write_block(at(written), ids[6:], rows[6:], rejects, "somewhere")
+    shards.write_block(at(written), ids[6:], rows[6:], rejects)
     (written / "blocks" / f"{shards.block_name(ids[6:])}.json").unlink()  # killed just before the commit
     np.testing.assert_array_equal(shards.committed_keys(at(written)), np.unique(shards.keys_of(ids[:6])))
-    entry = manifest.write_manifest(at(written), {})["collections"]["CASIA-B"]
+    entry = manifest.write_manifest(at(written))["collections"]["CASIA-B"]
     assert (entry["sequences"], entry["root"]) == (6, "somewhere")
 
 
@@ -106,7 +108,7 @@ def test_nothing_is_left_half_written(written: Path, monkeypatch) -> None:
     monkeypatch.setattr(pq, "write_table", full)
     row = dict.fromkeys(SEQUENCE_SCHEMA.names) | {"collection": "C", "split": "s"}
     with pytest.raises(OSError, match="No space left"):
-        shards.write_block(at(written), ["x"], [row], [], "somewhere")
+        shards.write_block(at(written), ["x"], [row], [])
     assert [path for path in sorted(written.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]
 
 

@@ -167,7 +167,7 @@ def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
     documented: str, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     entries = {"mine": {"declared": to_json(own.default("mine")), "splits": {"test": {}}}}
-    monkeypatch.setattr(evaluation.shards, "read_manifest", lambda _: {"collections": entries})
+    monkeypatch.setattr(evaluation, "read_manifest", lambda _: {"collections": entries})
     with pytest.raises(UsageError, match=r"^mine has no protocol to be scored by: .* with --spec mine=<json>"):
         evaluation._scored(tmp_path, "test", None)
     entries["my-walks"] = {"declared": declaration(resolve("my-walks", documented)), "splits": {"test": {}}}
