@@ -64,8 +64,7 @@ def _check_data(run: PretrainRun) -> None:
     rows = corpus.training_rows(Path(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"])
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
     shares = GlobalOrder(counts, {n: catalog.find(n).sampling_discount for n in counts}, run.schedule.batch, 0).shares
-    depth = sizes.depth_of(run.network.size)
-    print(f"encoder {run.network.size}: {sizes.block_parameters(depth):,} parameters in its blocks", flush=True)
+    print(f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters", flush=True)
     for name, share in shares.items():
         print(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of the steps", flush=True)
 
