@@ -28,13 +28,21 @@ ROW_GROUP = 256  # sequences: about 1 MB, small enough to read a few at random
 ZSTD_LEVEL = 9  # 36 bytes a frame on real silhouettes; level 3 takes 39, level 19 takes 34 at 20 times the time
 
 
-def block_name(sequence_ids: Sequence[str]) -> str:
-    """The name of the block that holds just these sequences, in whatever order."""
-    return hashlib.sha256("\n".join(sorted(sequence_ids)).encode()).hexdigest()[:16]
+def block_name(sequence_ids: Sequence[str], attempt: str = "") -> str:
+    """The name of the block that holds just these sequences, in whatever order.
+
+    attempt: anything that tells it from the block of the same sequences in which they were rejected before.
+    """
+    return hashlib.sha256("\n".join([*sorted(sequence_ids), attempt]).encode()).hexdigest()[:16]
 
 
 def write_block(
-    store: Place, sequence_ids: Sequence[str], rows: list[Row], rejects: list[Row], piece: bool = False
+    store: Place,
+    sequence_ids: Sequence[str],
+    rows: list[Row],
+    rejects: list[Row],
+    piece: bool = False,
+    attempt: str = "",
 ) -> Row:
     """Write what became of some sequences of one collection and commit it; returns the block's record.
 
@@ -47,11 +55,11 @@ def write_block(
             split = f"/split={row['split']}" if schema is SEQUENCE_SCHEMA else ""
             by_folder[f"{prefix}collection={row['collection']}{split}"].append(row)
         tables |= {folder: pa.Table.from_pylist(some, schema=schema) for folder, some in by_folder.items()}
-    facts = {"rejected": len(sequence_ids) - len(rows), "piece": piece, "replaces": []}
-    return _commit(store, sequence_ids, tables, facts)
+    facts = {"sequences": len(sequence_ids), "rejected": len(sequence_ids) - len(rows), "piece": piece, "replaces": []}
+    return _commit(store, block_name(sequence_ids, attempt), tables, facts)
 
 
-def merge(store: Place, names: Sequence[str]) -> None:
+def merge(store: Place, names: Sequence[str], attempt: str = "") -> None:
     """Make one block of pieces of one collection, and take the pieces away; a run beside this one may have done so."""
     records = [record for name in sorted(set(names)) if (record := _record(store, name))]
     tables: dict[str, list[pa.Table]] = defaultdict(list)
@@ -68,22 +76,21 @@ def merge(store: Place, names: Sequence[str]) -> None:
         return
     whole = {folder: pa.concat_tables(some) for folder, some in tables.items()}
     rejected, names = sum(record["rejected"] for record in records), [record["block"] for record in records]
-    facts = {"rejected": rejected, "piece": False, "replaces": names}
-    merged = _commit(store, sorted(ids), whole, facts)
+    facts = {"sequences": len(ids), "rejected": rejected, "piece": False, "replaces": names}
+    merged = _commit(store, block_name(list(ids), attempt), whole, facts)
     for record in records:
         if record["block"] != merged["block"]:
             _remove_block(store, record)
 
 
-def _commit(store: Place, sequence_ids: Sequence[str], tables: dict[str, pa.Table], facts: Row) -> Row:
+def _commit(store: Place, name: str, tables: dict[str, pa.Table], facts: Row) -> Row:
     """Write the files of a block, then its record, and return that."""
-    name = block_name(sequence_ids)
     files = []
     for folder, table in sorted(tables.items()):
         path = f"{folder}/{name}.parquet"
         files.append({"path": path, "rows": table.num_rows, "bytes": _write_parquet(store / path, table)})
     facts["replaces"] = [replaced for replaced in facts["replaces"] if replaced != name]
-    record = {"block": name, "sequences": len(sequence_ids), **facts, "files": files}
+    record = {"block": name, **facts, "files": files}
     (store / f"blocks/{name}.json").write(json.dumps(record).encode())
     return record
 
@@ -95,9 +102,9 @@ def _remove_block(store: Place, record: Row) -> None:
         (store / file["path"]).remove()
 
 
-def find_block(store: Place, sequence_ids: Sequence[str]) -> Row | None:
+def find_block(store: Place, sequence_ids: Sequence[str], attempt: str = "") -> Row | None:
     """The record of the committed block that holds just these sequences; None where there is none."""
-    return _record(store, block_name(sequence_ids))
+    return _record(store, block_name(sequence_ids, attempt))
 
 
 def block_names(store: Place) -> list[str]:
@@ -125,10 +132,11 @@ def _record(store: Place, name: str) -> Row | None:
         return None
 
 
-def committed_keys(store: Place) -> np.ndarray:
-    """The keys of all sequences that a committed block holds, as a row or as a reject: uint64, in order."""
+def committed_keys(store: Place, rejects: bool = True) -> np.ndarray:
+    """The keys of all sequences that a committed block holds as a row, or also as a reject: uint64, in order."""
     while True:
         files = [file for block in committed_blocks(store) for file in block["files"]]
+        files = [file for file in files if rejects or not str(file["path"]).startswith("rejects/")]
         try:
             keys = [np.zeros(0, np.uint64), *at_once(lambda file: _keys(store, file), files)]
         except FileNotFoundError:  # a run beside this one has just merged some pieces: they have another name now

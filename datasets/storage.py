@@ -5,7 +5,6 @@ nor names that are not UTF-8; whatever has a scheme (`s3://`, `gs://`) goes thro
 alone: it travels to any task, which finds its credentials in its own environment. Nothing here knows what is in a file.
 """
 
-import errno
 import os
 import stat
 import uuid
@@ -193,11 +192,6 @@ def at_once(work: Callable[[One], Result], many: Sequence[One]) -> Iterable[Resu
     """The results of small reads, in order, several under way at a time: over a network each of them waits."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield from pool.map(work, many)
-
-
-def no_space(error: BaseException) -> bool:
-    """Whether an error says that a disk is full, or a quota used up."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @cache

@@ -29,6 +29,8 @@ class Arguments:
     """NAME=<json>: another split than the official one, as OpenGait writes it, or the name of a published one."""
     block_sequences: int = 256
     """Sequences of a shard at most."""
+    retry_rejects: bool = False
+    """Try the sequences again that the store rejected before, as after a repair."""
     workers: int | None = None
     """Tasks at once; as many as Ray has cores where it is not given."""
     max_rejects: float = 0.01
@@ -46,6 +48,7 @@ class Arguments:
             specs=_pairs("--spec", "<json>", self.spec),
             partitions=_pairs("--partition", "<json>", self.partition),
             block_sequences=self.block_sequences,
+            retry_rejects=self.retry_rejects,
             workers=self.workers,
         )
 

@@ -1,7 +1,8 @@
 """A whole sequence to one embedding: all its frames in chunks, each body row pooled over all of them.
 
 At test time nothing is sampled: every frame counts, up to the field's limit of 720. Chunks are as long as the clips of
-pretraining; where the length is no multiple, neighbours overlap. Knows nothing of storage or of protocols.
+pretraining; where the length is no multiple, neighbours overlap. The published P3D encoder takes a sequence in one
+piece, as it is published. Knows nothing of storage or of protocols.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from model import parts
 from model.objective import GaitNetwork
+from model.reference import P3DEncoder
 
 MAX_FRAMES = 720
 _CHUNKS_AT_ONCE = 64  # bounds the memory of a forward pass
@@ -31,6 +33,21 @@ def embed(
     network: GaitNetwork, sequences: Sequence[tuple[np.ndarray, np.ndarray]], chunk_frames: int, device: torch.device
 ) -> np.ndarray:
     """Embeddings float32 [n, C, P], unit length a part. sequences: (frames uint8 0/1 [T, 64, 44], numbers [T])."""
+    training = network.training
+    network.eval()  # an embedding must not depend on what else is in the batch
+    if isinstance(network.encoder, P3DEncoder):
+        whole = [_embed(network, [one], min(len(one[0]), MAX_FRAMES), device) for one in sequences]
+        embeddings = torch.cat(whole)
+    else:
+        embeddings = _embed(network, sequences, chunk_frames, device)
+    network.train(training)
+    return embeddings.transpose(1, 2).cpu().numpy()
+
+
+def _embed(
+    network: GaitNetwork, sequences: Sequence[tuple[np.ndarray, np.ndarray]], chunk_frames: int, device: torch.device
+) -> Tensor:
+    """Embeddings [n, P, C], each from all chunks of its sequence."""
     chunks, times, owners = [], [], []
     for owner, (frames, numbers) in enumerate(sequences):
         places = chunk_places(min(len(frames), MAX_FRAMES), chunk_frames)
@@ -39,8 +56,7 @@ def embed(
         owners += [owner] * len(places)
     rows = _pool(network, np.concatenate(chunks), np.concatenate(times), device)
     owner = torch.tensor(owners, device=device)
-    embeddings = torch.cat([network.embed(parts.merge(_select(rows, owner == n))) for n in range(len(sequences))])
-    return embeddings.transpose(1, 2).cpu().numpy()
+    return torch.cat([network.embed(parts.merge(_select(rows, owner == n))) for n in range(len(sequences))])
 
 
 def _pool(network: GaitNetwork, chunks: np.ndarray, times: np.ndarray, device: torch.device) -> parts.RowStatistics:

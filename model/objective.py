@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datasets.schema import UsageError
-from model import parts, sizes, tokens
+from model import parts, reference, sizes, tokens
 from model.encoder import ContourEncoder
+from model.reference import P3DEncoder
 
 # Keys of this rank to keys of all ranks [G, P, C], and where this rank's begin in them.
 Gather = Callable[[Tensor], tuple[Tensor, int]]
@@ -33,11 +34,11 @@ def alone(keys: Tensor) -> tuple[Tensor, int]:
 class NetworkSettings:
     """The encoder and its heads."""
 
-    size: str = "xxs"  # a size of the ladder (model/sizes.py)
+    size: str = "xxs"  # a size of the ladder, or of the published P3D encoder (model/sizes.py)
     channels: int = 256  # of the embedding of a part
 
     def __post_init__(self) -> None:
-        sizes.depth_of(self.size)
+        sizes.check(self.size)
         if self.channels < 1:
             raise UsageError(f"--network.channels {self.channels} must be at least 1")
 
@@ -63,15 +64,22 @@ class GaitNetwork(nn.Module):
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
-        self.encoder = ContourEncoder(sizes.depth_of(settings.size))
-        self.projector = parts.PartHead(self.encoder.width, settings.channels)
-        self.predictor = parts.PartHead(settings.channels, settings.channels)
+        if settings.size in sizes.P3D:
+            self.encoder = P3DEncoder(sizes.P3D[settings.size])
+            self.projector = reference.projector(self.encoder.width, settings.channels)
+            self.predictor = reference.predictor(settings.channels, settings.channels)
+        else:
+            self.encoder = ContourEncoder(sizes.depth_of(settings.size))
+            self.projector = parts.PartHead(self.encoder.width, settings.channels)
+            self.predictor = parts.PartHead(settings.channels, settings.channels)
 
-    def pool(self, clips: Tensor, times: Tensor) -> tuple[parts.RowStatistics, Tensor]:
-        """Statistics of each body row over clips [B, T, 64, 44], and the share of tubelets that became tokens."""
+    def pool(self, clips: Tensor, times: Tensor) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
+        """Statistics of each body row over clips [B, T, 64, 44], and what is watched: the share of tubelets kept."""
+        if isinstance(self.encoder, P3DEncoder):
+            return self.encoder.pool(clips), {}
         taken = tokens.tokenise(clips, times)
         features = self.encoder(taken)
-        return parts.row_statistics(features.float(), taken.row, taken.valid), taken.share
+        return parts.row_statistics(features.float(), taken.row, taken.valid), {"tokens_kept": taken.share}
 
     def project(self, rows: parts.RowStatistics) -> Tensor:
         """Projections [B, P, C]."""
@@ -94,11 +102,11 @@ class PartContrast(nn.Module):
     def forward(
         self, query: Tensor, query_times: Tensor, key: Tensor, key_times: Tensor, gather: Gather = alone
     ) -> dict[str, Tensor]:
-        """The loss, and what is watched beside it: accuracy of the contrast and share of tubelets kept."""
-        rows, share = self.student.pool(query, query_times)
+        """The loss, and what is watched beside it: accuracy of the contrast, and what the encoder watches."""
+        rows, watched = self.student.pool(query, query_times)
         with torch.no_grad():
             keys, offset = gather(self.teacher.project(self.teacher.pool(key, key_times)[0]))
-        return {**self.contrast(self.student.embed(rows), keys, offset), "tokens_kept": share}
+        return {**self.contrast(self.student.embed(rows), keys, offset), **watched}
 
     def contrast(self, predicted: Tensor, keys: Tensor, offset: int) -> dict[str, Tensor]:
         """InfoNCE of unit predictions [B, P, C] against keys [G, P, C]; offset..offset+B-1 are the queries' own."""

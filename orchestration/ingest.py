@@ -10,12 +10,12 @@ their record; they are deleted on success, while a store is re-entered; and they
 
 import resource
 import time
+import uuid
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from ray.exceptions import RayTaskError
 from tqdm import tqdm
 
 from datasets import agreement, contours, declared, manifest, report_page, shards, storage
@@ -38,6 +38,7 @@ class IngestRun:
     specs: dict[str, str] = field(default_factory=dict)  # collection of one's own -> the JSON that describes it
     partitions: dict[str, str] = field(default_factory=dict)  # collection -> the JSON, or name, of another split
     block_sequences: int = 256  # of a shard at most
+    retry_rejects: bool = False  # whether sequences that the store rejected before are tried again
     workers: int | None = None  # tasks at once; as many as there are cores where None
 
     def __post_init__(self) -> None:
@@ -50,11 +51,12 @@ class IngestRun:
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class _Cut:
     """How the work is cut: sequences of a block, and of the pieces in which a task commits it."""
 
     block: int
     piece: int
+    attempt: str  # in the names of blocks: empty, or new where rejected sequences are tried again
 
 
 def ingest(run: IngestRun) -> manifest.Manifest:
@@ -64,7 +66,7 @@ def ingest(run: IngestRun) -> manifest.Manifest:
     roots = _roots(run, store)
     for name, root in roots.items():
         manifest.describe_collection(store, name, _facts(root))
-    done = shards.committed_keys(store)
+    done = shards.committed_keys(store, rejects=not run.retry_rejects)
     session.start()
     slots = run.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
     _quiet()
@@ -72,7 +74,7 @@ def ingest(run: IngestRun) -> manifest.Manifest:
     if len(done):
         print(f"{len(done):,} sequences are in {store} already, {count:,} are new", flush=True)
     if count:
-        _run(new, count, roots, store, _cut(count, len(done), slots, run.block_sequences), slots)
+        _run(new, count, roots, store, _cut(run, count, len(done), slots), slots)
     whole = manifest.write_manifest(store)
     report_page.write_page(store, whole)
     for root in roots.values():
@@ -119,10 +121,11 @@ def _check_store(store: Place) -> None:
         raise UsageError(f"{store} exists and holds something else than shards: give another --out")
 
 
-def _cut(count: int, done: int, slots: int, block_sequences: int) -> _Sizes:
+def _cut(run: IngestRun, count: int, done: int, slots: int) -> _Cut:
     """Blocks small enough to keep all workers busy to the end, pieces small enough to lose."""
-    block = min(block_sequences, -(-count // (_ROUNDS * slots)))
-    return _Sizes(block, max(1, min(block, int(_LOST * (count + done) / slots))))
+    block = min(run.block_sequences, -(-count // (_ROUNDS * slots)))
+    piece = max(1, min(block, int(_LOST * (count + done) / slots)))
+    return _Cut(block, piece, uuid.uuid4().hex if run.retry_rejects else "")
 
 
 def _quiet() -> None:
@@ -131,72 +134,70 @@ def _quiet() -> None:
     context.print_on_execution_start = False
 
 
-def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place, sizes: _Sizes, slots: int) -> None:
+def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place, cut: _Cut, slots: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
     started = time.monotonic()
-    blocks = new.repartition(target_num_rows_per_block=sizes.block).map_batches(
+    blocks = new.repartition(target_num_rows_per_block=cut.block).map_batches(
         ingest_block,
         batch_size=None,
         batch_format="pyarrow",
-        fn_kwargs={"roots": roots, "store": store, "piece": sizes.piece},
+        fn_kwargs={"roots": roots, "store": store, "cut": cut},
         concurrency=slots,
     )
     with tqdm(total=count, unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
         rejected = peak = 0
-        try:
-            for record in blocks.iter_rows():
-                rejected += record["rejected"]
-                peak = max(peak, record["peak"])
-                bar.set_postfix(rejected=rejected, refresh=False)
-                bar.update(record["sequences"])
-        except RayTaskError as error:
-            if storage.no_space(error.cause):
-                raise UsageError(
-                    f"no space left for {store}: make room and run the same command again, nothing that is committed "
-                    "is done twice"
-                ) from error
-            raise
+        for record in blocks.iter_rows():
+            if record["problem"]:
+                again = "mend that and run the same command again, what is committed is not done twice"
+                raise UsageError(f"cannot write to {store} ({record['problem']}): {again}")
+            rejected += record["rejected"]
+            peak = max(peak, record["peak"])
+            bar.set_postfix(rejected=rejected, refresh=False)
+            bar.update(record["sequences"])
     seconds = time.monotonic() - started
     print(
         f"{count:,} sequences in {seconds:.0f} s, {count / seconds:.0f} a second; largest worker {peak / 1024:.0f} MiB"
     )
 
 
-def ingest_block(refs: pa.Table, roots: dict[str, Root], store: Place, piece: int) -> pa.Table:
+def ingest_block(refs: pa.Table, roots: dict[str, Root], store: Place, cut: _Cut) -> pa.Table:
     """Runs in a Ray task: a block of references to a committed block of the store; returns its counts.
 
     References of several collections, where one ends and the next begins, become a block each.
     """
     contours.use_one_thread()  # Ray runs a task a core
-    rejected = 0
-    for collection, root in roots.items():
-        mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
-        if mine:
-            rejected += _do(mine, root, store, piece)
+    rejected, problem = 0, ""
+    try:
+        for collection, root in roots.items():
+            mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
+            rejected += _do(mine, root, store, cut) if mine else 0
+    except OSError as error:  # what cannot be read is a reject: this is the store, its disk full or its network gone
+        problem = error.strerror or str(error)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this worker since it started
-    return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak]})
+    return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak], "problem": [problem]})
 
 
-def _do(refs: list[SequenceRef], root: Root, store: Place, piece: int) -> int:
+def _do(refs: list[SequenceRef], root: Root, store: Place, cut: _Cut) -> int:
     """Commit a block of one collection; returns how many of its sequences are rejected.
 
     A task that was killed is started again by Ray: what it had committed, whole or in pieces, is not done again.
     """
-    if len(refs) <= piece:
-        return _commit(refs, root, store, piece=False)["rejected"]
-    if whole := shards.find_block(store, [ref.sequence_id for ref in refs]):
+    if len(refs) <= cut.piece:
+        return _commit(refs, root, store, cut.attempt, piece=False)["rejected"]
+    if whole := shards.find_block(store, [ref.sequence_id for ref in refs], cut.attempt):
         return whole["rejected"]
-    pieces = [_commit(refs[start : start + piece], root, store, True) for start in range(0, len(refs), piece)]
-    shards.merge(store, [one["block"] for one in pieces])
+    starts = range(0, len(refs), cut.piece)
+    pieces = [_commit(refs[start : start + cut.piece], root, store, cut.attempt, piece=True) for start in starts]
+    shards.merge(store, [one["block"] for one in pieces], cut.attempt)
     return sum(one["rejected"] for one in pieces)
 
 
-def _commit(refs: list[SequenceRef], root: Root, store: Place, piece: bool) -> shards.Row:
+def _commit(refs: list[SequenceRef], root: Root, store: Place, attempt: str, piece: bool) -> shards.Row:
     """Harmonise and commit some sequences of one collection, unless they are committed; returns the block's record."""
     ids = [ref.sequence_id for ref in refs]
-    if done := shards.find_block(store, ids):
+    if done := shards.find_block(store, ids, attempt):
         return done
     made = [harmonise(root, ref) for ref in refs]
     rows = [one.row for one in made if one.row is not None]
     rejects = [reject for one in made for reject in one.rejects]
-    return shards.write_block(store, ids, rows, rejects, piece)
+    return shards.write_block(store, ids, rows, rejects, piece, attempt)

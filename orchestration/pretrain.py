@@ -70,8 +70,7 @@ def _check_data(run: PretrainRun) -> None:
     manifest = read_manifest(storage.at(run.shards))
     discounts = {name: declared_in(manifest, name).sampling_discount for name in counts}
     shares = GlobalOrder(counts, discounts, run.schedule.batch, 0).shares
-    depth = sizes.depth_of(run.network.size)
-    print(f"encoder {run.network.size}: {sizes.block_parameters(depth):,} parameters in its blocks", flush=True)
+    print(f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters", flush=True)
     for name, share in shares.items():
         print(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of the steps", flush=True)
 

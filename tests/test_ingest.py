@@ -2,6 +2,8 @@
 
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,8 @@ from datasets.schema import UsageError
 from datasets.storage import at
 from jobs import ingest as ingest_job
 from orchestration.ingest import IngestRun, ingest
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_everything_on_disk_is_in_the_store(walks: Path, store: Path) -> None:
@@ -118,3 +122,37 @@ def test_a_walk_in_two_folders_is_refused(tmp_path: Path) -> None:
         (tmp_path / "tree" / folder / "edXJefi8/00001.png").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"is in two folders, distractor/edXJefi8 and distractors/edXJefi8"):
         ingest(IngestRun(roots={"GREW": str(tmp_path / "tree")}, out=str(tmp_path / "shards")))
+
+
+def test_rejects_are_tried_again_when_asked(walks: Path, tmp_path: Path, local_ray) -> None:
+    root, out = tmp_path / "CASIA-B", tmp_path / "shards"
+    shutil.copytree(walks / "CASIA-B" / "001", root / "001")
+    damaged = list((root / "001/nm-01/036").iterdir())
+    whole = {png: png.read_bytes() for png in damaged}
+    for png in damaged:
+        png.write_bytes(b"")
+    run = {"roots": {"CASIA-B": str(root)}, "out": str(out)}
+    assert ingest(IngestRun(**run))["collections"]["CASIA-B"]["rejected_sequences"] == 1
+    for png, content in whole.items():
+        png.write_bytes(content)
+    assert ingest(IngestRun(**run))["collections"]["CASIA-B"]["rejected_sequences"] == 1
+    entry = ingest(IngestRun(**run, retry_rejects=True))["collections"]["CASIA-B"]
+    assert (entry["sequences"], entry["rejected_sequences"]) == (10, 0)
+    assert manifest.read_rows(at(out)).num_rows == 10
+
+
+def test_a_disk_that_fills_up_ends_in_one_line_and_the_next_run_goes_on(walks: Path, tmp_path: Path) -> None:
+    """The store on a file system of some hundred kilobytes, then with room."""
+    small = tmp_path / "small"
+    small.mkdir()
+    job = f"{sys.executable} -m jobs.ingest --root CASIA-B={walks / 'CASIA-B'} --out {small / 'store'}"
+    steps = f"mount -t tmpfs -o size=220k none {small} && {job}; echo status $? && mount -o remount,size=9m {small} && {job}"
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", small], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small file system")
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", steps], capture_output=True, text=True, cwd=ROOT, timeout=200)
+    said = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert "status 2" in done.stdout
+    assert "CASIA-B: 80 of 13,640 sequences" in done.stdout
+    assert done.returncode == 0
