@@ -49,6 +49,7 @@ CASIA_B = CollectionSpec(
         )
     ),
     published={"subjects": 124, "sequences": 13_640},
+    synchronised="{subject}/{condition}",  # eleven cameras around the walk
 )
 
 
@@ -105,6 +106,8 @@ CASIA_E = CollectionSpec(
         ),
         excluded_views=frozenset({"270"}),
     ),
+    # 768 sequences a subject must have been filmed by many cameras at once. Which of the views and heights are of one
+    # walk, no source of ours says, so `synchronised` is left out.
     published={"subjects": 1_014, "sequences": 778_752},  # sequences: quoted
 )
 
@@ -151,10 +154,14 @@ CCGR = CollectionSpec(
         "angle": {"22_5": "22.5", "67_5": "67.5", "112_5": "112.5", "157_5": "157.5"},
         "pitch": {"3": "5", "2": "30", "1": "55", "4": "75", "over": "90"},  # degrees
     },
+    # 1,630 sequences a subject in 33 views must have been filmed by many cameras at once. Whether all views of a type
+    # are of one walk, no source of ours says, so `synchronised` is left out.
     published={"subjects": 970, "sequences": 1_580_617},  # sequences: quoted; 47,884 in CCGR-MINI
 )
 
-_OU_MVLP_PATHS = (FolderPath(pattern=r"(?P<subject>\d{5})/(?P<condition>0[01])/(?P<view>(?P<label_angle>\d{3}))"),)
+# Seven cameras on a quarter of a circle: on the way there they have the views 000-090, on the way back 180-270.
+_OU_MVLP_VIEW = r"(?P<view>(?P<label_angle>(?P<label_way>\d)\d{2}))"
+_OU_MVLP_PATHS = (FolderPath(pattern=rf"(?P<subject>\d{{5}})/(?P<condition>0[01])/{_OU_MVLP_VIEW}"),)
 OU_MVLP = CollectionSpec(
     name="OU-MVLP",
     title="OU-ISIR Gait Database, Multi-View Large Population",
@@ -165,11 +172,7 @@ OU_MVLP = CollectionSpec(
         Layout(
             name="released",
             kind="images",
-            paths=(
-                FolderPath(
-                    pattern=r"Silhouette_(?P<view>(?P<label_angle>\d{3}))-(?P<condition>0[01])/(?P<subject>\d{5})"
-                ),
-            ),
+            paths=(FolderPath(pattern=rf"Silhouette_{_OU_MVLP_VIEW}-(?P<condition>0[01])/(?P<subject>\d{{5}})"),),
             file=r"(?P<frame>\d{4})\.png",
             example="Silhouette_000-00/00001/0001.png",
             aligned=False,
@@ -194,5 +197,7 @@ OU_MVLP = CollectionSpec(
     # Odd subjects train, even ones test; the last one tests too.
     split=Split(train=frozenset(numbered(1, 10306, 5)[::2]), test=frozenset([*numbered(2, 10307, 5)[::2], "10307"])),
     protocol=Protocol(probe_sets=(ProbeSet(name="NM", probe=frozenset({"00"}), gallery=frozenset({"01"})),)),
+    label_values={"way": {"0": "there", "1": "back", "2": "back"}},
     published={"subjects": 10_307},
+    synchronised="{subject}/{condition}/{way}",
 )

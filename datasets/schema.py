@@ -236,6 +236,19 @@ class CollectionSpec:
     # Subjects that stand for no person in particular, as a regular expression: they are not counted as people.
     anonymous: str = ""
     sampling_discount: float = 1.0  # its sequences count this much when collections are mixed
+    # Where several cameras filmed a walk at once: its name, a template over subject, condition, view and the labels.
+    synchronised: str = ""
+
+    def recorded_walk(self, subject: str, condition: str, view: str, labels: Mapping[str, str]) -> str | None:
+        """The name of the walk that a sequence shows, where several cameras filmed walks at once; None elsewhere.
+
+        None also for a sequence without a label that the template names. A walk is of one subject, whatever it names.
+        """
+        try:
+            named = self.synchronised.format_map({**labels, "subject": subject, "condition": condition, "view": view})
+        except KeyError:
+            return None
+        return f"{subject}\n{named}" if named else None
 
     def read_path(self, layout: Layout, folder: str, position: int = 1) -> Parts | None:
         """What the path of a folder says, or None where it is not that of a sequence in this layout."""

@@ -6,6 +6,7 @@ them: they are the catalog's or those of datasets/own.py. This file knows nothin
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from string import Formatter
 from typing import get_args
 
 from datasets import own
@@ -22,7 +23,12 @@ def read_spec(name: str, value: Value) -> CollectionSpec:
     """The spec of a user's own collection, from what its spec file says; UsageError for any mistake in it."""
     if isinstance(value.data, Mapping) and {"TRAIN_SET", "TEST_SET"} & set(value.data):
         raise value.mistake(f"is a partition and no spec file: give it with --partition {name}=<json>")
-    return _with(own.default(name), value.members(_READERS))
+    members = value.members(_READERS)
+    spec = _with(own.default(name), members)
+    known = {"subject", "condition", "view"}.union(*spec.labels_of.values())
+    if unknown := {name for _, name, _, _ in Formatter().parse(spec.synchronised) if name} - known:
+        raise members["synchronised"].mistake(f"names {some(unknown)}: the names are {', '.join(sorted(known))}")
+    return spec
 
 
 def to_json(spec: CollectionSpec) -> dict[str, object]:
@@ -39,6 +45,8 @@ def to_json(spec: CollectionSpec) -> dict[str, object]:
         data["protocol"] = _protocol_to_json(spec.protocol)
     data["published"] = dict(sorted(spec.published.items()))
     data["sampling_discount"] = spec.sampling_discount
+    if spec.synchronised:
+        data["synchronised"] = spec.synchronised
     return data
 
 
@@ -159,6 +167,17 @@ def _published(value: Value) -> dict[str, int]:
     return {what: one.count() for what, one in value.members(_COUNTED).items()}
 
 
+def _synchronised(value: Value) -> str:
+    """A template whose fields are plain names: anything else that Python formats could look into our objects."""
+    try:
+        fields = [parts[1:] for parts in Formatter().parse(value.text()) if parts[1] is not None]
+    except ValueError:
+        fields = []
+    if not fields or any(not name.isidentifier() or form or conversion for name, form, conversion in fields):
+        raise value.mistake('names no walk: give a template like "{subject}/{condition}"')
+    return value.text()
+
+
 def _is_list(value: Value) -> bool:
     return isinstance(value.data, list)
 
@@ -174,4 +193,5 @@ _READERS: dict[str, tuple[str, Callable[[Value], object]]] = {
     "protocol": ("protocol", _protocol),
     "published": ("published", _published),
     "sampling_discount": ("sampling_discount", Value.positive),
+    "synchronised": ("synchronised", _synchronised),
 }

@@ -26,9 +26,9 @@ PATHS = [
         *("CASIA-E", "opengait", "1014/L-scene3_s-cl-2/000/000.pkl", "1014/L-scene3_s-cl-2/000"),
         "height=L scene=scene3_s covariate=cl angle=000 repeat=2",
     ),
-    ("OU-MVLP", "released", "Silhouette_270-01/00001/0001.png", "00001/01/270", "angle=270"),
-    ("OU-MVLP", "rearranged", "00001/01/270/0001.png", "00001/01/270", "angle=270"),
-    ("OU-MVLP", "opengait", "00001/01/270/270.pkl", "00001/01/270", "angle=270"),
+    ("OU-MVLP", "released", "Silhouette_270-01/00001/0001.png", "00001/01/270", "angle=270 way=back"),
+    ("OU-MVLP", "rearranged", "00001/01/090/0001.png", "00001/01/090", "angle=090 way=there"),
+    ("OU-MVLP", "opengait", "00001/01/270/270.pkl", "00001/01/270", "angle=270 way=back"),
     ("CCGR", "released", "1/BG1/45_2.avi/45_2sil-1-BG1.pkl", "1/BG1/45_2.avi", "covariate=BG angle=45 pitch=30"),
     ("CCGR", "released", "991/PK1/22_5_1.avi/002-sil.pkl", "991/PK1/22_5_1.avi", "covariate=PK angle=22.5 pitch=55"),
     (

@@ -38,6 +38,7 @@ def test_the_documented_example_says_what_the_documentation_says(documented: str
     assert spec.listed_labels("009", "coat", "left") == {}
     assert [one.name for one in spec.protocol.probe_sets] == ["NM", "CL"]
     assert spec.protocol.probe_sets[1].role("007", "coat", "left") == "probe"
+    assert spec.recorded_walk("007", "coat", "left", {}) == spec.recorded_walk("007", "coat", "front", {})
     assert (spec.published, spec.layouts) == ({"subjects": 8, "sequences": 48}, own.layouts(aligned=False))
 
 
@@ -81,6 +82,10 @@ MISTAKES = [
     ('{"sampling_discount": 0}', "sampling_discount is 0: it must be a number above 0"),
     ('{"sampling_discount": NaN}', "NaN is no number of JSON"),
     ('{"sampling_discount": 1e999}', "sampling_discount is Infinity"),
+    ('{"synchronised": "take"}', 'synchronised names no walk: give a template like "{subject}/{condition}"'),
+    ('{"synchronised": "{subject.__class__}"}', "synchronised names no walk"),
+    ('{"synchronised": "{subject"}', "synchronised names no walk"),
+    ('{"synchronised": "{subject}/{take}"}', "synchronised names take: the names are condition, subject, view"),
     ('{"title": "x",}', "spec.json is not JSON: "),
     ("[" * 100_000, "spec.json is not JSON as it is read here"),
     ("\udcff", "spec.json cannot be read (it is not UTF-8 text): check the path given with --spec my-walks=<json>"),
