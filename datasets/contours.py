@@ -1,8 +1,6 @@
 """Masks to contours and back, exactly: outlines as chain codes, drawn again bit for bit.
 
     masks [T, G, G]  --encode-->  Contours  --decode-->  the same masks
-                                     |
-                                     +--outlines-->  points, to be moved (rotation, scale, ...) and drawn once
 
 A contour is the closed 8-connected path over the border pixels of a body or of a hole (OpenCV's RETR_CCOMP); even-odd
 filling of all contours of a frame, borders included, gives the frame back. Chain codes after Freeman (1961), two steps
@@ -15,12 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# Freeman's eight directions, counter-clockwise from +x, with y pointing down as in images.
-DX = np.array([1, 1, 0, -1, -1, -1, 0, 1], dtype=np.int32)
-DY = np.array([0, -1, -1, -1, 0, 1, 1, 1], dtype=np.int32)
-_CODE_OF_STEP = np.array([3, 2, 1, 4, 0, 0, 5, 6, 7], dtype=np.uint8)  # [3 * (dy + 1) + dx + 1]; (0, 0) never occurs
+from datasets import raster
+from datasets.chains import CODE_OF_STEP, CodedFrames, offsets
 
 MAX_GRID = 256  # a start point y * grid + x must fit 16 bits
+_AT_ONCE = 512  # frames that are decoded together: more do not fit the caches
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +38,6 @@ class Contours:
     @property
     def num_frames(self) -> int:
         return len(self.counts)
-
-
-@dataclass(frozen=True, eq=False)
-class Outlines:
-    """Contours of some frames as points: xy int32 [P, 2] in pixels, points [C] per contour, frame [C] of a contour."""
-
-    xy: np.ndarray
-    points: np.ndarray
-    frame: np.ndarray
-    num_frames: int
-    grid: int
 
 
 def encode(masks: np.ndarray) -> Contours:
@@ -80,67 +66,31 @@ def encode(masks: np.ndarray) -> Contours:
         counts=np.bincount(frame_of, minlength=frames).astype(np.uint16),
         starts=starts.astype(np.uint16),
         lengths=lengths.astype(np.uint32),
-        chain=_pack(_CODE_OF_STEP.take(step + 4)),
+        chain=_pack(CODE_OF_STEP.take(step + 4)),
     )
 
 
-def outlines(contours: Contours, frames: np.ndarray | None = None) -> Outlines:
-    """The points of some frames (all of them where `frames` is None), in the order and with the repeats asked for."""
-    counts = contours.counts.astype(np.int64)
-    frames = np.arange(len(counts)) if frames is None else np.asarray(frames, dtype=np.int64)
-    which = _ranges((np.cumsum(counts) - counts)[frames], counts[frames])
-    all_lengths = contours.lengths.astype(np.int64)
-    code_start = (np.cumsum(all_lengths - 1) - (all_lengths - 1))[which]
-    lengths = all_lengths[which]
-    index = _ranges(code_start, lengths - 1)
-    codes = (contours.chain[index >> 1] >> ((index & 1) << 2).astype(np.uint8)) & 7
-    first = np.cumsum(lengths) - lengths
-    is_step = np.ones(int(lengths.sum()), dtype=bool)
-    is_step[first] = False
-    xy = np.zeros((len(is_step), 2), dtype=np.int32)
-    xy[is_step, 0], xy[is_step, 1] = DX[codes], DY[codes]
-    np.cumsum(xy, axis=0, out=xy)
-    start = contours.starts[which].astype(np.int32)
-    origin = np.stack([start % contours.grid, start // contours.grid], axis=1) - xy[first]
-    xy += np.repeat(origin, lengths, axis=0)
-    return Outlines(xy, lengths, np.repeat(np.arange(len(frames)), counts[frames]), len(frames), contours.grid)
-
-
-def draw(lines: Outlines, affine: np.ndarray | None = None) -> np.ndarray:
-    """Fill outlines: uint8 0/1 [frames, G, G]. affine: [2, 3] map of pixel coordinates (x, y), or None for none."""
-    size = lines.grid
-    stride = size + 2  # a moved outline is cut off one row above and below its frame, in rows that are thrown away
-    picture = np.zeros((lines.num_frames * stride, size), dtype=np.uint8)
-    if len(lines.points):
-        shift = 0
-        xy = lines.xy
-        if affine is not None:
-            shift = 4  # sixteenths of a pixel
-            moved = xy @ affine[:, :2].T + affine[:, 2]
-            moved[:, 1] = np.clip(moved[:, 1], -1, size)
-            xy = np.rint(moved * (1 << shift)).astype(np.int32)
-        offset = np.repeat(lines.frame * stride + 1, lines.points).astype(np.int32) << shift
-        xy = np.ascontiguousarray(np.stack([xy[:, 0], xy[:, 1] + offset], axis=1))
-        polygons = np.split(xy, np.cumsum(lines.points)[:-1])
-        cv2.fillPoly(picture, polygons, 1, shift=shift)
-    return picture.reshape(lines.num_frames, stride, size)[:, 1 : size + 1]
-
-
 def decode(contours: Contours, frames: np.ndarray | None = None) -> np.ndarray:
-    """The masks of some frames, exactly as encoded: uint8 0/1 [frames, G, G]."""
-    return draw(outlines(contours, frames))
+    """The masks of some frames (all where None), in the order asked for, as encoded: uint8 0/1 [frames, G, G]."""
+    frames = np.arange(contours.num_frames) if frames is None else np.asarray(frames, dtype=np.int64)
+    chosen = np.empty((len(frames), contours.grid, contours.grid), dtype=np.uint8)
+    coded = coded_frames(contours)
+    for start in range(0, len(frames), _AT_ONCE):
+        some = coded.choose(frames[start : start + _AT_ONCE], contours.grid)
+        chosen[start : start + _AT_ONCE] = raster.masks(some).transpose(1, 0, 2)
+    return chosen
+
+
+def coded_frames(contours: Contours) -> CodedFrames:
+    """The contours of a sequence, with a note where those of each frame begin."""
+    first = offsets(contours.counts)
+    codes = offsets(contours.lengths.astype(np.int64) - 1)[first]
+    return CodedFrames(first, codes, contours.starts, contours.lengths, contours.chain)
 
 
 def use_one_thread() -> None:
     """Keep OpenCV to one thread in this process, where other processes have the other cores."""
     cv2.setNumThreads(1)
-
-
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """start, start + 1, ... for each pair (start, length), one after the other."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
 def _pack(codes: np.ndarray) -> np.ndarray:

@@ -1,12 +1,11 @@
-"""Random access to the sequences of a store, memory-mapped: one copy a node, whatever the number of ranks.
+"""The sequences that training sees: which rows of a store they are, and random access to them.
 
-Parquet is compressed and cannot be mapped, so the columns that training needs are written once a node as an Arrow file
-and mapped from there. Rows lie in order of sequence_id, so the sequences of a collection are neighbours. This file
-knows nothing of the order in which they are visited, nor of clips.
+They are mapped into memory from the files of datasets/corpus_map.py: one copy a node, whatever the number of ranks; a
+process has views of it and nothing of its own. This file knows nothing of the order in which sequences are visited, nor
+of clips.
 """
 
-import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datasets import manifest
+from datasets.chains import CodedFrames
 from datasets.contours import Contours
+from datasets.corpus_map import ARRAYS, COLUMNS, TABLE
 from datasets.schema import UsageError
-from datasets.storage import Place
+from datasets.shards import read_file
+from datasets.storage import Place, at_once
 
-COLUMNS = ["sequence_id", "collection", "num_frames", "frame_numbers", "grid", "contour_counts", "contour_starts"]
-COLUMNS += ["contour_lengths", "chain_codes"]
+_FILES_AT_ONCE = 16
 
 
 def training_rows(
@@ -38,63 +39,64 @@ def training_rows(
     return rows
 
 
+def training_tables(store: Place, collections: Collection[str] | None, holdout: Iterable[str]) -> Iterator[pa.Table]:
+    """The same rows file by file, since all of them may not fit into memory. Settings are taken as checked."""
+    files = manifest.files_of(store, collections, "train")
+    for start in range(0, len(files), _FILES_AT_ONCE):
+        for rows in at_once(lambda file: read_file(store, file, COLUMNS), files[start : start + _FILES_AT_ONCE]):
+            yield rows.filter(pc.invert(_of_subjects(rows["sequence_id"], holdout)))
+
+
 def held_out(sequence_ids: pa.ChunkedArray, holdout: Iterable[str]) -> pa.ChunkedArray:
     """For each sequence, whether its subject is held out. UsageError for a subject that has no sequence here."""
-    held = pa.chunked_array([pa.array(np.zeros(len(sequence_ids), dtype=bool))])
     for subject in holdout:
-        mine = pc.starts_with(sequence_ids, subject.rstrip("/") + "/")
-        if not pc.any(mine).as_py():
+        if not pc.any(_of_subjects(sequence_ids, [subject])).as_py():
             raise UsageError(f"held-out subject {subject!r} has no sequence in the train split: check --data.holdout")
-        held = pc.or_(held, mine)
-    return held
+    return _of_subjects(sequence_ids, holdout)
 
 
-def write_map(rows: pa.Table, path: Path) -> None:
-    """Write rows for mapping, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    rows = rows.combine_chunks()
-    with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    beside.replace(path)
+def _of_subjects(sequence_ids: pa.ChunkedArray, subjects: Iterable[str]) -> pa.ChunkedArray:
+    """For each sequence, whether it is of one of the subjects."""
+    found = pa.chunked_array([pa.array(np.zeros(len(sequence_ids), dtype=bool))])
+    for subject in subjects:
+        found = pc.or_(found, pc.starts_with(sequence_ids, subject.rstrip("/") + "/"))
+    return found
 
 
 class Corpus:
-    """Sequences by number, 0..len-1, from a file of `write_map`."""
+    """Sequences by number, 0..len-1, from a folder of `write_map`; a collection is a range of rows, in order of name.
 
-    def __init__(self, path: Path) -> None:
-        with pa.memory_map(str(path)) as source:
-            batches = pa.ipc.open_file(source).read_all().to_batches()
-        assert len(batches) == 1, "write_map writes one batch"
-        self._columns = dict(zip(batches[0].schema.names, batches[0].columns, strict=True))
-        self._grid = self._columns["grid"].to_numpy()
-        self._lists = {name: _flat(column) for name, column in self._columns.items() if _is_list(column)}
-        counted = pc.value_counts(self._columns["collection"]).to_pylist()
+    grids, first_frames, num_frames, walks: of each row; equal numbers in `walks` are one recorded walk. frame_numbers:
+    of all frames, as they were on disk. coded: the contours of all frames.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with pa.memory_map(str(folder / TABLE)) as source:
+            self._table = pa.ipc.open_file(source).read_all()
+        columns = (self._table[name].chunk(0).to_numpy() for name in ("grid", "first_frame", "num_frames", "walk"))
+        self.grids, self.first_frames, self.num_frames, self.walks = columns
+        arrays = {name: _mapped(folder / name, kind) for name, kind in ARRAYS.items()}
+        self.frame_numbers, self._first_of_walk = arrays.pop("frame_numbers"), arrays.pop("walks")
+        self.coded = CodedFrames(**arrays)
+        counted = pc.value_counts(self._table["collection"]).to_pylist()
         self._sizes = {entry["values"]: entry["counts"] for entry in counted}
 
     def __len__(self) -> int:
-        return len(self._grid)
+        return len(self.grids)
 
     def sizes(self) -> dict[str, int]:
-        """Sequences of each collection, in order of rows: the rows of a collection are neighbours."""
+        """Sequences of each collection, in order of rows and of name."""
         return self._sizes
 
     def sequence_id(self, row: int) -> str:
         """The id of a sequence."""
-        return self._columns["sequence_id"][row].as_py()
+        return self._table["sequence_id"][row].as_py()
 
-    def frame_numbers(self, row: int) -> np.ndarray:
-        """The numbers of a sequence's frames on disk, int32 [T]."""
-        return self._list("frame_numbers", row)
-
-    def contours(self, row: int) -> Contours:
-        """The contours of a sequence, without a copy."""
-        parts = (self._list(f"contour_{part}", row) for part in ("counts", "starts", "lengths"))
-        return Contours(int(self._grid[row]), *parts, self._list("chain_codes", row))
-
-    def _list(self, name: str, row: int) -> np.ndarray:
-        offsets, values = self._lists[name]
-        return values[offsets[row] : offsets[row + 1]]
+    def partners(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """For each row another one of the same recorded walk, by a number in [0, 1); itself where there is no other."""
+        first, end = (self._first_of_walk[self.walks[rows] + one] for one in (0, 1))
+        partner = first + (numbers * (end - first - 1)).astype(np.int64)
+        return np.where(end - first > 1, partner + (partner >= rows), rows)
 
 
 def contours_of(row: dict[str, object]) -> Contours:
@@ -104,14 +106,8 @@ def contours_of(row: dict[str, object]) -> Contours:
     return Contours(int(row["grid"]), *(np.asarray(row[name], dtype=kind) for name, kind in parts), chain)
 
 
-def _is_list(column: pa.Array) -> bool:
-    return pa.types.is_list(column.type) or pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type)
-
-
-def _flat(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and values of a list or binary column, as views of the mapped file."""
-    if pa.types.is_list(column.type):
-        return column.offsets.to_numpy(), column.values.to_numpy()
-    width = np.int64 if pa.types.is_large_binary(column.type) else np.int32
-    _, offsets, values = column.buffers()
-    return np.frombuffer(offsets, dtype=width), np.frombuffer(values, dtype=np.uint8)
+def _mapped(path: Path, kind: type) -> np.ndarray:
+    """A file as an array without a copy."""
+    if not path.stat().st_size:  # nothing cannot be mapped
+        return np.zeros(0, dtype=kind)
+    return np.asarray(np.memmap(path, dtype=kind, mode="r"))

@@ -156,6 +156,20 @@ def read_manifest(store: Place) -> Manifest:
     return manifest
 
 
+def files_of(store: Place, collections: Iterable[str] | None = None, split: str | None = None) -> list[Row]:
+    """The files with the rows of some collections (all where None) and one split (all where None), to be read alone."""
+    manifest = read_manifest(store)
+    known = set(manifest["collections"])
+    wanted = known if collections is None else set(collections)
+    if wanted - known:
+        raise UsageError(f"{store} holds no {sorted(wanted - known)[0]}: it has {', '.join(sorted(known))}")
+    return [
+        file
+        for file in manifest["shards"]
+        if collection_of(file) in wanted and (split is None or f"/split={split}/" in file["path"])
+    ]
+
+
 def read_rows(
     store: Place,
     collections: Iterable[str] | None = None,
@@ -163,16 +177,7 @@ def read_rows(
     columns: list[str] | None = None,
 ) -> pa.Table:
     """Rows of a store in order of sequence_id, of the collections (all where None) and the split (all where None)."""
-    manifest = read_manifest(store)
-    known = set(manifest["collections"])
-    wanted = known if collections is None else set(collections)
-    if wanted - known:
-        raise UsageError(f"{store} holds no {sorted(wanted - known)[0]}: it has {', '.join(sorted(known))}")
-    files = [
-        file
-        for file in manifest["shards"]
-        if collection_of(file) in wanted and (split is None or f"/split={split}/" in file["path"])
-    ]
+    files = files_of(store, collections, split)
     columns = columns or SEQUENCE_SCHEMA.names
     with_id = columns if "sequence_id" in columns else ["sequence_id", *columns]
     return read_files(store, files, with_id, SEQUENCE_SCHEMA).sort_by("sequence_id").select(columns)

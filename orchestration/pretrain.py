@@ -6,16 +6,20 @@ orchestration/worker.py.
 
 import dataclasses
 import hashlib
+from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
 from datasets import corpus, storage
+from datasets.corpus_map import WALK_COLUMNS, walk_names
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
+from datasets.schema import CollectionSpec, UsageError
 from evaluation import plots
 from model import sizes
 from orchestration import checkpoint, progress, runs, session, tracking
@@ -62,17 +66,32 @@ def tracked_run(folder: Path) -> str | None:
 
 
 def _check_data(run: PretrainRun) -> None:
-    """Whether the store has what the run wants, and every collection fills a batch; UsageError otherwise."""
-    rows = corpus.training_rows(
-        storage.at(run.shards), run.data.collections, run.data.holdout, ["sequence_id", "collection"]
-    )
+    """Whether the store has what the run wants; UsageError otherwise. Says what each collection contributes."""
+    store = storage.at(run.shards)
+    rows = corpus.training_rows(store, run.data.collections, run.data.holdout, WALK_COLUMNS)
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
-    manifest = read_manifest(storage.at(run.shards))
-    discounts = {name: declared_in(manifest, name).sampling_discount for name in counts}
-    shares = GlobalOrder(counts, discounts, run.schedule.batch, 0).shares
+    manifest = read_manifest(store)
+    specs = {name: declared_in(manifest, name) for name in counts}
+    discounts = {name: spec.sampling_discount for name, spec in specs.items()}
+    shares = GlobalOrder(counts, discounts, run.schedule.batch, 0, run.data.mixing).shares
     print(f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters", flush=True)
+    of_what = "the steps" if run.data.mixing == "step" else "each batch"
     for name, share in shares.items():
-        print(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of the steps", flush=True)
+        print(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of {of_what}", flush=True)
+    if run.data.positives == "walk":
+        _check_walks(rows, specs)
+
+
+def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> None:
+    """UsageError where no sequence has a partner; else says how many have."""
+    walks = Counter(walk_names(rows, specs))
+    with_partner = sum(count for count in walks.values() if count > 1)
+    if not with_partner:
+        raise UsageError(
+            f"--data.positives walk finds no walk that several cameras filmed at once in {', '.join(sorted(specs))}: "
+            "add a collection that has them, or give --data.positives clip"
+        )
+    print(f"{with_partner:,} of {rows.num_rows:,} sequences were filmed by other cameras too: these are positives")
 
 
 def _trainer(run: PretrainRun, tracked: tuple[str, str], queue: Queue) -> TorchTrainer:

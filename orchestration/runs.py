@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from datasets.clips import ClipSettings
+from datasets.order import Mixing
+from datasets.pairs import Positives
 from datasets.schema import UsageError
 from model.objective import ContrastSettings, NetworkSettings
 
@@ -22,10 +24,12 @@ MAY_CHANGE = ("out", "shards", "cluster.workers", "cluster.gpu", "cluster.zero_s
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which sequences of the store are trained on: those of the train split, less what is held out."""
+    """Which sequences of the store are trained on (those of the train split, less what is held out), and how."""
 
     collections: tuple[str, ...] | None = None  # all of the store where None
     holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
+    positives: Positives = "clip"  # two clips of one sequence, or of one walk as two cameras filmed it at once
+    mixing: Mixing = "step"  # whether each step is of one collection, or each batch of several
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from ray.util.queue import Queue
 from torch import Tensor
 
 from datasets import corpus, storage
+from datasets.corpus_map import write_map
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
@@ -80,22 +81,24 @@ def gather_keys(keys: Tensor) -> tuple[Tensor, int]:
 def _loader(run: PretrainRun) -> PairLoader:
     """The pairs of this rank, from one memory-mapped copy of the contours a node."""
     context = ray.train.get_context()
-    path = None
+    store = storage.at(run.shards)
+    manifest = read_manifest(store)
+    specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
+    folder = None
     if context.get_local_rank() == 0:
-        path = Path(tempfile.mkdtemp(prefix="foundationgait-")) / "corpus.arrow"
-        corpus.write_map(corpus.training_rows(storage.at(run.shards), run.data.collections, run.data.holdout), path)
+        folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
+        write_map(corpus.training_tables(store, run.data.collections, run.data.holdout), specs, folder)
     everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
-    dist.all_gather_object(everyone, (context.get_node_rank(), path))
+    dist.all_gather_object(everyone, (context.get_node_rank(), folder))
     (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)
     sequences = corpus.Corpus(mapped)
     dist.barrier()
-    if path is not None:
-        shutil.rmtree(path.parent)  # the mappings live on; nothing is left behind, however the run ends
-    manifest = read_manifest(storage.at(run.shards))
-    discounts = {name: declared_in(manifest, name).sampling_discount for name in sequences.sizes()}
-    order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed)
-    ranks = context.get_world_size(), context.get_world_rank()
-    return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank=ranks[1], ranks=ranks[0])
+    if folder is not None:
+        shutil.rmtree(folder)  # the mappings live on; nothing is left behind, however the run ends
+    discounts = {name: spec.sampling_discount for name, spec in specs.items()}
+    order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed, run.data.mixing)
+    rank, ranks = context.get_world_rank(), context.get_world_size()
+    return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
 
 
 def _save(folder: Path, run: PretrainRun, trained: DeepSpeedEngine, step: int) -> None:
@@ -133,7 +136,7 @@ class Journal:
         metrics = dict(zip(names, (means / dist.get_world_size()).tolist(), strict=True))
         metrics["pairs_per_second"] = count * self.run.schedule.batch / seconds
         metrics["rate"] = self.run.schedule.rate_at(step - 1)
-        metrics["epoch"] = float(batch.epoch)
+        metrics["epoch"] = batch.epoch
         self.tracker.log(step, metrics)
         shown = {"loss": f"{metrics['loss']:.3f}", "pairs/s": f"{metrics['pairs_per_second']:.0f}"}
         self.progress.put((step, shown))

@@ -1,4 +1,4 @@
-"""Contours give every mask back bit for bit, whatever its shape; moved contours agree with moved pixels."""
+"""Contours give every mask back bit for bit, whatever its shape."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def random_masks(rng: np.random.Generator, frames: int, grid: int) -> np.ndarray
     return (rng.uniform(size=(frames, grid, grid)) < density).astype(np.uint8)
 
 
-@pytest.mark.parametrize("grid", [4, 64, 128, 256])
+@pytest.mark.parametrize("grid", [1, 4, 31, 64, 128, 256])
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_comes_back_bit_for_bit(grid: int, seed: int) -> None:
     masks = random_masks(np.random.default_rng(seed), frames=7, grid=grid)
@@ -48,35 +48,3 @@ def test_chain_codes_take_half_a_byte_a_step() -> None:
     masks = random_masks(np.random.default_rng(6), frames=5, grid=64)
     coded = contours.encode(masks)
     assert len(coded.chain) == (int(coded.lengths.astype(int).sum()) - len(coded.lengths) + 1) // 2
-
-
-def body(grid: int = 64) -> np.ndarray:
-    """A filled ellipse off the centre, as a walking person is: wider below."""
-    y, x = np.mgrid[:grid, :grid]
-    return ((((x - 30) / (8 + y / 8)) ** 2 + ((y - 32) / 26) ** 2) < 1).astype(np.uint8)[None]
-
-
-def test_a_shifted_outline_is_the_shifted_mask() -> None:
-    mask = body()
-    lines = contours.outlines(contours.encode(mask))
-    moved = contours.draw(lines, np.array([[1.0, 0, 5], [0, 1, 3]]))
-    expected = np.zeros_like(mask)
-    expected[:, 3:, 5:] = mask[:, :-3, :-5]
-    np.testing.assert_array_equal(moved, expected)
-
-
-def test_a_mirrored_outline_is_the_mirrored_mask() -> None:
-    mask = body()
-    lines = contours.outlines(contours.encode(mask))
-    np.testing.assert_array_equal(contours.draw(lines, np.array([[-1.0, 0, 63], [0, 1, 0]])), mask[:, :, ::-1])
-
-
-def test_an_outline_moved_out_of_its_frame_does_not_touch_the_next() -> None:
-    masks = np.concatenate([body(), body(), body()])
-    lines = contours.outlines(contours.encode(masks))
-    up, down = (np.array([[1.0, 0, 0], [0, 1, dy]]) for dy in (-40, 40))
-    for affine in (up, down):
-        moved = contours.draw(lines, affine)
-        np.testing.assert_array_equal(moved[0], moved[1])
-        np.testing.assert_array_equal(moved[1], moved[2])
-    assert contours.draw(lines, np.array([[1.0, 0, 200], [0, 1, 0]])).sum() == 0

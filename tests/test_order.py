@@ -2,36 +2,45 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from datasets.order import GlobalOrder
+from datasets.order import GlobalOrder, Visit
 from datasets.schema import UsageError
 
 SIZES = {"small": 70, "large": 1000}
+MIXED = {"tiny": 5, "small": 40, "large": 1000}  # of 32 places: about 4, 8 and 20
 
 
 def order(seed: int = 0, batch: int = 16, **discounts: float) -> GlobalOrder:
     return GlobalOrder(SIZES, discounts, batch, seed)
 
 
-def test_any_step_can_be_asked_for_in_any_order() -> None:
-    forwards, backwards = order(), order()
-    steps = range(300)
-    first = [(v.collection, v.epoch, v.rows.tolist()) for v in (forwards.at(step) for step in steps)]
-    last = [(v.collection, v.epoch, v.rows.tolist()) for v in (backwards.at(step) for step in reversed(steps))]
-    assert first == last[::-1]
-    far = order().at(5000)  # beyond what is drawn at first
-    again = order()
-    again.at(3)
-    np.testing.assert_array_equal(far.rows, again.at(5000).rows)
+def mixed(seed: int = 0) -> GlobalOrder:
+    return GlobalOrder(MIXED, {}, 32, seed, "batch")
+
+
+def told(visit: Visit) -> bytes:
+    return b"".join(part.tobytes() for part in (visit.collections, visit.rows, visit.epochs))
+
+
+@pytest.mark.parametrize("make", [order, mixed])
+def test_any_step_can_be_asked_for_in_any_order(make: Callable[[], GlobalOrder]) -> None:
+    forwards, backwards = make(), make()
+    first = [told(forwards.at(step)) for step in range(300)]
+    assert first == [told(backwards.at(step)) for step in reversed(range(300))][::-1]
+    far = make().at(5000)  # beyond what is drawn at first
+    assert told(far) == told(forwards.at(5000))
 
 
 def test_seeds_differ_and_the_order_never_changes() -> None:
     def digest(seed: int) -> str:
         visits = [order(seed).at(step) for step in (0, 1, 2, 50)]
-        return hashlib.sha256(b"".join(v.rows.tobytes() + v.collection.encode() for v in visits)).hexdigest()[:16]
+        names = [order(seed).names[visit.collections[0]].encode() for visit in visits]
+        told = b"".join(visit.rows.tobytes() + name for visit, name in zip(visits, names, strict=True))
+        return hashlib.sha256(told).hexdigest()[:16]
 
     assert digest(0) != digest(1)
     assert digest(0) == "f8a968dc2c9423f3"  # a change here means that earlier runs cannot be resumed
@@ -43,7 +52,8 @@ def test_an_epoch_visits_a_sequence_at_most_once_and_a_batch_never_twice() -> No
     for step in range(600):
         visit = subject.at(step)
         assert len(set(visit.rows.tolist())) == 16
-        seen.setdefault((visit.collection, visit.epoch), []).extend(visit.rows.tolist())
+        ((name, epoch),) = {(subject.names[one], n) for one, n in zip(visit.collections, visit.epochs, strict=True)}
+        seen.setdefault((name, int(epoch)), []).extend(visit.rows.tolist())
     for (name, _), rows in seen.items():
         assert len(rows) == len(set(rows))
         assert max(rows) < SIZES[name]
@@ -53,12 +63,36 @@ def test_an_epoch_visits_a_sequence_at_most_once_and_a_batch_never_twice() -> No
 
 def test_collections_are_drawn_by_the_cube_root_of_their_size() -> None:
     subject = order(large=0.1)
-    drawn = Counter(subject.at(step).collection for step in range(20_000))
+    drawn = Counter(subject.names[subject.at(step).collections[0]] for step in range(20_000))
     expected = 100 ** (1 / 3) / (100 ** (1 / 3) + 70 ** (1 / 3))
     assert subject.shares["large"] == pytest.approx(expected)
     assert drawn["large"] / 20_000 == pytest.approx(expected, abs=0.015)
 
 
+def test_a_mixed_batch_has_a_sequence_twice_only_where_there_are_too_few() -> None:
+    subject = mixed()
+    seen: dict[tuple[int, int], list[int]] = {}
+    placed: Counter[int] = Counter()
+    for step in range(400):
+        visit = subject.at(step)
+        for choice, size in enumerate((1000, 40, 5)):  # in order of name: large, small, tiny
+            mine = visit.collections == choice
+            rows, (epoch, *more) = visit.rows[mine].tolist(), sorted(set(visit.epochs[mine].tolist())) or [-1]
+            assert not more and len(set(rows)) == min(len(rows), size) and max(rows, default=0) < size
+            seen.setdefault((choice, epoch), []).extend(rows)
+            placed[choice] += len(rows)
+    for (choice, epoch), rows in seen.items():
+        assert choice == 2 or epoch == -1 or len(rows) == len(set(rows))
+    lengths = [len(rows) for (choice, _), rows in seen.items() if choice == 1]
+    assert max(lengths) == 40 and np.median(lengths) > 30
+    mass = np.array([1000, 40, 5]) ** (1 / 3)
+    np.testing.assert_allclose([placed[choice] / (400 * 32) for choice in range(3)], mass / mass.sum(), atol=0.02)
+    first = [np.bincount(subject.at(step).collections[:16], minlength=3) for step in range(400)]
+    np.testing.assert_allclose(np.mean(first, axis=0) / 16, mass / mass.sum(), atol=0.03)  # of a rank too
+
+
 def test_a_collection_that_cannot_fill_a_batch_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UsageError, match=r"small has 70 sequences .* set --schedule\.batch to at most 70"):
+        order(batch=71)
+    with pytest.raises(UsageError, match=r"leave small out .* or mix collections .* with --data\.mixing batch"):
         order(batch=71)

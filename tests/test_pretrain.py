@@ -114,10 +114,12 @@ def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -
 
 def test_mistakes_are_found_before_a_worker_starts(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
+    alone = DataSettings(collections=("GaitLU-1M",), positives="walk")
     for wrong, message in [
         (replace(trained, out=out, schedule=replace(trained.schedule, batch=400)), "set --schedule.batch to at most"),
         (replace(trained, out=out, data=DataSettings(collections=("OU-MVLP",))), "holds no OU-MVLP"),
         (replace(trained, out=out, data=DataSettings(holdout=("CASIA-B/999",))), "held-out subject 'CASIA-B/999'"),
+        (replace(trained, out=out, data=alone), "no walk that several cameras filmed at once in GaitLU-1M"),
         (replace(trained, out=out, shards=str(tmp_path)), "holds no finished shards"),
         (replace(trained, seed=5), "holds a run with seed 0, not 5"),
     ]:
