@@ -1,0 +1,179 @@
+"""OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.loader --shards <store> [--root <OpenGait pickle tree>]
+
+The clip loader on one core, against packed bits in memory and against the pickles themselves: the same 16 frames of the
+same sequences, and without augmentation the same pixels. Contenders take turns, and the median counts. Then what a
+process holds of a map of a million sequences. Compare rates with each other, not with other machines.
+"""
+
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import tyro
+
+from datasets import clips, contours, corpus, draws, raster, storage
+from datasets.clips import ClipSettings
+from datasets.corpus_map import COLUMNS, write_map
+from datasets.declared import declared_in
+from datasets.manifest import read_manifest
+from datasets.order import GlobalOrder
+from datasets.pairs import PairLoader
+from datasets.schema import SEQUENCE_SCHEMA, CollectionSpec, Split
+
+STILL = ClipSettings(affine=0, perspective=0, flip=0, dilate=0, blur=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to measure on."""
+
+    shards: str
+    """A store, best of one collection."""
+    root: str = ""
+    """A tree of OpenGait pickles of the same collection, to measure these too."""
+    batch: int = 128
+    """Pairs a step."""
+    repeats: int = 15
+    """Steps that each contender draws."""
+    sequences: int = 1_000_000
+    """Of the synthetic map whose memory is measured."""
+
+
+def main(arguments: Arguments) -> None:
+    """Measure and print."""
+    contours.use_one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        store = storage.at(arguments.shards)
+        manifest = read_manifest(store)
+        specs = {name: declared_in(manifest, name) for name in manifest["collections"]}
+        started = time.perf_counter()
+        write_map(corpus.training_tables(store, None, ()), specs, Path(folder))
+        sequences = corpus.Corpus(Path(folder))
+        size = sum(file.stat().st_size for file in Path(folder).iterdir()) / len(sequences.frame_numbers)
+        print(f"{len(sequences):,} sequences mapped in {time.perf_counter() - started:.1f} s, {size:.0f} bytes a frame")
+        _rates(arguments, sequences)
+    for count in (1_000, arguments.sequences):
+        with tempfile.TemporaryDirectory() as folder:
+            write_map(_tiny_tables(count), {"many": _SYNCHRONISED}, Path(folder))
+            with get_context("spawn").Pool(1) as pool:
+                print(f"a process holds {pool.apply(_held, (folder,)) / 1e6:.1f} MB for {count:,} sequences")
+
+
+def _rates(arguments: Arguments, sequences: corpus.Corpus) -> None:
+    order = GlobalOrder(sequences.sizes(), {}, arguments.batch, 0)
+    plain, augmented, walks = (
+        PairLoader(sequences, order, settings, arguments.batch, 0, positives=positives)
+        for settings, positives in ((STILL, "clip"), (ClipSettings(), "clip"), (ClipSettings(), "walk"))
+    )
+    packed = _packed(sequences)
+    contenders: dict[str, Callable[[int], object]] = {
+        "contours, plain": plain.at,
+        "packed bits, plain": lambda step: _all(plain, step, lambda row, frames: _unpack(packed[row][frames])),
+        "contours, augmented": augmented.at,
+        "contours, augmented, positives of walks": walks.at,
+    }
+    if arguments.root:
+        files = [_pickle_of(Path(arguments.root), sequences.sequence_id(row)) for row in range(len(sequences))]
+        contenders["pickles, plain"] = lambda step: _all(plain, step, lambda row, frames: _load(files[row])[frames])
+    for name, contender in contenders.items():  # warm, and the same pixels
+        found = contender(0)
+        if name.endswith("plain"):
+            np.testing.assert_array_equal(found.query, plain.at(0).query, err_msg=name)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    for step in range(1, arguments.repeats + 1):
+        for name, contender in contenders.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            contender(step)
+            seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    print(f"{'clips a second, median':<42} {'wall':>8} {'CPU':>8}   (pairs: half)")
+    for name, taken in seconds.items():
+        wall, cpu = 2 * arguments.batch / np.median(taken, axis=0)
+        print(f"{name:<42} {wall:8,.0f} {cpu:8,.0f}")
+
+
+@dataclass(frozen=True)
+class _Clips:
+    query: np.ndarray
+    key: np.ndarray
+
+
+def _all(loader: PairLoader, step: int, read: Callable[[int, np.ndarray], np.ndarray]) -> _Clips:
+    """The same clips as the loader's, one after the other. read: a row and places to frames [T, 64, 44]."""
+    rows = loader.order.at(step).rows
+    numbers = draws.of_pairs(loader.seed, step, 0, loader.batch, loader.settings.window)
+    counts = loader.corpus.num_frames[rows]
+    found = []
+    for branch in (0, 1):
+        places = clips.sample_places(counts, loader.settings, numbers[:, branch]) % counts[:, None]
+        found.append(np.stack([read(row, frames) for row, frames in zip(rows.tolist(), places, strict=True)]))
+    return _Clips(*found)
+
+
+def _packed(sequences: corpus.Corpus) -> list[np.ndarray]:
+    """All sequences at the encoder's size, eight pixels a byte: [T, 64 * 44 / 8] each."""
+    found = []
+    for row in range(len(sequences)):
+        frames = sequences.first_frames[row] + np.arange(sequences.num_frames[row])
+        rows = clips.shrunk(raster.masks(sequences.coded.choose(frames, int(sequences.grids[row]))))
+        found.append(np.packbits(rows.transpose(1, 0, 2).reshape(len(frames), -1), axis=1))
+    return found
+
+
+def _unpack(bits: np.ndarray) -> np.ndarray:
+    return np.unpackbits(bits, axis=1).reshape(-1, clips.HEIGHT, clips.WIDTH)
+
+
+def _pickle_of(root: Path, sequence_id: str) -> Path:
+    (path,) = (root / sequence_id.partition("/")[2]).glob("*.pkl")
+    return path
+
+
+def _load(path: Path) -> np.ndarray:
+    frames = pickle.loads(path.read_bytes())
+    return (frames[:, :, 10:54] > 127).view(np.uint8)
+
+
+_SYNCHRONISED = CollectionSpec(
+    **dict.fromkeys(("name", "title", "citation", "access"), "many"),
+    layouts=(),
+    split=Split(train=frozenset(), test=frozenset(), others="train"),
+    synchronised="{subject}/{condition}",
+)
+
+
+def _tiny_tables(count: int) -> Iterator[pa.Table]:
+    """Sequences of one frame with one pixel, eleven cameras a walk."""
+    dot = {"collection": "many", "grid": 64, "labels": {}, "chain_codes": b"", "frame_numbers": [0]}
+    dot |= {"contour_counts": [1], "contour_starts": [2080], "contour_lengths": [1]}
+    schema = pa.schema([SEQUENCE_SCHEMA.field(name) for name in COLUMNS])
+    for start in range(0, count, 50_000):
+        rows = []
+        for number in range(start, min(start + 50_000, count)):
+            names = f"{number // 110:06d}", f"nm-{number // 11 % 10:02d}", f"{number % 11 * 18:03d}"
+            parts = dict(zip(("subject", "condition", "view"), names, strict=True))
+            rows.append({**dot, **parts, "sequence_id": "/".join(("many", *names))})
+        yield pa.Table.from_pylist(rows, schema=schema)
+
+
+def _held(folder: str) -> int:
+    """Bytes of its own that a process gains with a corpus, its order and a first step: mapped files do not count."""
+    before = _own_bytes()
+    sequences = corpus.Corpus(Path(folder))
+    loader = PairLoader(sequences, GlobalOrder(sequences.sizes(), {}, 64, 0), STILL, 64, 0, positives="walk")
+    loader.at(0)
+    return _own_bytes() - before
+
+
+def _own_bytes() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
