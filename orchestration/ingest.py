@@ -80,7 +80,8 @@ def ingest(run: IngestRun) -> manifest.Manifest:
     for root in roots.values():
         if declared.declaration(root.spec) is not None:
             found = manifest.read_rows(store, [root.spec.name], columns=agreement.COLUMNS)
-            print("\n".join(agreement.unmatched(root.spec, found)))
+            for line in agreement.unmatched(root.spec, found):
+                print(line, flush=True)
     return whole
 
 
