@@ -21,6 +21,14 @@ class UsageError(ValueError):
     """A mistake of the user's: its text is one line that names the cause and the fix; jobs exit with status 2."""
 
 
+class Unreadable(Exception):
+    """Data that cannot be read, a sequence or one file of it: a reason to count by, and a detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
 # One row = one sequence. Contours of all frames lie one after the other: `contour_counts` says how many belong to each
 # frame, `contour_starts` is the first point of each (y * grid + x), `contour_lengths` its number of points, and
 # `chain_codes` the steps between its points, two 4-bit codes a byte (datasets/contours.py).
