@@ -18,7 +18,6 @@ from datasets.storage import Place
 Frame = TypeVar("Frame")
 Dropped = tuple[str, str, str]  # the frame's name, a reason, a detail
 
-MAX_PICTURE_FILE = 1 << 26  # bytes: 64 MB, more than any silhouette takes
 _LARGEST_NUMBER = 2**31 - 1
 
 
@@ -60,7 +59,7 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
     frames, names, numbers, unreadable = [], [], [], []
     for index, match in enumerate(files):
         try:
-            image = images.decode((folder / match.string).read(MAX_PICTURE_FILE))
+            image = images.decode((folder / match.string).read(images.MAX_BYTES))
         except Unreadable as error:
             unreadable.append((printable(match.string), error.reason, error.detail))
             continue
@@ -78,9 +77,9 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
 
 def _read_pickle(path: Place, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     try:
-        loaded = pickles.load_array(path.read())
+        loaded = pickles.load_array(path.read(pickles.MAX_BYTES))
     except OSError as error:
         raise Unreadable("unreadable file", error.strerror or str(error)) from error
-    numbers = [index for index in range(len(loaded.frames) + len(loaded.missing)) if index not in loaded.missing]
-    lost = [(str(index), "missing frame", "None in the place of a frame") for index in loaded.missing]
-    return RawFrames([each(frame) for frame in loaded.frames], [str(index) for index in numbers], numbers, lost)
+    lost = [(str(place), "missing frame", "None in the place of a frame") for place in loaded.missing]
+    frames = [each(frame) for frame in loaded.frames]
+    return RawFrames(frames, [str(number) for number in loaded.numbers], list(loaded.numbers), lost)
