@@ -17,8 +17,8 @@ from datasets.walkers import make_walker, render_walk
 class Walk:
     """One sequence to be filmed: its names, as the owners of the collection give them, and what is in the picture.
 
-    Walks of one `person` show one body. Walks of one person on one `occasion` show one walk, filmed from several sides
-    at once; on another occasion the person walks a little differently.
+    Walks of one `person` show one body, whichever the collection. Walks of one person on one `occasion` show one walk,
+    filmed from several sides at once; on another occasion the person walks a little differently.
     """
 
     collection: str
@@ -38,9 +38,9 @@ class Walk:
 
 def film(walk: Walk, *, num_frames: int, seed: int) -> np.ndarray:
     """The frames of a walk, uint8 [num_frames, *size] of 0 and 255; they depend on it and the seed alone."""
-    person = make_walker(_seed_of(seed, walk.collection, walk.person))
+    person = make_walker(_seed_of(seed, walk.person))
     changed = {name: getattr(person, name) + by for name, by in walk.changes.items()}
-    rng = np.random.default_rng(_seed_of(seed, walk.collection, walk.person, walk.occasion))
+    rng = np.random.default_rng(_seed_of(seed, walk.person, walk.occasion))
     frames = render_walk(
         replace(person, **changed),
         condition=walk.dress,

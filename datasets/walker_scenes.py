@@ -13,7 +13,7 @@ from datasets.walker_films import Walk
 def casia_b(subject: str, condition: str, view: str) -> Walk:
     """Eleven cameras a little above the waist film at once; at times the person is not in view at first."""
     return Walk(
-        **_named("CASIA-B", subject, condition, view),
+        **_named("CASIA-B", subject, condition, view, person=subject),  # the people of docs/measurements.md
         occasion=condition,
         dress=condition[:2],
         azimuth=int(view),
@@ -89,7 +89,7 @@ def gaitlu_1m(number: int) -> Walk:
     parts = [f"{digits:03d}" for digits in (number // 1_000_000, number // 1_000 % 1_000, number % 1_000)]
     chance = _number_of("GaitLU-1M", *parts)
     return Walk(
-        **_named("GaitLU-1M", *parts, person=str(number)),
+        **_named("GaitLU-1M", *parts, person=f"GaitLU-1M {number}"),
         occasion="",
         dress=("nm", "bg", "cl")[chance % 3],
         azimuth=chance // 3 % 360,
@@ -161,9 +161,9 @@ def scoliosis1k(subject: str) -> Walk:
 
 
 def _named(collection: str, subject: str, condition: str, view: str, person: str | None = None) -> dict[str, str]:
-    """The names of a walk; the subject is the person unless somebody else is given."""
+    """The names of a walk; nobody walks in two collections, and the subject is the person unless another is given."""
     names = {"collection": collection, "subject": subject, "condition": condition, "view": view}
-    return names | {"person": person or subject}
+    return names | {"person": f"{collection} {subject}" if person is None else person}
 
 
 def _dress(bag: bool, coat: bool) -> str:
