@@ -3,6 +3,7 @@
 Nothing here normalises, and nothing trusts a file: what is in it is judged by datasets/images.py and pickles.py.
 """
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
             unreadable.append((printable(match.string), error.reason, error.detail))
             continue
         except OSError as error:
-            unreadable.append((printable(match.string), "unreadable file", error.strerror or str(error)))
+            reason = "not a file" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable file"  # a link
+            unreadable.append((printable(match.string), reason, error.strerror or str(error)))
             continue
         frames.append(each(image))
         names.append(printable(match.string))
