@@ -11,12 +11,13 @@ from datasets.clips import ClipSettings
 from datasets.order import GlobalOrder
 from datasets.pairs import PairLoader
 from datasets.schema import UsageError
+from datasets.storage import at
 
 
 @pytest.fixture(scope="session")
 def sequences(store: Path, tmp_path_factory) -> corpus.Corpus:
     path = tmp_path_factory.mktemp("map") / "corpus.arrow"
-    corpus.write_map(corpus.training_rows(store, None, ()), path)
+    corpus.write_map(corpus.training_rows(at(store), None, ()), path)
     return corpus.Corpus(path)
 
 
@@ -112,7 +113,7 @@ def test_steps_drawn_ahead_are_the_steps_asked_for(sequences: corpus.Corpus) -> 
 
 
 def test_the_corpus_gives_each_sequence_its_own_contours(store: Path, sequences: corpus.Corpus) -> None:
-    rows = corpus.training_rows(store, None, ()).to_pylist()
+    rows = corpus.training_rows(at(store), None, ()).to_pylist()
     assert [sequences.sequence_id(n) for n in range(len(sequences))] == [row["sequence_id"] for row in rows]
     for number in (0, 7, len(rows) - 1):
         expected = contours.decode(corpus.contours_of(rows[number]))
@@ -122,11 +123,11 @@ def test_the_corpus_gives_each_sequence_its_own_contours(store: Path, sequences:
 
 
 def test_held_out_subjects_are_left_out_and_must_exist(store: Path) -> None:
-    rows = corpus.training_rows(store, ["CASIA-B"], ["CASIA-B/002"])
+    rows = corpus.training_rows(at(store), ["CASIA-B"], ["CASIA-B/002"])
     subjects = {one.split("/")[1] for one in rows["sequence_id"].to_pylist()}
     assert subjects == {"001", "003", "004"}
     with pytest.raises(UsageError, match="held-out subject 'CASIA-B/02' has no sequence"):
-        corpus.training_rows(store, ["CASIA-B"], ["CASIA-B/02"])
+        corpus.training_rows(at(store), ["CASIA-B"], ["CASIA-B/02"])
 
 
 @pytest.mark.parametrize("wrong", [{"frames": 7}, {"frames": 0}, {"skip": -1}, {"flip": 1.5}])
