@@ -132,7 +132,7 @@ def test_sequences_that_two_runs_did_count_once(walks: Path, written: Path) -> N
 
 def test_pieces_are_no_part_of_the_store_until_they_are_merged(walks: Path, written: Path) -> None:
     store = at(written)
-    ids, rows, rejects = some_rows(walks / "CASIA-B", 12)
+    ids, rows, _ = some_rows(walks / "CASIA-B", 12)
     pieces = []
     for start in (6, 8, 10):
         mine = slice(start, start + 2)
