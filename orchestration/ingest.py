@@ -118,7 +118,7 @@ def _check_store(store: Place) -> None:
         held = {store.name}
     if "manifest.json" in held:
         manifest.read_manifest(store)
-    elif held and "blocks" not in held:
+    elif held and "collections" not in held:  # the first that a run writes
         raise UsageError(f"{store} exists and holds something else than shards: give another --out")
 
 

@@ -101,6 +101,12 @@ def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+def test_a_run_that_was_killed_before_its_first_block_is_gone_on_with(walks: Path, tmp_path: Path, local_ray) -> None:
+    manifest.describe_collection(at(tmp_path), "CASIA-B", {"published": {}, "anonymous": ""})
+    run = IngestRun(roots={"CASIA-B": str(walks / "CASIA-B")}, out=str(tmp_path))
+    assert ingest(run)["collections"]["CASIA-B"]["sequences"] == 80
+
+
 def test_labels_and_ids_come_from_the_path(tmp_path: Path, local_ray) -> None:
     mask = np.zeros((4, 64, 64), np.uint8)
     mask[:, 10:50, 25:40] = 255
