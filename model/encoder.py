@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.sizes import HEAD_WIDTH
+from model.sizes import HEAD_WIDTH, REGISTERS
 from model.tokens import BITS, Tokens
 
-REGISTERS = 4
 ROWS, COLUMNS = 16, 11  # tubelets of a 64 x 44 frame
 _AXES = ((12, "time"), (10, "row"), (10, "column"))  # rotary pairs an axis gets; together half the head width
 _BASE = 100.0  # wavelengths from 2 pi to 200 pi, in frames or tubelets

@@ -69,7 +69,7 @@ class GaitNetwork(nn.Module):
             self.projector = reference.projector(self.encoder.width, settings.channels)
             self.predictor = reference.predictor(settings.channels, settings.channels)
         else:
-            self.encoder = ContourEncoder(sizes.depth_of(settings.size))
+            self.encoder = ContourEncoder(sizes.DEPTHS[settings.size])
             self.projector = parts.PartHead(self.encoder.width, settings.channels)
             self.predictor = parts.PartHead(settings.channels, settings.channels)
 

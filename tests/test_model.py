@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema import UsageError
-from model import embedding, parts, sizes, tokens
-from model.encoder import ContourEncoder
+from model import embedding, parts, reference, sizes, tokens
+from model.encoder import Block, ContourEncoder
 from model.objective import ContrastSettings, GaitNetwork, NetworkSettings, PartContrast
+from model.tokens import Tokens
 
 
 def walking_clips(count: int, frames: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,12 +81,37 @@ def test_time_and_place_matter() -> None:
     assert not torch.allclose(base, network.embed(network.pool(clips.flip(3), times)[0]), atol=1e-4)
 
 
-@pytest.mark.parametrize("size", sizes.DEPTHS)
-def test_sizes_count_the_parameters_of_the_blocks(size: str) -> None:
-    encoder = ContourEncoder(sizes.depth_of(size))
-    assert sum(p.numel() for p in encoder.blocks.parameters()) == sizes.block_parameters(sizes.depth_of(size))
-    with pytest.raises(UsageError, match="the sizes are xxs, xs"):
-        sizes.depth_of("huge")
+@pytest.mark.parametrize("size", [*sizes.DEPTHS, *sizes.P3D])
+def test_sizes_cost_what_the_built_network_costs(size: str) -> None:
+    with torch.device("meta"):
+        network = GaitNetwork(NetworkSettings(size=size, channels=48))
+    said = sizes.cost(size, channels=48)
+    built = [sum(p.numel() for p in one.parameters()) for one in (network.encoder, network)]
+    assert [said.encoder, said.teacher] == built
+    if said.blocks is not None:
+        assert said.blocks == sum(p.numel() for p in network.encoder.blocks.parameters()) == sizes.parameters_of(size)
+    assert said.depth == sum(isinstance(one, Block | reference.Block) for one in network.encoder.modules())
+    assert said.width == network.encoder.width
+
+
+@pytest.mark.parametrize(("size", "device"), [("xxs", "cpu"), ("xs", "cpu"), ("s", "meta"), ("xl", "meta")])
+def test_work_is_what_torch_counts(size: str, device: str) -> None:
+    count = 37
+    # Attention as plain matrix products: the counter does not know the fused kernel of the CPU.
+    with torch.device(device), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        place = torch.zeros(1, count, dtype=torch.int64)
+        taken = Tokens(torch.zeros(1, count, 32), place.float(), place, place, place == 0, share=torch.zeros(()))
+        ContourEncoder(sizes.DEPTHS[size])(taken)
+    assert counter.get_total_flops() == sizes.contour_flops(sizes.DEPTHS[size], count)
+
+
+def test_the_largest_size_has_the_parameters_of_the_published_one_and_a_seventh_of_its_work() -> None:
+    largest, published = sizes.cost("xl", 256), sizes.cost("p3d-0.13b", 512)
+    assert largest.blocks == pytest.approx(134.9e6, rel=1e-3)
+    assert largest.flops <= 110e9 < published.flops / 7
+    assert all(f"| {size} |" in sizes.table() for size in [*sizes.DEPTHS, *sizes.P3D])
+    with pytest.raises(UsageError, match="the sizes are xxs, xs, s, m, l, xl, p3d-tiny"):
+        NetworkSettings(size="huge")
 
 
 def test_the_pyramid_pools_by_body_row() -> None:
