@@ -9,7 +9,7 @@ Shapes: B clips of this rank, G clips of all ranks, P = 31 parts, C channels.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datasets.schema import UsageError
-from model import parts, reference, sizes, tokens
+from model import parts, reference, sizes
 from model.encoder import ContourEncoder
 from model.reference import P3DEncoder
+from model.strips import Strips
 
 # Keys of this rank to keys of all ranks [G, P, C], and where this rank's begin in them.
 Gather = Callable[[Tensor], tuple[Tensor, int]]
@@ -73,13 +74,11 @@ class GaitNetwork(nn.Module):
             self.projector = parts.PartHead(self.encoder.width, settings.channels)
             self.predictor = parts.PartHead(settings.channels, settings.channels)
 
-    def pool(self, clips: Tensor, times: Tensor) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
-        """Statistics of each body row over clips [B, T, 64, 44], and what is watched: the share of tubelets kept."""
-        if isinstance(self.encoder, P3DEncoder):
-            return self.encoder.pool(clips), {}
-        taken = tokens.tokenise(clips, times)
-        features = self.encoder(taken)
-        return parts.row_statistics(features.float(), taken.row, taken.valid), {"tokens_kept": taken.share}
+    def pool(
+        self, clips: Tensor, times: Tensor, strips: Sequence[Strips] | None = None
+    ) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
+        """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and what the encoder lets be watched."""
+        return self.encoder.pool(clips, times, strips)
 
     def project(self, rows: parts.RowStatistics) -> Tensor:
         """Projections [B, P, C]."""

@@ -114,7 +114,7 @@ def block_parameters(depth: int) -> int:
 def contour_flops(depth: int, tokens: int) -> int:
     """Work of the contour Transformer on one clip of so many tokens that all attend to each other."""
     width, length = HEAD_WIDTH * depth, tokens + REGISTERS
-    embedding = 2 * tokens * _BITS * width
+    embedding = 2 * tokens * (_BITS + _ROWS + _COLUMNS) * width
     return embedding + depth * (24 * length * width**2 + 4 * length**2 * width)
 
 
