@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model import parts
-from model.objective import GaitNetwork
+from model.network import GaitNetwork
 
 MAX_FRAMES = 720
 _CHUNKS_AT_ONCE = 64  # bounds the memory of a forward pass

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema import UsageError
 from model import embedding, parts, reference, sizes
 from model.encoder import Block, ContourEncoder
-from model.objective import ContrastSettings, GaitNetwork, NetworkSettings, PartContrast
+from model.network import GaitNetwork, NetworkSettings
 from model.packing import pack
 from model.strips import Strips, assign
 from model.tokens import Tokens, tokenise
@@ -186,68 +185,6 @@ def test_each_part_has_a_head_of_its_own() -> None:
     given = torch.randn(5, 31, 3)
     expected = torch.stack([given[:, part] @ head.weight[part] for part in range(31)], dim=1)
     torch.testing.assert_close(head(given), expected)
-
-
-def contrast(**settings: float) -> PartContrast:
-    torch.manual_seed(1)
-    return PartContrast(NetworkSettings(channels=8), ContrastSettings(**settings))
-
-
-def test_the_loss_is_infonce_with_smoothed_labels() -> None:
-    module = contrast(scale=10.0, smoothing=0.2)
-    predicted = functional.normalize(torch.randn(4, 31, 8), dim=2)
-    keys = torch.randn(6, 31, 8)
-    expected = []
-    for part in range(31):
-        for query in range(4):
-            cosines = functional.cosine_similarity(predicted[query, part][None], keys[:, part])
-            logs = (10 * cosines).log_softmax(0)
-            expected.append(-(0.8 * logs[2 + query] + 0.2 * logs.mean()))
-    got = module.contrast(predicted, keys, offset=2)
-    torch.testing.assert_close(got["loss"], torch.stack(expected).mean())
-
-
-def test_two_halves_that_gather_are_one_batch() -> None:
-    """Loss and gradient of two ranks, averaged, equal those of one process with the whole batch."""
-    clips, times = walking_clips(8)
-    query, key = clips[:, :], clips.flip(1)
-    whole = contrast()
-    whole(query, times, key, times)["loss"].backward()
-    keys = whole.teacher.project(whole.teacher.pool(key, times)[0])
-    halves = contrast()
-    for offset in (0, 4):
-        mine = slice(offset, offset + 4)
-        result = halves(query[mine], times[mine], key[mine], times[mine], gather=lambda _, o=offset: (keys, o))
-        (result["loss"] / 2).backward()
-    for one, other in zip(whole.student.parameters(), halves.student.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
-
-
-def test_the_teacher_follows_and_takes_no_gradient() -> None:
-    module = contrast(momentum=0.9)
-    clips, times = walking_clips(4)
-    module(clips, times, clips, times)["loss"].backward()
-    assert all(p.grad is None for p in module.teacher.parameters())
-    before = module.teacher.projector.weight.clone()
-    with torch.no_grad():
-        module.student.projector.weight += 1
-    module.update_teacher()
-    torch.testing.assert_close(module.teacher.projector.weight, before + 0.1)
-
-
-def test_training_on_a_batch_learns_it() -> None:
-    module = contrast(smoothing=0.0)
-    optimizer = torch.optim.AdamW(module.student.parameters(), lr=1e-3)
-    clips, times = walking_clips(8)
-    losses = []
-    for _ in range(15):
-        result = module(clips, times, clips.flip(3), times)
-        optimizer.zero_grad()
-        result["loss"].backward()
-        optimizer.step()
-        module.update_teacher()
-        losses.append(float(result["loss"].detach()))
-    assert losses[-1] < 0.6 * losses[0]
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 8, 9, 16, 83])

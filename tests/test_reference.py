@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema import UsageError
 from model import embedding, parts, sizes
-from model.objective import ContrastSettings, GaitNetwork, NetworkSettings, PartContrast
+from model.network import GaitNetwork, NetworkSettings
+from model.objective import ContrastSettings, PartContrast
 from model.reference_checkpoint import fill, load_published, published_name
 from model.reference_norm import BatchNorm, share_statistics
 from model.strips import Strips, assign
