@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from datasets.schema import UsageError
 from model import embedding
-from model.objective import GaitNetwork, NetworkSettings
+from model.network import GaitNetwork, NetworkSettings
 
 FORMAT = 1
 WEIGHTS, SETTINGS = "encoder.safetensors", "settings.json"

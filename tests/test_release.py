@@ -9,7 +9,8 @@ import torch
 
 from datasets.schema import UsageError
 from model.embedding import embed
-from model.objective import NetworkSettings, PartContrast
+from model.network import NetworkSettings
+from model.objective import PartContrast
 from model.release import load_release, write_release
 from orchestration import checkpoint, runs
 from orchestration.release import ReleaseRun, release
