@@ -11,16 +11,17 @@ import pickle
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tyro
 
-from datasets import catalog, contours, layouts, reading, silhouettes, storage
+from datasets import catalog, contours, layouts, reading, silhouettes, storage, walker_scenes
 from datasets.layouts import SequenceRef
-from datasets.walker_trees import write_casia_b
+from datasets.walker_trees import write_tree
 
 SPEC, LAYOUT = catalog.CASIA_B, catalog.CASIA_B.layouts[0]
 Centre = Callable[[np.ndarray], int]
@@ -47,15 +48,10 @@ def main(arguments: Arguments) -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_casia_b(
-            root,
-            subjects=[f"{number:03d}" for number in range(1, arguments.subjects + 1)],
-            conditions=["nm-01", "bg-01", "cl-01"],
-            views=["000", "036", "090", "144"],
-            num_frames=arguments.frames,
-            seed=1,
-            size=arguments.size,
-        )
+        subjects = [f"{number:03d}" for number in range(1, arguments.subjects + 1)]
+        names = product(subjects, ("nm-01", "bg-01", "cl-01"), ("000", "036", "090", "144"))
+        walks = [replace(walker_scenes.casia_b(*name), size=arguments.size) for name in names]
+        write_tree(root, LAYOUT, walks, num_frames=arguments.frames, seed=1)
         rows, columns = arguments.size
         print(f"{len(list(root.rglob('*.png'))):,} PNG masks of {columns}x{rows}, {arguments.repeats} rounds")
         for grid in arguments.grids:

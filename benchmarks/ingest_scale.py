@@ -11,13 +11,16 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import psutil
 import tyro
 
-from datasets.walker_trees import write_casia_b
+from datasets.catalog import CASIA_B
+from datasets.walker_scenes import casia_b
+from datasets.walker_trees import write_tree
 from orchestration import session
 from orchestration.ingest import IngestRun, ingest
 
@@ -102,11 +105,11 @@ class _Watch:
                     continue
 
 
-def _throughput(folder: Path, walks: int, repeats: int) -> None:
-    subjects = [f"{number:03d}" for number in range(1, walks // 20 + 1)]
+def _throughput(folder: Path, about: int, repeats: int) -> None:
+    subjects = [f"{number:03d}" for number in range(1, about // 20 + 1)]
     conditions, views = ["nm-01", "nm-02", "bg-01", "cl-01"], ["000", "036", "072", "108", "144"]
-    write_casia_b(folder / "tree", subjects=subjects, conditions=conditions, views=views, num_frames=60, seed=1)
-    count = len(subjects) * len(conditions) * len(views)
+    walks = [casia_b(*walk) for walk in product(subjects, conditions, views)]
+    count = write_tree(folder / "tree", CASIA_B.layouts[0], walks, num_frames=60, seed=1)
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(repeats + 1):  # the first round warms the page cache and Ray's workers
         for workers in rates:

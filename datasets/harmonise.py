@@ -58,10 +58,12 @@ def _aligned(raw: RawFrames[np.ndarray]) -> tuple[list[int], np.ndarray, list[Dr
     if len(shapes) > 1:
         raise Unreadable("frames of several sizes", ", ".join(map(str, shapes)))
     try:
-        grey = np.stack([frame if frame.ndim == 2 else frame[..., 0] for frame in raw.frames])
-        return list(range(len(grey))), silhouettes.aligned_masks(grey), []
+        masks = silhouettes.aligned_masks(np.stack([silhouettes.one_channel(frame) for frame in raw.frames]))
     except ValueError as error:
         raise Unreadable("not an aligned silhouette", str(error)) from error
+    if not masks.any():
+        raise Unreadable("no usable frame", f"{len(masks)} empty frames")
+    return list(range(len(masks))), masks, []
 
 
 def _normalise(frame: np.ndarray) -> Normalised:

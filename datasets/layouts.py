@@ -5,6 +5,7 @@ and none holds a collection in memory. Every folder that looks like the place of
 path nobody can read: they have a `problem`. How frames are read is datasets/reading.py's matter.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,7 +98,8 @@ def printable(name: str) -> str:
 
 
 def _folders(entries: list[Entry]) -> list[tuple[int, Entry]]:
-    return list(enumerate((entry for entry in entries if entry.kind in ("folder", "circle")), start=1))
+    """Everything but files: a link to nothing may have been meant as a folder, and must not be lost in silence."""
+    return list(enumerate((entry for entry in entries if entry.kind != "file"), start=1))
 
 
 Found = tuple[str, Parts | None]
@@ -138,8 +140,10 @@ def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
     """
     try:
         entries = (folder / layout.inside).entries()
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
     found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name))]
     found.sort(key=lambda match: (frame_number(match), match.string))
     if "(?P<frame>" in layout.file and len({frame_number(match) for match in found}) < len(found):

@@ -30,7 +30,7 @@ _EXAMPLE = ("001", "normal", "front")
 
 # The number of a frame is the last run of digits in its name; a longer one is a time and does not fit the schema, so
 # that such frames are in order of name, as those without digits.
-_PICTURES = r"(?!\.)(?:.*?(?<!\d)(?P<frame>\d{1,9})(?!\d)\D*|.*)\.(?i:png|jpe?g|bmp)"
+_PICTURES = r"(?!\.)(?:.*?(?<!\d)(?P<frame>\d{1,9})(?!\d)\D*|.*)\.(?i:png|jpe?g)"
 _ARRAY = r"[^.].*\.pkl"
 
 

@@ -3,6 +3,7 @@
 Nothing here normalises, and nothing trusts a file: what is in it is judged by datasets/images.py and pickles.py.
 """
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from datasets.storage import Place
 Frame = TypeVar("Frame")
 Dropped = tuple[str, str, str]  # the frame's name, a reason, a detail
 
-MAX_PICTURE_FILE = 1 << 26  # bytes: 64 MB, more than any silhouette takes
 _LARGEST_NUMBER = 2**31 - 1
 
 
@@ -60,12 +60,13 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
     frames, names, numbers, unreadable = [], [], [], []
     for index, match in enumerate(files):
         try:
-            image = images.decode((folder / match.string).read(MAX_PICTURE_FILE))
+            image = images.decode((folder / match.string).read(images.MAX_BYTES))
         except Unreadable as error:
             unreadable.append((printable(match.string), error.reason, error.detail))
             continue
         except OSError as error:
-            unreadable.append((printable(match.string), "unreadable file", error.strerror or str(error)))
+            reason = "not a file" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable file"  # a link
+            unreadable.append((printable(match.string), reason, error.strerror or str(error)))
             continue
         frames.append(each(image))
         names.append(printable(match.string))
@@ -78,9 +79,9 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
 
 def _read_pickle(path: Place, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     try:
-        loaded = pickles.load_array(path.read())
+        loaded = pickles.load_array(path.read(pickles.MAX_BYTES))
     except OSError as error:
         raise Unreadable("unreadable file", error.strerror or str(error)) from error
-    numbers = [index for index in range(len(loaded.frames) + len(loaded.missing)) if index not in loaded.missing]
-    lost = [(str(index), "missing frame", "None in the place of a frame") for index in loaded.missing]
-    return RawFrames([each(frame) for frame in loaded.frames], [str(index) for index in numbers], numbers, lost)
+    lost = [(str(place), "missing frame", "None in the place of a frame") for place in loaded.missing]
+    frames = [each(frame) for frame in loaded.frames]
+    return RawFrames(frames, [str(number) for number in loaded.numbers], list(loaded.numbers), lost)

@@ -22,7 +22,7 @@ class UsageError(ValueError):
 
 
 class Unreadable(Exception):
-    """A sequence or a frame that cannot be read: a reason to count by, and a detail."""
+    """Data that cannot be read, a sequence or one file of it: a reason to count by, and a detail."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

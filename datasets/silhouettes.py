@@ -5,6 +5,8 @@ the result is thresholded, since the store is binary. Releases that are already 
 and are never normalised a second time. Arrays in, arrays or a reason out: nothing here knows files or collections.
 """
 
+from functools import reduce
+
 import cv2
 import numpy as np
 
@@ -12,6 +14,7 @@ RAW_GRID = 128  # what raw masks are normalised to; aligned releases keep their 
 ALIGNED_GRIDS = (64, 128)
 MIN_MASS = 10_000  # grey levels summed over the picture: 39 white pixels; below that nobody is in view
 THRESHOLD = 127
+_WIDEST = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
 
 Reason = str
 
@@ -19,14 +22,29 @@ Reason = str
 def to_grey(image: np.ndarray) -> np.ndarray:
     """Any mask image as uint8 [H, W] in 0..255. image: [H, W] or [H, W, C], bool, integer or float.
 
-    Of several channels the first counts (the releases repeat the mask in each). The range is told from the values: a
-    maximum of 1 means 0/1 masks, more than 255 means 16 bits. ValueError for what is no mask: NaN, infinity, negatives.
+    Several channels become one by `one_channel`. The range is told from the values: a maximum of 1 means 0/1 masks,
+    more than 255 means 16 bits. ValueError for what is no mask: NaN, infinity, negatives.
     """
-    if image.ndim == 3:
-        image = image[..., 0]
-    if image.ndim != 2:
+    return to_full_range(one_channel(image))
+
+
+def one_channel(image: np.ndarray) -> np.ndarray:
+    """The channel of an image that is the mask, [H, W]. image: [H, W] or [H, W, C], the last of 2 or 4 being alpha.
+
+    Most releases repeat the mask in each colour; the body of a label picture may be of any colour (a palette's dark red
+    has no blue). So the largest colour of each pixel counts. An alpha channel that is not the same everywhere counts
+    instead of the colours: it cuts the body out of them. ValueError for another shape.
+    """
+    if image.ndim == 2:
+        return image
+    if image.ndim != 3 or not 1 <= image.shape[2] <= 4:
         raise ValueError(f"an image of shape {image.shape}")
-    return to_full_range(image)
+    channels = [image[..., channel] for channel in range(image.shape[2])]
+    if len(channels) in (2, 4):
+        alpha = channels.pop()
+        if (alpha != alpha[:1, :1]).any():
+            return alpha
+    return reduce(np.maximum, channels)
 
 
 def to_full_range(values: np.ndarray) -> np.ndarray:
@@ -60,6 +78,8 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
     width = int(grid * (body.shape[1] / body.shape[0]))
     if width == 0:
         return None, "frame too narrow"
+    if width > _WIDEST:
+        return None, "frame too wide"
     body = cv2.resize(body, (width, grid), interpolation=cv2.INTER_CUBIC)
     centre = _median_column(body)
     if centre == 0:

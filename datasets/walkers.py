@@ -2,7 +2,8 @@
 
 They stand in for collections that need an agreement, in tests, demonstrations and benchmarks. Everything is a pure
 function of settings and generators. This file knows how people are built and how they walk; the camera is in
-datasets/walker_camera.py, and datasets/walker_trees.py writes the trees.
+datasets/walker_camera.py. Who walks in which collection, and how that lies on disk, is said in datasets/walker_casts.py
+and datasets/walker_trees.py.
 
 Frame of reference, in metres: x points where the person walks, y to their left, z up; the origin is on the floor.
 """
@@ -79,22 +80,24 @@ def render_walk(
 ) -> np.ndarray:
     """Film one walk with a fixed camera: uint8 [num_frames, height, width] of 0 and 255.
 
-    `condition` counts up to its first `-`: nm, bg (a bag) or cl (a coat). `azimuth` in degrees as in CASIA-B (Yu, Tan
-    and Tan, ICPR 2006): 0 towards the camera, 90 across the picture to the right, 180 away. `elevation` is the camera's
-    angle above the horizon in degrees, `phase` the point of the gait cycle of the first frame in radians (0 = right
-    heel strike). Without `rng` there is no day-to-day variation and no segmentation noise. Equal generators give the
-    same walk from every direction, as several cameras see it.
+    `condition` counts up to its first `-`: nm, bg (a bag), cl (a coat) or bg+cl (both). `azimuth` in degrees as in
+    CASIA-B (Yu, Tan and Tan, ICPR 2006): 0 towards the camera, 90 across the picture to the right, 180 away.
+    `elevation` is the camera's angle above the horizon in degrees, `phase` the point of the gait cycle of the first
+    frame in radians (0 = right heel strike). Without `rng` there is no day-to-day variation and no segmentation noise.
+    Equal generators give the same walk from every direction, as several cameras see it.
     """
-    kind = condition.split("-")[0]
-    if kind not in CONDITIONS:
+    kinds = condition.split("-")[0].split("+")
+    if not set(kinds) <= set(CONDITIONS):
         raise ValueError(f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}, as in nm-01")
     if rng is not None:
         walker = _on_another_day(walker, rng)
         azimuth += HEADING_SPREAD * rng.standard_normal()
     body = _pose(walker, phase + 2 * np.pi * walker.cadence / fps * np.arange(num_frames))
-    if kind != "nm":
-        dress = _carry_bag if kind == "bg" else _wear_coat
-        dress(body, walker, np.random.default_rng(0) if rng is None else rng)
+    day = np.random.default_rng(0) if rng is None else rng
+    if "bg" in kinds:
+        _carry_bag(body, walker, day)
+    if "cl" in kinds:
+        _wear_coat(body, walker, day)
     speed = 1.5 * walker.height * walker.leg_ratio * walker.stride * walker.cadence  # metres a second
     outlines = camera.film(body, speed * num_frames / fps, np.deg2rad(azimuth), np.deg2rad(elevation), height, width)
     frames = camera.fill(outlines, body.parts, height, width)

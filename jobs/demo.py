@@ -1,15 +1,20 @@
 """python -m jobs.demo [--out demo]
 
-The whole path on synthetic walkers: two collections on disk, ingest, pretraining, evaluation, all tracked in MLflow.
-It strings the other jobs together and prints each command before it runs it.
+The whole path on synthetic walkers: all twelve collections on disk as their owners release them, ingest, pretraining,
+evaluation, all tracked in MLflow. It strings the other jobs together and prints each command before it runs it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from datasets.walker_trees import write_casia_b, write_gaitlu
+from datasets import walker_scenes
+from datasets.catalog import CATALOG
+from datasets.walker_casts import CASTS
+from datasets.walker_films import Walk
+from datasets.walker_trees import write_tree
 from jobs import cli, evaluate, ingest, pretrain
 
 TRAIN = [f"{number:03d}" for number in range(1, 41)]  # of CASIA-B's TRAIN subjects
@@ -17,8 +22,8 @@ TRAIN_CONDITIONS = ["nm-01", "bg-01", "cl-01"]
 TEST = [f"{number:03d}" for number in range(75, 87)]  # of its TEST subjects
 TEST_CONDITIONS = [f"nm-{n:02d}" for n in range(1, 7)] + [f"{c}-{n:02d}" for c in ("bg", "cl") for n in (1, 2)]
 VIEWS = ["018", "054", "090", "126"]
-FRAMES = 20  # a sequence
 UNLABELLED = 1536  # sequences like GaitLU-1M's, each of somebody else
+FRAMES = 20  # a sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +37,39 @@ class Arguments:
 def main(argv: list[str] | None = None) -> None:
     """Make the walkers, then run each job as from the command line."""
     out = Path(cli.parse(Arguments, argv, "demo").out)
-    labelled, unlabelled, store, run = out / "CASIA-B", out / "GaitLU-1M", str(out / "shards"), str(out / "run")
+    store, run = str(out / "shards"), str(out / "run")
     tracked = ["--tracking", f"sqlite:///{(out / 'mlflow.db').resolve()}"]
     started = time.monotonic()
-    print(f"synthetic walkers: {labelled} (320x240 PNG masks), {unlabelled} (pickles)", flush=True)
-    for subjects, conditions in ((TRAIN, TRAIN_CONDITIONS), (TEST, TEST_CONDITIONS)):
-        write_casia_b(labelled, subjects=subjects, views=VIEWS, conditions=conditions, num_frames=FRAMES, seed=0)
-    write_gaitlu(unlabelled, count=UNLABELLED, num_frames=FRAMES, seed=0)
-    roots = ["--root", f"CASIA-B={labelled}", "--root", f"GaitLU-1M={unlabelled}"]
+    roots = _write_walkers(out / "collections")
     _job("ingest", ingest.main, [*roots, "--out", store, "--block-sequences", "128"])
-    _job("pretrain", pretrain.main, ["tiny", "--shards", store, "--out", run, *tracked])
+    # Collections are drawn by the cube root of their size: two steps of three would go to the ten small ones, which
+    # have a handful of subjects each and do not fill a batch. So training keeps to the two that are large enough.
+    trained_on = ["--data.collections", "CASIA-B", "GaitLU-1M"]
+    _job("pretrain", pretrain.main, ["tiny", "--shards", store, "--out", run, *trained_on, *tracked])
     _job("evaluate", evaluate.main, ["--run", run, "--shards", store, *tracked])
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
+
+
+def _write_walkers(folder: Path) -> list[str]:
+    """All collections as released, below a folder; returns the roots as arguments of ingest."""
+    print(f"synthetic walkers in {folder}: {len(CATALOG)} collections as their owners release them", flush=True)
+    started, roots = time.monotonic(), []
+    casts: dict[str, Callable[[], Iterable[Walk]]] = {**CASTS, "CASIA-B": _casia_b, "GaitLU-1M": _gaitlu_1m}
+    for name, spec in sorted(CATALOG.items()):
+        write_tree(folder / name, spec.layouts[0], casts[name](), num_frames=FRAMES)
+        roots += ["--root", f"{name}={folder / name}"]
+    print(f"({time.monotonic() - started:.0f} s)", flush=True)
+    return roots
+
+
+def _casia_b() -> list[Walk]:
+    """Enough subjects to learn from, and twelve others to be scored on by the whole protocol."""
+    names = [*product(TRAIN, TRAIN_CONDITIONS, VIEWS), *product(TEST, TEST_CONDITIONS, VIEWS)]
+    return [walker_scenes.casia_b(*name) for name in names]
+
+
+def _gaitlu_1m() -> list[Walk]:
+    return [walker_scenes.gaitlu_1m(number) for number in range(UNLABELLED)]
 
 
 def _job(name: str, job: Callable[[list[str]], None], argv: list[str]) -> None:

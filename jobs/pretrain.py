@@ -11,6 +11,7 @@ import tyro
 
 from jobs import cli
 from jobs.recipes import RECIPES
+from model import sizes
 from orchestration import tracking
 from orchestration.pretrain import pretrain
 from orchestration.runs import PretrainRun
@@ -30,6 +31,7 @@ def parse(argv: list[str]) -> Arguments:
     recipes = "".join(f"\n  {name:<10} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]\n\nrecipes:{recipes}")
+        print(f"\nsizes of the encoder (--network.size), by their parameters and their work:\n{sizes.table()}")
         print("\npython -m jobs.pretrain <recipe> --help lists the settings of a recipe")
         raise SystemExit(0 if argv else 2)
     name, settings = argv[0], argv[1:]

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from datasets.clips import ClipSettings
-from model.objective import ContrastSettings, NetworkSettings
+from model.network import NetworkSettings
+from model.objective import ContrastSettings
 from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]

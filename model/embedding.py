@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from model import parts
-from model.objective import GaitNetwork
-from model.reference import P3DEncoder
+from model.network import GaitNetwork
 
 MAX_FRAMES = 720
 _CHUNKS_AT_ONCE = 64  # bounds the memory of a forward pass
@@ -35,7 +34,7 @@ def embed(
     """Embeddings float32 [n, C, P], unit length a part. sequences: (frames uint8 0/1 [T, 64, 44], numbers [T])."""
     training = network.training
     network.eval()  # an embedding must not depend on what else is in the batch
-    if isinstance(network.encoder, P3DEncoder):
+    if network.encoder.whole_sequences:
         whole = [_embed(network, [one], min(len(one[0]), MAX_FRAMES), device) for one in sequences]
         embeddings = torch.cat(whole)
     else:

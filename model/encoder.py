@@ -1,22 +1,28 @@
-"""The contour Transformer: contour tokens of a clip in, their features out.
+"""The contour Transformer: contour tokens of clips in, statistics of their features for each body row out.
 
 Pre-norm blocks (RMSNorm) with normalised queries and keys and no biases; tokens know when and where they are by axial
 rotary embedding over time, row and column (Su et al. 2021; Heo et al. 2024), and which body row and column they are by
 a learned embedding; residual branches are scaled by 1 / depth, so that settings carry over between depths (CompleteP,
-arXiv 2505.01618); register tokens (Darcet et al. 2024) hold what belongs to no place. Knows nothing of losses.
+arXiv 2505.01618); register tokens (Darcet et al. 2024) hold what belongs to no place. A clip that is cut into strips is
+several segments: tokens attend within their strip, and each strip has registers of its own, through which it could
+otherwise talk to the others. Knows nothing of losses.
 
-Shapes: B clips, N tokens, R registers, D width, K heads.
+Shapes: B clips, N tokens of all of them, M places of a packing (model/packing.py), R registers, D width, K heads.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.sizes import HEAD_WIDTH
-from model.tokens import BITS, Tokens
+from model.packing import Jagged, Layout, Packing, Padded, pack
+from model.parts import ROWS, RowStatistics, row_statistics
+from model.sizes import HEAD_WIDTH, REGISTERS
+from model.strips import Strips
+from model.tokens import BITS, Tokens, tokenise
 
-REGISTERS = 4
-ROWS, COLUMNS = 16, 11  # tubelets of a 64 x 44 frame
+COLUMNS = 11  # tubelets of a frame's 44 pixels
 _AXES = ((12, "time"), (10, "row"), (10, "column"))  # rotary pairs an axis gets; together half the head width
 _BASE = 100.0  # wavelengths from 2 pi to 200 pi, in frames or tubelets
 
@@ -24,9 +30,12 @@ _BASE = 100.0  # wavelengths from 2 pi to 200 pi, in frames or tubelets
 class ContourEncoder(nn.Module):
     """depth blocks of width 64 x depth."""
 
-    def __init__(self, depth: int) -> None:
+    whole_sequences = False  # long sequences are pooled chunk by chunk
+
+    def __init__(self, depth: int, layout: Layout | None = None) -> None:
         super().__init__()
         self.width = HEAD_WIDTH * depth
+        self.layout = layout
         self.embed = nn.Linear(BITS, self.width, bias=False)
         self.row = nn.Parameter(torch.randn(ROWS, self.width) * 0.5)
         self.column = nn.Parameter(torch.randn(COLUMNS, self.width) * 0.5)
@@ -34,15 +43,31 @@ class ContourEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(self.width, 1 / depth) for _ in range(depth))
         self.norm = nn.RMSNorm(self.width)
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Features [B, N, D] of the tokens; those of padding are to be ignored."""
-        x = self.embed(tokens.bits) + self.row[tokens.row] + self.column[tokens.column]
-        x = torch.cat([self.registers.expand(len(x), -1, -1), x], dim=1)
-        rotation = _rotation(tokens)
-        seen = functional.pad(tokens.valid, (REGISTERS, 0), value=True)[:, None, None, :]
+    def pool(
+        self, clips: Tensor, times: Tensor, strips: Sequence[Strips] | None = None
+    ) -> tuple[RowStatistics, dict[str, Tensor]]:
+        """Statistics of each body row over clips [B, T, 64, 44] at times [B, T], and the share of tubelets kept.
+
+        strips: how each clip is cut; whole where None.
+        """
+        tokens, share = tokenise(clips, times)
+        segment, count = (tokens.clip, len(clips)) if strips is None else _segments(tokens, strips)
+        order = segment.argsort(stable=True)
+        tokens = tokens.take(order)
+        lengths = segment.bincount(minlength=count).tolist()
+        features = self(tokens, pack(lengths, REGISTERS, clips.device, self.layout))
+        return row_statistics(features.float(), tokens.clip, tokens.row, len(clips)), {"tokens_kept": share}
+
+    def forward(self, tokens: Tokens, packing: Padded | Jagged) -> Tensor:
+        """Features [N, D] of tokens that are in order of segment."""
+        places = functional.one_hot(tokens.row, ROWS), functional.one_hot(tokens.column, COLUMNS)
+        x = self.embed(tokens.bits) + places[0].float() @ self.row + places[1].float() @ self.column
+        registers = self.registers.repeat(len(packing.leads) // REGISTERS, 1)
+        x = packing.place(x.float(), registers)
+        rotation = _rotation(tokens, packing)
         for block in self.blocks:
-            x = block(x, rotation, seen)
-        return self.norm(x[:, REGISTERS:])
+            x = block(x, rotation, packing)
+        return self.norm(x)[packing.members]
 
 
 class Block(nn.Module):
@@ -60,27 +85,36 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], seen: Tensor) -> Tensor:
-        """x: [B, R + N, D]; seen: [B, 1, 1, R + N], false for padding."""
-        x = x + self.branch_scale * self._attend(self.attention_norm(x), rotation, seen)
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], packing: Padded | Jagged) -> Tensor:
+        """x: [M, D]."""
+        x = x + self.branch_scale * self._attend(self.attention_norm(x), rotation, packing)
         return x + self.branch_scale * self.down(functional.gelu(self.up(self.feed_norm(x))))
 
-    def _attend(self, x: Tensor, rotation: tuple[Tensor, Tensor], seen: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, -1, HEAD_WIDTH).permute(2, 0, 3, 1, 4)  # [B, K, R + N, 64]
+    def _attend(self, x: Tensor, rotation: tuple[Tensor, Tensor], packing: Padded | Jagged) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(1, (3, -1, HEAD_WIDTH)).unbind(1)  # [M, K, 64]
         q, k = (_rotate(norm(y.float()), rotation) for norm, y in ((self.query_norm, q), (self.key_norm, k)))
-        y = functional.scaled_dot_product_attention(q, k, v.to(q.dtype), attn_mask=seen)
-        return self.out(y.transpose(1, 2).reshape(batch, length, width))
+        return self.out(packing.attend(q.to(v.dtype), k.to(v.dtype), v).flatten(1))
 
 
-def _rotation(tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [B, 1, R + N, 32] of the angle of each rotary pair; registers are not turned."""
+def _segments(tokens: Tokens, strips: Sequence[Strips]) -> tuple[Tensor, int]:
+    """To which segment each token belongs, int64 [N], and how many there are: the strips of all clips, in order."""
+    device = tokens.clip.device
+    heights = torch.tensor([ROWS // one.count for one in strips], device=device)
+    shifts = torch.tensor([ROWS // one.count // 2 * one.shifted for one in strips], device=device)
+    counts = torch.tensor([one.count + one.shifted for one in strips], device=device)
+    first = counts.cumsum(0) - counts
+    segment = first[tokens.clip] + (tokens.row + shifts[tokens.clip]) // heights[tokens.clip]
+    return segment, sum(one.count + one.shifted for one in strips)
+
+
+def _rotation(tokens: Tokens, packing: Packing) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [M, 1, 32] of the angle of each rotary pair; registers are not turned."""
     angles = []
     for pairs, axis in _AXES:
         position = getattr(tokens, axis).float()
         frequency = _BASE ** (-torch.arange(pairs, device=position.device) / pairs)
-        angles.append(position[:, :, None] * frequency)
-    angle = functional.pad(torch.cat(angles, dim=2), (0, 0, REGISTERS, 0))[:, None]
+        angles.append(position[:, None] * frequency)
+    angle = packing.place(torch.cat(angles, dim=1))[:, None]
     return angle.cos(), angle.sin()
 
 

@@ -1,9 +1,11 @@
-"""What pretraining minimises: each part of a query must find its own sequence among the keys of the whole batch.
+"""What pretraining minimises: each part of a query must find its own walk among the keys of the whole batch.
 
-A student embeds the query clip, a teacher (an exponential moving average of the student) the key clip of the same
-sequence; per part, InfoNCE over cosines between the student's predictions and the teacher's projections, gathered from
-all ranks (He et al., CVPR 2020; parts and scale after FoundationGait, arXiv 2512.00691). How keys are gathered is
-handed in: this file knows no process group, no optimizer and no data.
+The student embeds the query clip, cut into strips (model/strips.py), and per part InfoNCE compares its predictions with
+projections of the whole key clips, gathered from all ranks (parts, strips and scale after FoundationGait, arXiv
+2512.00691). Whose projections: those of a teacher, an exponential moving average of the student (He et al., CVPR 2020);
+or, up to a step that is set, the student's own, and then both clips are trained, in both directions. The teacher
+follows from the first step either way: it is what is evaluated. Other clips of the same recorded walk are no
+negatives. How keys are gathered is handed in: this file knows no process group, no optimizer and no data.
 
 Shapes: B clips of this rank, G clips of all ranks, P = 31 parts, C channels.
 """
@@ -17,30 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datasets.schema import UsageError
-from model import parts, reference, sizes, tokens
-from model.encoder import ContourEncoder
-from model.reference import P3DEncoder
+from model.network import GaitNetwork, NetworkSettings
+from model.strips import assign
 
-# Keys of this rank to keys of all ranks [G, P, C], and where this rank's begin in them.
+# A tensor of this rank, B first, to those of all ranks, G first, and where this rank's begin in them. Its gradient is
+# the sum over ranks of what theirs is here. All ranks call it in the same order.
 Gather = Callable[[Tensor], tuple[Tensor, int]]
 
 
-def alone(keys: Tensor) -> tuple[Tensor, int]:
+def alone(mine: Tensor) -> tuple[Tensor, int]:
     """The gather of a single process."""
-    return keys, 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
-    """The encoder and its heads."""
-
-    size: str = "xxs"  # a size of the ladder, or of the published P3D encoder (model/sizes.py)
-    channels: int = 256  # of the embedding of a part
-
-    def __post_init__(self) -> None:
-        sizes.check(self.size)
-        if self.channels < 1:
-            raise UsageError(f"--network.channels {self.channels} must be at least 1")
+    return mine, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +38,9 @@ class ContrastSettings:
 
     scale: float = 16.0  # one over the temperature
     smoothing: float = 0.1  # of the labels
+    strips: bool = True  # queries are cut into strips, as published; whole otherwise
     momentum: float = 0.99  # of the teacher, constant: a run can be prolonged
+    teacher_from: int = 0  # the step at which the teacher gives the keys; before it, the student trains on both clips
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
@@ -57,37 +48,8 @@ class ContrastSettings:
         for name in ("smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"--contrast.{name} {getattr(self, name)} must be at least 0 and below 1")
-
-
-class GaitNetwork(nn.Module):
-    """Encoder, part pooling, and two heads for each part: a projector, and a predictor on top of it."""
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        if settings.size in sizes.P3D:
-            self.encoder = P3DEncoder(sizes.P3D[settings.size])
-            self.projector = reference.projector(self.encoder.width, settings.channels)
-            self.predictor = reference.predictor(settings.channels, settings.channels)
-        else:
-            self.encoder = ContourEncoder(sizes.depth_of(settings.size))
-            self.projector = parts.PartHead(self.encoder.width, settings.channels)
-            self.predictor = parts.PartHead(settings.channels, settings.channels)
-
-    def pool(self, clips: Tensor, times: Tensor) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
-        """Statistics of each body row over clips [B, T, 64, 44], and what is watched: the share of tubelets kept."""
-        if isinstance(self.encoder, P3DEncoder):
-            return self.encoder.pool(clips), {}
-        taken = tokens.tokenise(clips, times)
-        features = self.encoder(taken)
-        return parts.row_statistics(features.float(), taken.row, taken.valid), {"tokens_kept": taken.share}
-
-    def project(self, rows: parts.RowStatistics) -> Tensor:
-        """Projections [B, P, C]."""
-        return self.projector(parts.pyramid(rows)).float()
-
-    def embed(self, rows: parts.RowStatistics) -> Tensor:
-        """What is compared at test time [B, P, C]: predictions, each part of unit length."""
-        return functional.normalize(self.predictor(self.project(rows)).float(), dim=2)
+        if self.teacher_from < 0:
+            raise UsageError(f"--contrast.teacher-from {self.teacher_from} is a step: give 0 or more")
 
 
 class PartContrast(nn.Module):
@@ -98,26 +60,71 @@ class PartContrast(nn.Module):
         self.settings = settings
         self.student = GaitNetwork(network)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self._remembers = any(True for _ in self.teacher.buffers())  # norms that keep what passes through them
 
     def forward(
-        self, query: Tensor, query_times: Tensor, key: Tensor, key_times: Tensor, gather: Gather = alone
+        self,
+        query: Tensor,
+        query_times: Tensor,
+        key: Tensor,
+        key_times: Tensor,
+        walks: Tensor | None = None,
+        *,
+        step: int = 0,
+        gather: Gather = alone,
     ) -> dict[str, Tensor]:
-        """The loss, and what is watched beside it: accuracy of the contrast, and what the encoder watches."""
-        rows, watched = self.student.pool(query, query_times)
-        with torch.no_grad():
-            keys, offset = gather(self.teacher.project(self.teacher.pool(key, key_times)[0]))
-        return {**self.contrast(self.student.embed(rows), keys, offset), **watched}
+        """The loss, and what is watched beside it: accuracy of the contrast, and what the encoder watches.
 
-    def contrast(self, predicted: Tensor, keys: Tensor, offset: int) -> dict[str, Tensor]:
-        """InfoNCE of unit predictions [B, P, C] against keys [G, P, C]; offset..offset+B-1 are the queries' own."""
-        logits = self.settings.scale * torch.einsum("bpc,gpc->bpg", predicted, functional.normalize(keys, dim=2))
-        target = (offset + torch.arange(len(predicted), device=logits.device))[:, None].expand(-1, logits.shape[1])
-        loss = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), label_smoothing=self.settings.smoothing)
-        accuracy = (logits.argmax(dim=2) == target).float().mean()
-        return {"loss": loss, "accuracy": accuracy.detach()}
+        walks: int64 [B], which recorded walk each pair shows; every pair one of its own where None.
+        """
+        taught = step >= self.settings.teacher_from
+        rows, watched = self.student.pool(query, query_times, assign(len(query)) if self.settings.strips else None)
+        predicted = self.student.embed(rows)
+        if taught or self._remembers:
+            keys = self._teach(key, key_times)
+        if not taught:
+            keys = self.student.project(self.student.pool(key, key_times)[0])
+        everyone, offset = gather(keys)
+        same = None if walks is None else _same_walk(walks, *gather(walks))
+        found = [self.contrast(predicted, everyone, offset, same)]
+        if not taught:
+            found.append(self.contrast(keys, gather(predicted)[0], offset, same))
+        return {name: sum(one[name] for one in found) / len(found) for name in found[0]} | watched
+
+    @torch.no_grad()
+    def _teach(self, key: Tensor, key_times: Tensor) -> Tensor:
+        """The teacher's projections [B, P, C]; its predictor goes along, since its norms remember too."""
+        projections = self.teacher.project(self.teacher.pool(key, key_times)[0])
+        self.teacher.predict(projections)
+        return projections
+
+    def contrast(self, queries: Tensor, keys: Tensor, offset: int, same: Tensor | None = None) -> dict[str, Tensor]:
+        """InfoNCE over cosines of queries [B, P, C] and keys [G, P, C], of which offset..offset+B-1 are their own.
+
+        same: [B, G], which keys are left out of a query's negatives.
+        """
+        with torch.autocast(queries.device.type, enabled=False):
+            queries, keys = (functional.normalize(one.float(), dim=2) for one in (queries, keys))
+            logits = self.settings.scale * torch.einsum("bpc,gpc->bpg", queries, keys)
+        kept = torch.ones_like(logits, dtype=torch.bool) if same is None else ~same[:, None].expand_as(logits)
+        target = (offset + torch.arange(len(queries), device=logits.device))[:, None].expand(-1, logits.shape[1])
+        among = logits.masked_fill(~kept, -torch.inf)
+        own = logits.gather(2, target[:, :, None]).squeeze(2)
+        mean = (logits * kept).sum(dim=2) / kept.sum(dim=2)  # smoothing shares among the keys that are left
+        smoothing = self.settings.smoothing
+        loss = (among.logsumexp(dim=2) - (1 - smoothing) * own - smoothing * mean).mean()
+        return {"loss": loss, "accuracy": (among.argmax(dim=2) == target).float().mean()}
 
     @torch.no_grad()
     def update_teacher(self) -> None:
         """Move the teacher towards the student; to be called after each optimizer step."""
         for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             mine.lerp_(theirs.to(mine.dtype), 1 - self.settings.momentum)
+
+
+def _same_walk(mine: Tensor, everyone: Tensor, offset: int) -> Tensor:
+    """Which pairs [B, G] show one recorded walk, other than the query's own."""
+    same = mine[:, None] == everyone
+    places = torch.arange(len(mine), device=mine.device)
+    same[places, offset + places] = False
+    return same

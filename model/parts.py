@@ -3,7 +3,7 @@
 The pyramid has 16 + 8 + 4 + 2 + 1 = 31 horizontal parts, as in the published model (horizontal pyramid pooling, Fu et
 al., AAAI 2019). Pooling is associative: a long sequence is pooled chunk by chunk, and gives what one pass would give.
 
-Shapes: B clips, N tokens, D width, P = 31 parts, C channels of the embedding.
+Shapes: B clips, N tokens of all of them, D width, P = 31 parts, C channels of the embedding.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.encoder import ROWS
-
 BINS = (16, 8, 4, 2, 1)
+ROWS = BINS[0]  # of the body, 4 pixels each
 PARTS = sum(BINS)
 STATISTICS = ("maximum", "total", "count")
 
@@ -27,16 +26,14 @@ class RowStatistics:
     count: Tensor
 
 
-def row_statistics(features: Tensor, row: Tensor, valid: Tensor) -> RowStatistics:
-    """features: [B, N, D]; row: [B, N] in 0..15; valid: [B, N]."""
-    batch, _, width = features.shape
-    bins = torch.where(valid, row, ROWS)  # padding falls into a row of its own, which is cut off
-    index = bins[:, :, None].expand(-1, -1, width)
-    lowest = features.new_full((batch, ROWS + 1, width), -torch.inf)
-    maximum = lowest.scatter_reduce(1, index, features, "amax")
-    total = features.new_zeros(batch, ROWS + 1, width).scatter_add(1, index, features)
-    count = features.new_zeros(batch, ROWS + 1).scatter_add(1, bins, features.new_ones(bins.shape))
-    return RowStatistics(maximum[:, :ROWS], total[:, :ROWS], count[:, :ROWS])
+def row_statistics(features: Tensor, clip: Tensor, row: Tensor, clips: int) -> RowStatistics:
+    """features: [N, D] of the tokens of all clips; clip: [N] in 0..clips-1; row: [N] in 0..15."""
+    bins, width = clip * ROWS + row, features.shape[1]
+    index = bins[:, None].expand(-1, width)
+    maximum = features.new_full((clips * ROWS, width), -torch.inf).scatter_reduce(0, index, features, "amax")
+    total = features.new_zeros(clips * ROWS, width).scatter_add(0, index, features)
+    count = bins.bincount(minlength=clips * ROWS).to(features.dtype)
+    return RowStatistics(*(statistic.unflatten(0, (clips, ROWS)) for statistic in (maximum, total, count)))
 
 
 def merge(chunks: RowStatistics) -> RowStatistics:

@@ -27,6 +27,8 @@ _SHRINK = 4  # pixels of the clip a row of the last map stands for
 class P3DEncoder(nn.Module):
     """Stem and four stages; the second and the third halve height and width."""
 
+    whole_sequences = True  # its mean is one over columns, of maxima over the whole time: no chunks can be merged
+
     def __init__(self, shape: P3DShape) -> None:
         super().__init__()
         self.width = shape.channels[-1]
@@ -51,15 +53,17 @@ class P3DEncoder(nn.Module):
                 x = block(x, frames)
         return x.unflatten(0, (-1, frames))
 
-    def pool(self, clips: Tensor, strips: Sequence[Strips] | None = None) -> RowStatistics:
+    def pool(
+        self, clips: Tensor, _times: Tensor, strips: Sequence[Strips] | None = None
+    ) -> tuple[RowStatistics, dict[str, Tensor]]:
         """Statistics of each body row over clips [B, T, 64, 44]: maximum over time, then over the columns.
 
-        strips: how each clip is cut; whole where None. The rows of two halves of a sequence cannot be merged: the
-        published mean is one over columns, of maxima over the whole time.
+        It takes frames as equally spaced, whatever their times, and has nothing of its own to be watched.
+        strips: how each clip is cut; whole where None.
         """
         maps = self._peaks(clips) if strips is None else self._in_strips(clips, strips)
         count = maps.new_full(maps.shape[:1] + maps.shape[2:3], maps.shape[3])
-        return RowStatistics(maps.amax(dim=3).transpose(1, 2), maps.sum(dim=3).transpose(1, 2), count)
+        return RowStatistics(maps.amax(dim=3).transpose(1, 2), maps.sum(dim=3).transpose(1, 2), count), {}
 
     def _peaks(self, clips: Tensor) -> Tensor:
         """Maximum over time of the last map: [B, D, h, w]."""

@@ -1,7 +1,8 @@
-"""The sizes of encoders, by name. Numbers alone; nothing is built here.
+"""The sizes of encoders, by name, and what each of them costs. Numbers alone; nothing is built here.
 
 The ladder is that of the contour Transformer: width = 64 x depth, heads of width 64. Beside it stand the sizes of the
-published P3D encoder, by the parameters of the encoder alone, and a small one of the same form.
+published P3D encoder, by the parameters of the encoder alone, and a small one of the same form. Work is counted in
+multiplications and additions of the matrix products, convolutions and attention of one forward pass, as torch counts.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,11 @@ from dataclasses import dataclass
 from datasets.schema import UsageError
 
 HEAD_WIDTH = 64
-DEPTHS = {"xxs": 2, "xs": 3}
+DEPTHS = {"xxs": 2, "xs": 3, "s": 5, "m": 8, "l": 11, "xl": 14}
+REGISTERS = 4
+CLIP_TOKENS = 365  # of a clip of 16 frames, in the mean over real walks (CASIA-B): 26% of its tubelets
+_BITS, _ROWS, _COLUMNS, _PARTS = 32, 16, 11, 31  # of a tubelet; of tubelets in a frame; of the pyramid
+_FRAMES, _HEIGHT, _WIDTH = 16, 64, 44  # of a clip
 
 
 @dataclass(frozen=True)
@@ -27,22 +32,77 @@ P3D = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a size has and does. blocks: the parameters that a size of the ladder is counted by; None for P3D."""
+
+    size: str
+    depth: int
+    width: int
+    blocks: int | None
+    encoder: int  # parameters
+    heads: int  # parameters
+    tokens: int | None  # of a clip
+    flops: int  # of the encoder, forward, for a clip of 16 frames
+
+    @property
+    def teacher(self) -> int:
+        """Parameters of the teacher: a copy of encoder and heads."""
+        return self.encoder + self.heads
+
+
 def check(size: str) -> None:
     """UsageError that lists the sizes where there is none of this name."""
     if size not in DEPTHS and size not in P3D:
         raise UsageError(f"unknown encoder size {size!r}: the sizes are {', '.join([*DEPTHS, *P3D])}")
 
 
-def depth_of(size: str) -> int:
-    """Blocks of a named size of the ladder; UsageError that lists the sizes otherwise."""
-    if size not in DEPTHS:
-        raise UsageError(f"unknown encoder size {size!r}: the sizes are {', '.join(DEPTHS)}")
-    return DEPTHS[size]
-
-
 def parameters_of(size: str) -> int:
     """What a size is counted by: the parameters of the Transformer's blocks, of the whole P3D encoder."""
-    return p3d_parameters(P3D[size]) if size in P3D else block_parameters(depth_of(size))
+    return p3d_parameters(P3D[size]) if size in P3D else block_parameters(DEPTHS[size])
+
+
+def cost(size: str, channels: int) -> Cost:
+    """The cost of a size with heads of `channels` outputs a part."""
+    if size in P3D:
+        shape = P3D[size]
+        return Cost(
+            size=size,
+            depth=sum(shape.layers),
+            width=shape.channels[-1],
+            blocks=None,
+            encoder=p3d_parameters(shape),
+            heads=_PARTS * channels * (shape.channels[-1] + 3 * channels + 6),
+            tokens=None,
+            flops=p3d_flops(shape),
+        )
+    depth = DEPTHS[size]
+    width = HEAD_WIDTH * depth
+    return Cost(
+        size=size,
+        depth=depth,
+        width=width,
+        blocks=block_parameters(depth),
+        encoder=block_parameters(depth) + (_BITS + _ROWS + _COLUMNS + REGISTERS + 1) * width,
+        heads=_PARTS * channels * (width + channels),
+        tokens=CLIP_TOKENS,
+        flops=contour_flops(depth, CLIP_TOKENS),
+    )
+
+
+def table() -> str:
+    """The cost of every size as a table in Markdown, heads as published: 256 channels, 512 for P3D."""
+    lines = ["| size | depth | width | blocks | encoder | heads | teacher | tokens a clip | GFLOP a clip |"]
+    lines += ["|---" * 9 + "|"]
+    for one in [cost(size, 256) for size in DEPTHS] + [cost(size, 512) for size in P3D]:
+        parameters = (_millions(count) for count in (one.blocks, one.encoder, one.heads, one.teacher))
+        figures = (one.size, one.depth, one.width, *parameters, one.tokens or "-", f"{one.flops / 1e9:.2f}")
+        lines.append(f"| {' | '.join(map(str, figures))} |")
+    return "\n".join(lines)
+
+
+def _millions(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e6:.2f} M"
 
 
 def block_parameters(depth: int) -> int:
@@ -51,11 +111,33 @@ def block_parameters(depth: int) -> int:
     return depth * (12 * width**2 + 2 * width + 2 * HEAD_WIDTH)
 
 
+def contour_flops(depth: int, tokens: int) -> int:
+    """Work of the contour Transformer on one clip of so many tokens that all attend to each other."""
+    width, length = HEAD_WIDTH * depth, tokens + REGISTERS
+    embedding = 2 * tokens * (_BITS + _ROWS + _COLUMNS) * width
+    return embedding + depth * (24 * length * width**2 + 4 * length**2 * width)
+
+
 def p3d_parameters(shape: P3DShape) -> int:
     """Parameters of a P3D encoder: its kernels, and gain and shift of each normalised channel."""
     stem, *wide = shape.channels
-    total = 9 * stem + 2 * stem + shape.layers[0] * (18 * stem**2 + 4 * stem)
+    norms = 2 * stem * (1 + 2 * shape.layers[0])
+    for blocks, outputs in zip(shape.layers[1:], wide, strict=True):
+        norms += 2 * outputs * (3 * blocks + 1)  # the first block has one more, on its way past
+    return sum(_p3d_kernels(shape)) + norms
+
+
+def p3d_flops(shape: P3DShape) -> int:
+    """Work of a P3D encoder on one clip of 16 frames; its second and third stage halve height and width."""
+    pixels = [_FRAMES * _HEIGHT * _WIDTH // area for area in (1, 4, 16, 16)]
+    return sum(2 * size * count for size, count in zip(_p3d_kernels(shape), pixels, strict=True))
+
+
+def _p3d_kernels(shape: P3DShape) -> list[int]:
+    """Parameters of the kernels of each stage, the stem with the first: 3 x 3 twice a block, and 3 in time."""
+    stem, *wide = shape.channels
+    stages = [9 * stem + shape.layers[0] * 18 * stem**2]
     for blocks, inputs, outputs in zip(shape.layers[1:], shape.channels[:-1], wide, strict=True):
-        total += blocks * (21 * outputs**2 + 6 * outputs)
-        total += 10 * inputs * outputs - 9 * outputs**2 + 2 * outputs  # the first block and its way past
-    return total
+        # The first block has other inputs, and a kernel of 1 x 1 on its way past.
+        stages.append(blocks * 21 * outputs**2 + 10 * inputs * outputs - 9 * outputs**2)
+    return stages

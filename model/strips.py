@@ -8,7 +8,7 @@ one strip, the pixels of another must not change; how it sees to that is its own
 from typing import NamedTuple
 
 COUNTS = (8, 4, 2, 1)
-_PERIOD = 2 * len(COUNTS)
+PERIOD = 2 * len(COUNTS)  # clips that hold each way of cutting in its share
 
 
 class Strips(NamedTuple):
@@ -20,6 +20,6 @@ class Strips(NamedTuple):
 
 def assign(clips: int) -> list[Strips]:
     """The strips of each clip of a rank. A rank whose share is a multiple of 8 cuts as one process with all would."""
-    places = [place % _PERIOD for place in range(clips)]
+    places = [place % PERIOD for place in range(clips)]
     counts = [COUNTS[place % len(COUNTS)] for place in places]
     return [Strips(count, count > 1 and place >= len(COUNTS)) for count, place in zip(counts, places, strict=True)]

@@ -18,7 +18,8 @@ from datasets.schema import UsageError
 from datasets.storage import Place
 from evaluation import baselines
 from model.embedding import embed
-from model.objective import GaitNetwork, PartContrast
+from model.network import GaitNetwork
+from model.objective import PartContrast
 from orchestration import checkpoint, session
 from orchestration.runs import PretrainRun, read_run
 

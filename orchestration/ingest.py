@@ -80,7 +80,8 @@ def ingest(run: IngestRun) -> manifest.Manifest:
     for root in roots.values():
         if declared.declaration(root.spec) is not None:
             found = manifest.read_rows(store, [root.spec.name], columns=agreement.COLUMNS)
-            print("\n".join(agreement.unmatched(root.spec, found)))
+            for line in agreement.unmatched(root.spec, found):
+                print(line, flush=True)
     return whole
 
 
@@ -117,7 +118,7 @@ def _check_store(store: Place) -> None:
         held = {store.name}
     if "manifest.json" in held:
         manifest.read_manifest(store)
-    elif held and "blocks" not in held:
+    elif held and "collections" not in held:  # the first that a run writes
         raise UsageError(f"{store} exists and holds something else than shards: give another --out")
 
 

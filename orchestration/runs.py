@@ -15,7 +15,9 @@ from datasets.clips import ClipSettings
 from datasets.order import Mixing
 from datasets.pairs import Positives
 from datasets.schema import UsageError
-from model.objective import ContrastSettings, NetworkSettings
+from model import strips
+from model.network import NetworkSettings
+from model.objective import ContrastSettings
 
 T = TypeVar("T")
 RUN_FILE = "run.json"
@@ -45,6 +47,7 @@ class Schedule:
     clip_norm: float = 3.0  # largest norm of the gradient
     checkpoint_every: int = 200  # steps; the last step is always kept
     log_every: int = 10  # steps
+    guard_every: int = 100  # steps between looks for collapse (model/guards.py); 0: never
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every", "log_every"):
@@ -53,10 +56,16 @@ class Schedule:
         for name in ("rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be positive")
+        if self.guard_every < 0:
+            raise UsageError(f"--schedule.guard-every {self.guard_every} must not be negative: give 0 for no guards")
         if not 0 <= self.warmup <= self.steps:
             raise UsageError(f"--schedule.warmup {self.warmup} must lie within --schedule.steps {self.steps}")
         if not 0 <= self.cooldown <= 1:
             raise UsageError(f"--schedule.cooldown {self.cooldown} is a share of the steps: give 0 to 1")
+
+    def guards_at(self, done: int) -> bool:
+        """Whether to look for collapse after so many steps: after the first, and then at even distances."""
+        return self.guard_every > 0 and (done == 1 or done % self.guard_every == 0)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
@@ -99,6 +108,11 @@ class PretrainRun:
             raise UsageError(
                 f"--schedule.batch {self.schedule.batch} does not divide among --cluster.workers "
                 f"{self.cluster.workers}: make it a multiple"
+            )
+        if self.contrast.strips and self.schedule.batch // self.cluster.workers % strips.PERIOD:
+            raise UsageError(
+                f"--schedule.batch {self.schedule.batch} gives each of --cluster.workers {self.cluster.workers} no "
+                f"multiple of {strips.PERIOD} clips, which strips take: change one of them, or --contrast.no-strips"
             )
         if self.schedule.batch < 2:
             raise UsageError("--schedule.batch must be at least 2: a contrast needs a negative")

@@ -22,8 +22,10 @@ from datasets.declared import declared_in
 from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
 from datasets.pairs import PairBatch, PairLoader
+from model import guards
 from model.objective import PartContrast
-from orchestration import checkpoint, engine
+from model.reference_norm import share_statistics
+from orchestration import checkpoint, collectives, engine
 from orchestration.engine import DeepSpeedEngine
 from orchestration.runs import PretrainRun, build
 from orchestration.tracking import Tracker
@@ -39,6 +41,7 @@ def train_rank(config: dict[str, object]) -> None:
     folder = Path(run.out)
     torch.manual_seed(run.seed)
     module = PartContrast(run.network, run.contrast)
+    share_statistics(module, collectives.total)
     resumed = checkpoint.latest(folder)
     if resumed:
         checkpoint.load_weights(resumed, module)
@@ -51,8 +54,11 @@ def train_rank(config: dict[str, object]) -> None:
     journal = Journal(run, Tracker(*config["tracking"]), config["progress"], start)
     for batch in loader.steps(start, run.schedule.steps):
         engine.set_rate(trained, run.schedule.rate_at(batch.step))
-        watched = _step(trained, batch)
         done = batch.step + 1
+        pairs = _pairs(batch, trained.device)
+        watched = _step(trained, pairs, batch.step)
+        if run.schedule.guards_at(done):
+            watched |= guards.watch(trained.module.teacher, *pairs, seed=batch.step)
         journal.note(done, watched, batch)
         if done % run.schedule.checkpoint_every == 0 or done == run.schedule.steps:
             _save(folder, run, trained, done)
@@ -60,22 +66,19 @@ def train_rank(config: dict[str, object]) -> None:
             ray.train.report({"step": done})
 
 
-def _step(trained: DeepSpeedEngine, batch: PairBatch) -> dict[str, Tensor]:
+def _pairs(batch: PairBatch, device: torch.device) -> list[Tensor]:
+    """Query, its times, key, its times, and the recorded walk of each pair."""
+    arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
+    return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
+
+
+def _step(trained: DeepSpeedEngine, pairs: list[Tensor], step: int) -> dict[str, Tensor]:
     """One optimizer step and one of the teacher; what is watched, of this rank."""
-    arrays = (batch.query, batch.query_times, batch.key, batch.key_times)
-    tensors = [torch.from_numpy(array).to(trained.device, non_blocking=True) for array in arrays]
-    watched = trained(*tensors, gather=gather_keys)
+    watched = trained(*pairs, step=step, gather=collectives.gather)
     trained.backward(watched["loss"])
     trained.step()
     trained.module.update_teacher()
     return {name: value.detach().float() for name, value in watched.items()}
-
-
-def gather_keys(keys: Tensor) -> tuple[Tensor, int]:
-    """The keys of all ranks in order of rank, and where those of this rank begin."""
-    everyone = [torch.empty_like(keys) for _ in range(dist.get_world_size())]
-    dist.all_gather(everyone, keys.contiguous())
-    return torch.cat(everyone), dist.get_rank() * len(keys)
 
 
 def _loader(run: PretrainRun) -> PairLoader:
@@ -126,9 +129,9 @@ class Journal:
             self._report(step, batch)
 
     def _report(self, step: int, batch: PairBatch) -> None:
-        names = sorted(self._watched[0])
-        means = torch.stack([torch.stack([one[name] for name in names]) for one in self._watched]).mean(dim=0)
-        dist.all_reduce(means)
+        names = sorted({name for one in self._watched for name in one})  # guards are not watched at every step
+        seen = [torch.stack([one[name] for one in self._watched if name in one]).mean() for name in names]
+        means = collectives.total(torch.stack(seen))
         count, seconds = len(self._watched), time.monotonic() - self._since
         self._watched, self._since = [], time.monotonic()
         if dist.get_rank() != 0:

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from datasets.walker_trees import write_casia_b, write_gaitlu
+from datasets import catalog, walker_scenes
+from datasets.walker_trees import write_tree
 from orchestration import session
 from orchestration.ingest import IngestRun, ingest
 
@@ -55,8 +57,11 @@ def walks(tmp_path_factory) -> Path:
     subjects = ["001", "002", "003", "004", "075", "076", "077", "078"]
     conditions = ["nm-01", "nm-02", "nm-05", "bg-01", "cl-01"]
     views = ["036", "090"]
-    write_casia_b(root / "CASIA-B", subjects=subjects, views=views, conditions=conditions, num_frames=18, seed=1)
-    write_gaitlu(root / "GaitLU-1M", count=24, num_frames=18, seed=1)
+    for name, people in (
+        ("CASIA-B", [walker_scenes.casia_b(*one) for one in product(subjects, conditions, views)]),
+        ("GaitLU-1M", [walker_scenes.gaitlu_1m(number) for number in range(24)]),
+    ):
+        write_tree(root / name, catalog.find(name).layouts[0], people, num_frames=18, seed=1)
     return root
 
 

@@ -1,5 +1,6 @@
 """Listing and reading: both layouts, natural order, and files that nobody should trust."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_a_pickle_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "unreadable pickle"),
+        (b"", "empty file"),
         (pickle.dumps(np.zeros((2, 64, 64)))[:90], "unreadable pickle"),
         (b"cos\nsystem\n(S'true'\ntR.", "unreadable pickle"),
         (b"cbuiltins\neval\n(S'1'\ntR.", "unreadable pickle"),
@@ -251,3 +252,19 @@ def test_links_that_lead_in_a_circle_are_listed_once_and_refused(tmp_path: Path)
     refs = list(layouts.list_sequences(root_of(tmp_path)))
     assert [ref.folder for ref in refs if ref.problem is None] == ["001/nm-01/090"]
     assert [ref.folder for ref in refs if ref.problem is not None] == ["001/up", "again"]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        write_png(tmp_path / f"001/nm-01/090/001-nm-01-090-00{number}.png", np.full((4, 4), 9, np.uint8))
+    opened = os.open
+
+    def forbidden(path: str, *arguments: int) -> int:
+        if path.endswith("002.png"):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(os, "open", forbidden)  # the suite may run as somebody who may read everything
+    raw = reading.read(root_of(tmp_path), next(layouts.list_sequences(root_of(tmp_path))), np.asarray)
+    assert raw.numbers == [1]
+    assert raw.unreadable == [("001-nm-01-090-002.png", "unreadable file", "Permission denied")]

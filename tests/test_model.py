@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema import UsageError
-from model import embedding, parts, sizes, tokens
-from model.encoder import ContourEncoder
-from model.objective import ContrastSettings, GaitNetwork, NetworkSettings, PartContrast
+from model import embedding, parts, reference, sizes
+from model.encoder import Block, ContourEncoder
+from model.network import GaitNetwork, NetworkSettings
+from model.packing import pack
+from model.strips import Strips, assign
+from model.tokens import Tokens, tokenise
 
 
 def walking_clips(count: int, frames: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,24 +32,21 @@ def test_only_tubelets_that_a_contour_crosses_become_tokens() -> None:
     clips = torch.zeros(2, 4, 64, 44, dtype=torch.uint8)
     clips[0, :, 0:8, 0:8] = 1  # whole tubelets: all body or all background
     clips[1, 2, 9, 6] = 1  # one pixel in tubelet (time 1, row 2, column 1)
-    taken = tokens.tokenise(clips, torch.tensor([[0.0, 1, 5, 6]]).expand(2, -1))
-    assert taken.valid.sum(dim=1).tolist() == [0, 1]
-    assert (taken.time[1, 0], taken.row[1, 0], taken.column[1, 0]) == (5, 2, 1)
-    assert taken.bits[1, 0].sum() == 1 - 31
-    assert taken.bits[1, 0].argmax() == 0 * 16 + 1 * 4 + 2  # frame 0, row 1, column 2 of the tubelet
-    assert taken.share == pytest.approx(1 / (2 * 2 * 16 * 11))
+    taken, share = tokenise(clips, torch.tensor([[0.0, 1, 5, 6]]).expand(2, -1))
+    assert [taken.clip.tolist(), taken.time.tolist(), taken.row.tolist(), taken.column.tolist()] == [[1], [5], [2], [1]]
+    assert taken.bits[0].sum() == 1 - 31
+    assert taken.bits[0].argmax() == 0 * 16 + 1 * 4 + 2  # frame 0, row 1, column 2 of the tubelet
+    assert share == pytest.approx(1 / (2 * 2 * 16 * 11))
 
 
 def test_tokens_keep_every_mixed_tubelet_in_order() -> None:
     clips, times = walking_clips(3)
-    taken = tokens.tokenise(clips, times)
+    taken, _ = tokenise(clips, times)
     cubes = clips.view(3, 4, 2, 16, 4, 11, 4).permute(0, 1, 3, 5, 2, 4, 6).reshape(3, -1, 32).float()
-    for clip in range(3):
-        mixed = cubes[clip][(cubes[clip].mean(1) > 0) & (cubes[clip].mean(1) < 1)]
-        valid = taken.valid[clip]
-        torch.testing.assert_close(taken.bits[clip][valid], mixed * 2 - 1)
-        place = (taken.time[clip] / 2 * 176 + taken.row[clip] * 11 + taken.column[clip])[valid]
-        assert (place.diff() > 0).all()
+    mixed = (cubes.mean(2) > 0) & (cubes.mean(2) < 1)
+    torch.testing.assert_close(taken.bits, cubes[mixed] * 2 - 1)
+    place = taken.clip * 704 + taken.time / 2 * 176 + taken.row * 11 + taken.column
+    torch.testing.assert_close(place, mixed.flatten().nonzero().squeeze(1).float())
 
 
 def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch() -> None:
@@ -57,6 +58,54 @@ def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch() -> None:
     for one in range(4):
         alone = network.project(network.pool(clips[one : one + 1], times[one : one + 1])[0])
         torch.testing.assert_close(alone[0], together[one], rtol=1e-4, atol=1e-5)
+
+
+CUTS = [Strips(count, shifted) for count in (8, 4, 2) for shifted in (False, True)]
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
+    torch.manual_seed(0)
+    encoder = ContourEncoder(2)
+    clips, times = walking_clips(1)
+    before, _ = encoder.pool(clips, times, [cut])
+    height = 64 // cut.count
+    for top in range(-height // 2 if cut.shifted else 0, 64, height):
+        rows = slice(max(top, 0), top + height)
+        changed = clips.clone()
+        changed[:, :, rows, 10:34] = 1 - changed[:, :, rows, 10:34]
+        after, _ = encoder.pool(changed, times, [cut])
+        moved = ~torch.isclose(before.total, after.total, rtol=1e-4, atol=1e-4).all(dim=2)[0]
+        assert moved.nonzero().flatten().tolist() == list(range(rows.start // 4, min(rows.stop, 64) // 4))
+
+
+def test_clips_cut_in_company_are_cut_as_alone() -> None:
+    torch.manual_seed(0)
+    encoder = ContourEncoder(2)
+    clips, times = walking_clips(9)
+    together, _ = encoder.pool(clips, times, assign(9))
+    for one, cut in enumerate(assign(9)):
+        alone, _ = encoder.pool(clips[one : one + 1], times[:1], [cut])
+        torch.testing.assert_close(together.total[one], alone.total[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together.count[one], alone.count[0])
+    whole, _ = encoder.pool(clips, times)
+    torch.testing.assert_close(together.total[3], whole.total[3], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(together.total[0], whole.total[0], rtol=1e-2, atol=1e-2)
+
+
+def test_the_layouts_of_the_encoder_agree() -> None:
+    """Padded and jagged attention: equal statistics and gradients of clips in strips."""
+    clips, times = walking_clips(4)
+    clips[1] = 0
+    results = []
+    for layout in ("padded", "jagged"):
+        torch.manual_seed(0)
+        encoder = ContourEncoder(2, layout)
+        rows, _ = encoder.pool(clips, times, assign(4))
+        rows.total.square().sum().backward()
+        results.append([rows.total.detach(), *(weight.grad for weight in encoder.parameters())])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
 
 
 def test_an_empty_clip_gives_numbers_and_gradients() -> None:
@@ -78,19 +127,44 @@ def test_time_and_place_matter() -> None:
     assert not torch.allclose(base, network.embed(network.pool(clips.flip(3), times)[0]), atol=1e-4)
 
 
-@pytest.mark.parametrize("size", sizes.DEPTHS)
-def test_sizes_count_the_parameters_of_the_blocks(size: str) -> None:
-    encoder = ContourEncoder(sizes.depth_of(size))
-    assert sum(p.numel() for p in encoder.blocks.parameters()) == sizes.block_parameters(sizes.depth_of(size))
-    with pytest.raises(UsageError, match="the sizes are xxs, xs"):
-        sizes.depth_of("huge")
+@pytest.mark.parametrize("size", [*sizes.DEPTHS, *sizes.P3D])
+def test_sizes_cost_what_the_built_network_costs(size: str) -> None:
+    with torch.device("meta"):
+        network = GaitNetwork(NetworkSettings(size=size, channels=48))
+    said = sizes.cost(size, channels=48)
+    built = [sum(p.numel() for p in one.parameters()) for one in (network.encoder, network)]
+    assert [said.encoder, said.teacher] == built
+    if said.blocks is not None:
+        assert said.blocks == sum(p.numel() for p in network.encoder.blocks.parameters()) == sizes.parameters_of(size)
+    assert said.depth == sum(isinstance(one, Block | reference.Block) for one in network.encoder.modules())
+    assert said.width == network.encoder.width
+
+
+@pytest.mark.parametrize(("size", "device"), [("xxs", "cpu"), ("xs", "cpu"), ("s", "meta"), ("xl", "meta")])
+def test_work_is_what_torch_counts(size: str, device: str) -> None:
+    count, on = 37, torch.device(device)
+    packing = pack([count], sizes.REGISTERS, on)
+    # Attention as plain matrix products: the counter does not know the fused kernel of the CPU.
+    with on, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        place = torch.zeros(count, dtype=torch.int64)
+        tokens = Tokens(torch.zeros(count, 32), place.float(), place, place, place)
+        ContourEncoder(sizes.DEPTHS[size])(tokens, packing)
+    assert counter.get_total_flops() == sizes.contour_flops(sizes.DEPTHS[size], count)
+
+
+def test_the_largest_size_has_the_parameters_of_the_published_one_and_a_seventh_of_its_work() -> None:
+    largest, published = sizes.cost("xl", 256), sizes.cost("p3d-0.13b", 512)
+    assert largest.blocks == pytest.approx(134.9e6, rel=1e-3)
+    assert largest.flops <= 110e9 < published.flops / 7
+    assert all(f"| {size} |" in sizes.table() for size in [*sizes.DEPTHS, *sizes.P3D])
+    with pytest.raises(UsageError, match="the sizes are xxs, xs, s, m, l, xl, p3d-tiny"):
+        NetworkSettings(size="huge")
 
 
 def test_the_pyramid_pools_by_body_row() -> None:
-    features = torch.tensor([[[1.0], [3.0], [10.0], [99.0]]])
-    row = torch.tensor([[0, 0, 15, 4]])
-    valid = torch.tensor([[True, True, True, False]])
-    pooled = parts.pyramid(parts.row_statistics(features, row, valid))[0, :, 0]
+    features = torch.tensor([[1.0], [3.0], [10.0], [99.0]])
+    clip, row = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 15, 4])
+    pooled = parts.pyramid(parts.row_statistics(features, clip, row, clips=2))[0, :, 0]
     assert pooled.shape == (31,)
     assert pooled[0] == 3 + 2  # the first of 16 rows: maximum + mean
     assert pooled[15] == 20
@@ -100,10 +174,9 @@ def test_the_pyramid_pools_by_body_row() -> None:
 
 def test_pooling_in_chunks_is_pooling_at_once() -> None:
     torch.manual_seed(0)
-    features, row = torch.randn(3, 50, 4), torch.randint(0, 16, (3, 50))
-    valid = torch.rand(3, 50) < 0.7
-    chunks = parts.pyramid(parts.merge(parts.row_statistics(features, row, valid)))
-    once = parts.pyramid(parts.row_statistics(*(x.flatten(0, 1)[None] for x in (features, row, valid))))
+    features, clip, row = torch.randn(50, 4), torch.randint(0, 3, (50,)), torch.randint(0, 16, (50,))
+    chunks = parts.pyramid(parts.merge(parts.row_statistics(features, clip, row, clips=3)))
+    once = parts.pyramid(parts.row_statistics(features, torch.zeros_like(clip), row, clips=1))
     torch.testing.assert_close(chunks, once)
 
 
@@ -112,68 +185,6 @@ def test_each_part_has_a_head_of_its_own() -> None:
     given = torch.randn(5, 31, 3)
     expected = torch.stack([given[:, part] @ head.weight[part] for part in range(31)], dim=1)
     torch.testing.assert_close(head(given), expected)
-
-
-def contrast(**settings: float) -> PartContrast:
-    torch.manual_seed(1)
-    return PartContrast(NetworkSettings(channels=8), ContrastSettings(**settings))
-
-
-def test_the_loss_is_infonce_with_smoothed_labels() -> None:
-    module = contrast(scale=10.0, smoothing=0.2)
-    predicted = functional.normalize(torch.randn(4, 31, 8), dim=2)
-    keys = torch.randn(6, 31, 8)
-    expected = []
-    for part in range(31):
-        for query in range(4):
-            cosines = functional.cosine_similarity(predicted[query, part][None], keys[:, part])
-            logs = (10 * cosines).log_softmax(0)
-            expected.append(-(0.8 * logs[2 + query] + 0.2 * logs.mean()))
-    got = module.contrast(predicted, keys, offset=2)
-    torch.testing.assert_close(got["loss"], torch.stack(expected).mean())
-
-
-def test_two_halves_that_gather_are_one_batch() -> None:
-    """Loss and gradient of two ranks, averaged, equal those of one process with the whole batch."""
-    clips, times = walking_clips(8)
-    query, key = clips[:, :], clips.flip(1)
-    whole = contrast()
-    whole(query, times, key, times)["loss"].backward()
-    keys = whole.teacher.project(whole.teacher.pool(key, times)[0])
-    halves = contrast()
-    for offset in (0, 4):
-        mine = slice(offset, offset + 4)
-        result = halves(query[mine], times[mine], key[mine], times[mine], gather=lambda _, o=offset: (keys, o))
-        (result["loss"] / 2).backward()
-    for one, other in zip(whole.student.parameters(), halves.student.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
-
-
-def test_the_teacher_follows_and_takes_no_gradient() -> None:
-    module = contrast(momentum=0.9)
-    clips, times = walking_clips(4)
-    module(clips, times, clips, times)["loss"].backward()
-    assert all(p.grad is None for p in module.teacher.parameters())
-    before = module.teacher.projector.weight.clone()
-    with torch.no_grad():
-        module.student.projector.weight += 1
-    module.update_teacher()
-    torch.testing.assert_close(module.teacher.projector.weight, before + 0.1)
-
-
-def test_training_on_a_batch_learns_it() -> None:
-    module = contrast(smoothing=0.0)
-    optimizer = torch.optim.AdamW(module.student.parameters(), lr=1e-3)
-    clips, times = walking_clips(8)
-    losses = []
-    for _ in range(15):
-        result = module(clips, times, clips.flip(3), times)
-        optimizer.zero_grad()
-        result["loss"].backward()
-        optimizer.step()
-        module.update_teacher()
-        losses.append(float(result["loss"].detach()))
-    assert losses[-1] < 0.6 * losses[0]
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 8, 9, 16, 83])

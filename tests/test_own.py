@@ -16,7 +16,8 @@ from datasets.harmonise import Harmonised, harmonise
 from datasets.manifest import describe_collection, read_manifest, read_rows, write_manifest
 from datasets.schema import CollectionSpec, UsageError
 from datasets.storage import at
-from datasets.walker_trees import film_casia_b
+from datasets.walker_films import film
+from datasets.walker_scenes import casia_b
 from orchestration import evaluate as evaluation
 from orchestration import pretrain as pretraining
 from orchestration.runs import PretrainRun, Schedule
@@ -27,7 +28,7 @@ FORMS = {"<subject>/<condition>/<view>": "s 1/coat/left", "<subject>/<condition>
 
 def masks(count: int = 3) -> np.ndarray:
     """Frames [count, 240, 320] of a synthetic walker, who is in view in all of them."""
-    return film_casia_b("001", "nm-01", "090", num_frames=count + 2, seed=3)[2:]
+    return film(casia_b("001", "nm-01", "090"), num_frames=count + 2, seed=3)[2:]
 
 
 def write_pictures(folder: Path, frames: np.ndarray, names: list[str]) -> None:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from datasets.clips import ClipSettings
 from datasets.schema import UsageError
 from jobs import evaluate as evaluate_job
-from model.objective import NetworkSettings, PartContrast
+from model.network import NetworkSettings
+from model.objective import PartContrast
 from orchestration import checkpoint, runs
 from orchestration.evaluate import EvaluateRun, evaluate
 from orchestration.pretrain import pretrain, tracked_run

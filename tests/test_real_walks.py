@@ -12,7 +12,7 @@ import pytest
 from datasets import contours, corpus, manifest
 from datasets.clips import ClipSettings
 from datasets.storage import at
-from model.objective import NetworkSettings
+from model.network import NetworkSettings
 from orchestration.evaluate import EvaluateRun, evaluate
 from orchestration.ingest import IngestRun, ingest
 from orchestration.pretrain import pretrain, tracked_run

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema import UsageError
 from model import embedding, parts, sizes
-from model.objective import ContrastSettings, GaitNetwork, NetworkSettings, PartContrast
+from model.network import GaitNetwork, NetworkSettings
+from model.objective import ContrastSettings, PartContrast
 from model.reference_checkpoint import fill, load_published, published_name
 from model.reference_norm import BatchNorm, share_statistics
 from model.strips import Strips, assign
@@ -55,6 +56,10 @@ def save_checkpoint(path: Path, teacher: dict[str, Tensor], student: dict[str, T
     return path
 
 
+def pooled(encoder: nn.Module, clips: Tensor, strips: list[Strips] | None = None) -> parts.RowStatistics:
+    return encoder.pool(clips, torch.zeros(clips.shape[:2]), strips)[0]
+
+
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -72,8 +77,8 @@ def test_parameters_and_work_are_the_published_ones(size: str, encoder: int, who
     assert count(built.encoder) == sizes.parameters_of(size) == encoder
     assert count(built) == whole
     with FlopCounterMode(display=False) as counter:
-        built.encoder.pool(clip)
-    assert counter.get_total_flops() == flops
+        built.encoder.pool(clip, torch.zeros(1, 16))
+    assert counter.get_total_flops() == sizes.cost(size, 512).flops == flops
 
 
 @pytest.mark.parametrize("size", ["0.03B", "0.13B"])
@@ -154,13 +159,13 @@ def test_a_batch_is_cut_by_quarters_and_half_of_each_is_shifted() -> None:
 def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
     encoder = network().encoder.eval()
     clips, _ = walkers(1)
-    before = encoder.pool(clips, [cut])
+    before = pooled(encoder, clips, [cut])
     height = 64 // cut.count
     for top in range(-height // 2 if cut.shifted else 0, 64, height):
         rows = slice(max(top, 0), top + height)
         changed = clips.clone()
         changed[:, :, rows] = 1 - changed[:, :, rows]
-        after = encoder.pool(changed, [cut])
+        after = pooled(encoder, changed, [cut])
         moved = ((after.maximum - before.maximum).abs() + (after.total - before.total).abs()).sum(dim=(0, 2)) > 0
         assert moved.nonzero().flatten().tolist() == list(range(rows.start // 4, min(rows.stop, 64) // 4))
 
@@ -168,10 +173,10 @@ def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
 def test_a_strip_is_encoded_as_if_it_were_the_whole_picture() -> None:
     encoder = network().encoder.eval()
     clips, _ = walkers(1)
-    pooled = encoder.pool(clips, [Strips(4, False)]).maximum
+    plain = pooled(encoder, clips, [Strips(4, False)]).maximum
     alone = encoder(clips[:, :, 16:32]).amax(dim=(1, 4)).transpose(1, 2)
-    torch.testing.assert_close(pooled[:, 4:8], alone)
-    shifted = encoder.pool(clips, [Strips(4, True)]).maximum
+    torch.testing.assert_close(plain[:, 4:8], alone)
+    shifted = pooled(encoder, clips, [Strips(4, True)]).maximum
     first = encoder(nn.functional.pad(clips[:, :, :8], (0, 0, 8, 0))).amax(dim=(1, 4)).transpose(1, 2)
     torch.testing.assert_close(shifted[:, :2], first[:, 2:])
 
@@ -179,18 +184,18 @@ def test_a_strip_is_encoded_as_if_it_were_the_whole_picture() -> None:
 def test_clips_cut_in_company_are_cut_as_alone() -> None:
     encoder = network().encoder.eval()
     clips, _ = walkers(9)
-    together = encoder.pool(clips, assign(9))
+    together = pooled(encoder, clips, assign(9))
     for one, cut in enumerate(assign(9)):
-        alone = encoder.pool(clips[one : one + 1], [cut])
+        alone = pooled(encoder, clips[one : one + 1], [cut])
         torch.testing.assert_close(together.maximum[one], alone.maximum[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(together.total[one], alone.total[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(together.maximum[3], encoder.pool(clips).maximum[3], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.maximum[3], pooled(encoder, clips).maximum[3], rtol=1e-4, atol=1e-5)
 
 
 def test_every_weight_learns_from_strips() -> None:
     trained = network()
     clips, _ = walkers(8)
-    predicted = trained.embed(trained.encoder.pool(clips, assign(8)))
+    predicted = trained.embed(pooled(trained.encoder, clips, assign(8)))
     assert predicted.shape == (8, 31, 32)
     (predicted * torch.randn_like(predicted)).sum().backward()
     assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in trained.parameters())

@@ -5,6 +5,7 @@ import pickle
 import re
 from collections.abc import Iterable
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,8 @@ from datasets.clips import ClipSettings
 from datasets.schema import REJECT_SCHEMA, SEQUENCE_SCHEMA, CollectionSpec
 from datasets.storage import at
 from datasets.summary import Summary
-from datasets.walker_trees import write_casia_b, write_gaitlu
+from datasets.walker_scenes import casia_b, gaitlu_1m
+from datasets.walker_trees import write_tree
 
 Tables = tuple[pa.Table, pa.Table]
 
@@ -79,9 +81,8 @@ def lab(tmp_path_factory) -> Tables:
     """Two people of either split in CASIA-B, with two sequences that cannot be read and some black frames."""
     root = tmp_path_factory.mktemp("lab")
     conditions, views = ["nm-01", "bg-01", "cl-01"], ["000", "090"]
-    write_casia_b(
-        root, subjects=["001", "002", "075", "076"], views=views, conditions=conditions, num_frames=12, seed=3
-    )
+    walks = [casia_b(*walk) for walk in product(["001", "002", "075", "076"], conditions, views)]
+    write_tree(root, catalog.CASIA_B.layouts[0], walks, num_frames=12, seed=3)
     for png in [*(root / "002/nm-01/000").iterdir(), *(root / "075/cl-01/090").iterdir()]:
         png.write_bytes(b"")
     for number in (4, 5):
@@ -156,8 +157,10 @@ def test_the_window_is_that_of_training() -> None:
 
 
 def test_folders_that_are_no_people_are_not_counted_as_people(tmp_path: Path) -> None:
-    write_gaitlu(tmp_path, count=3, num_frames=4, seed=1)
-    gaitlu = entry(catalog.GAITLU_1M, [tables(tmp_path, catalog.GAITLU_1M)])
+    write_tree(
+        tmp_path, catalog.find("GaitLU-1M").layouts[0], [gaitlu_1m(number) for number in range(3)], num_frames=4, seed=1
+    )
+    gaitlu = entry(catalog.find("GaitLU-1M"), [tables(tmp_path, catalog.GAITLU_1M)])
     assert (gaitlu["sequences"], gaitlu["subjects"], gaitlu["anonymous_sequences"]) == (3, None, 3)
     assert gaitlu["splits"]["train"]["subjects"] is None
     grew = entry(catalog.GREW, [rows_of((s, "x", 30) for s in ("00001train", "00001", "probe", "distractor"))])
@@ -195,7 +198,8 @@ def test_words_for_the_terminal(lab: Tables) -> None:
 
 
 def test_a_collection_of_which_nothing_was_kept(tmp_path: Path) -> None:
-    write_casia_b(tmp_path, subjects=["001"], views=["000"], conditions=["nm-01", "nm-02"], num_frames=2, seed=1)
+    walks = [casia_b("001", condition, "000") for condition in ("nm-01", "nm-02")]
+    write_tree(tmp_path, catalog.CASIA_B.layouts[0], walks, num_frames=2, seed=1)
     for png in tmp_path.rglob("*.png"):
         png.write_bytes(b"")
     kept, lost = tables(tmp_path, catalog.CASIA_B)

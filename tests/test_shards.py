@@ -115,3 +115,53 @@ def test_nothing_is_left_half_written(written: Path, monkeypatch) -> None:
 def test_empty_tables_keep_their_columns(written: Path) -> None:
     assert manifest.read_rows(at(written), split="none").num_rows == 0
     assert isinstance(manifest.read_rows(at(written), split="none"), pa.Table)
+
+
+def test_sequences_that_two_runs_did_count_once(walks: Path, written: Path) -> None:
+    ids, rows, rejects = some_rows(walks / "CASIA-B", 10)
+    before = manifest.read_manifest(at(written))["collections"]["CASIA-B"]
+    shards.write_block(at(written), ids[3:], rows[3:], [one for one in rejects if one["sequence_id"] in ids[3:]])
+    whole = manifest.write_manifest(at(written))
+    assert manifest.read_rows(at(written))["sequence_id"].to_pylist() == sorted(ids)
+    frames = manifest.read_rejects(at(written)).select(["sequence_id", "frame"]).to_pylist()
+    assert len(frames) == len({tuple(one.values()) for one in frames}) == len(rejects)
+    entry = whole["collections"]["CASIA-B"]
+    assert (before["sequences"], entry["sequences"]) == (6, 10)
+    assert entry["dropped_frames"] == len(rejects)
+
+
+def test_pieces_are_no_part_of_the_store_until_they_are_merged(walks: Path, written: Path) -> None:
+    store = at(written)
+    ids, rows, _ = some_rows(walks / "CASIA-B", 12)
+    pieces = []
+    for start in (6, 8, 10):
+        mine = slice(start, start + 2)
+        pieces.append(shards.write_block(store, ids[mine], rows[mine], [], piece=True)["block"])
+    assert len(shards.committed_keys(store)) == 12
+    assert manifest.read_rows(store).num_rows == 6
+    shards.merge(store, pieces[:2])
+    assert len(shards.block_names(store)) == 3
+    assert shards.find_block(store, ids[6:10])["sequences"] == 4
+    assert manifest.write_manifest(store)["collections"]["CASIA-B"]["sequences"] == 12  # the one left over is merged
+    assert not set(pieces[:2]) & set(shards.block_names(store))
+    assert not any(record["piece"] for record in shards.committed_blocks(store))
+    held = {path.name for path in written.rglob("*.parquet")}
+    assert held == {Path(file["path"]).name for block in shards.committed_blocks(store) for file in block["files"]}
+
+
+def test_a_block_that_replaces_pieces_counts_before_they_are_gone(walks: Path, written: Path) -> None:
+    """Killed between the commit of the merged block and the removal of its pieces."""
+    store = at(written)
+    ids, rows, _ = some_rows(walks / "CASIA-B", 10)
+    for start in (6, 8):
+        shards.write_block(store, ids[start : start + 2], rows[start : start + 2], [], piece=True)
+    names = [shards.block_name(ids[start : start + 2]) for start in (6, 8)]
+    records = {name: (written / f"blocks/{name}.json").read_bytes() for name in names}
+    files = {path: path.read_bytes() for path in written.rglob("*.parquet")}
+    shards.merge(store, names)
+    for name, record in records.items():
+        (written / f"blocks/{name}.json").write_bytes(record)
+    for path, content in files.items():
+        path.write_bytes(content)
+    assert manifest.write_manifest(store)["collections"]["CASIA-B"]["sequences"] == 10
+    assert manifest.read_rows(store).num_rows == 10

@@ -96,21 +96,46 @@ def test_unusable_frames_say_why(mask: np.ndarray, reason: str) -> None:
         lambda m: m > 0,
         lambda m: m.astype(np.uint16) * 257,
         lambda m: m.astype(np.float32) / 255,
+        lambda m: m[..., None],
         lambda m: np.repeat(m[..., None], 3, axis=2),
+        lambda m: np.dstack([m * 0, m // 2, m]),
+        lambda m: np.dstack([m * 0, m]),
+        lambda m: np.dstack([m, m * 0 + 7]),
+        lambda m: np.dstack([m, m, m, m * 0]),
+        lambda m: np.dstack([255 - m, m // 2, m * 0, m]),
     ],
-    ids=["zero-one", "bool", "sixteen-bit", "float", "three-channel"],
+    ids=[
+        *("zero-one", "bool", "sixteen-bit", "float", "one-channel", "three-channel", "red"),
+        *("alpha-alone", "alpha-constant", "alpha-empty", "alpha-cuts-out"),
+    ],
 )
 def test_every_way_to_write_a_mask_gives_the_same_grey(dressed) -> None:
     mask = walker_mask()
     np.testing.assert_array_equal(silhouettes.to_grey(dressed(mask)), mask)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
-def test_values_that_are_no_mask_are_refused(bad: float) -> None:
-    image = np.ones((4, 4), np.float32)
-    image[1, 2] = bad
-    with pytest.raises(ValueError, match="NaN, infinite or negative"):
-        silhouettes.to_grey(image)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_values_that_are_no_mask_are_refused(dtype: type, bad: float) -> None:
+    frames = np.ones((3, 64, 64), dtype)
+    frames[1, 2, 3] = bad
+    for refuse in (silhouettes.to_full_range, silhouettes.aligned_masks, lambda f: silhouettes.to_grey(f[1])):
+        with pytest.raises(ValueError, match="NaN, infinite or negative"):
+            refuse(frames)
+
+
+def test_integers_that_are_no_mask_are_refused() -> None:
+    for dtype, bad in ((np.int8, -1), (np.int64, -1), (np.int32, 65_536), (np.uint64, 2**64 - 1)):
+        frames = np.zeros((1, 64, 64), dtype)
+        frames[0, 5, 5] = bad
+        with pytest.raises(ValueError, match=r"negative|values up to"):
+            silhouettes.aligned_masks(frames)
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 44, 0), (64, 44, 5), (2, 64, 44, 1)])
+def test_other_shapes_are_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="an image of shape"):
+        silhouettes.to_grey(np.zeros(shape, np.uint8))
 
 
 def test_aligned_releases_keep_their_pixels() -> None:

@@ -1,0 +1,64 @@
+"""The network that is trained and evaluated: an encoder, pooling into body parts, and two heads for each part.
+
+Which encoder is a matter of the size that is asked for; nothing else asks. Knows nothing of losses or of teachers.
+
+Shapes: B clips, T frames, P = 31 parts, C channels of the embedding of a part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datasets.schema import UsageError
+from model import parts, reference, sizes
+from model.encoder import ContourEncoder
+from model.reference import P3DEncoder
+from model.strips import Strips
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """The encoder and its heads."""
+
+    size: str = "xxs"  # a size of the ladder, or of the published P3D encoder (model/sizes.py)
+    channels: int = 256  # of the embedding of a part
+
+    def __post_init__(self) -> None:
+        sizes.check(self.size)
+        if self.channels < 1:
+            raise UsageError(f"--network.channels {self.channels} must be at least 1")
+
+
+class GaitNetwork(nn.Module):
+    """Encoder, part pooling, and two heads for each part: a projector, and a predictor on top of it."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        if settings.size in sizes.P3D:
+            self.encoder = P3DEncoder(sizes.P3D[settings.size])
+            self.projector = reference.projector(self.encoder.width, settings.channels)
+            self.predictor = reference.predictor(settings.channels, settings.channels)
+        else:
+            self.encoder = ContourEncoder(sizes.DEPTHS[settings.size])
+            self.projector = parts.PartHead(self.encoder.width, settings.channels)
+            self.predictor = parts.PartHead(settings.channels, settings.channels)
+
+    def pool(
+        self, clips: Tensor, times: Tensor, strips: Sequence[Strips] | None = None
+    ) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
+        """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and what the encoder lets be watched."""
+        return self.encoder.pool(clips, times, strips)
+
+    def project(self, rows: parts.RowStatistics) -> Tensor:
+        """Projections [B, P, C]."""
+        return self.projector(parts.pyramid(rows)).float()
+
+    def predict(self, projections: Tensor) -> Tensor:
+        """What is compared at test time [B, P, C]: predictions, each part of unit length."""
+        return functional.normalize(self.predictor(projections).float(), dim=2)
+
+    def embed(self, rows: parts.RowStatistics) -> Tensor:
+        """The same, from pooled rows."""
+        return self.predict(self.project(rows))

@@ -1,0 +1,116 @@
+"""Segments of unequal length laid end to end, and attention that stays within each of them.
+
+A segment is what attends to itself: the tokens of a clip, or of one strip of it, behind some places of its own that
+are kept for registers (`lead`). There are two layouts with equal results. `Padded` sorts the segments by length and
+pads groups of about equal ones, 6% more places on real clips: the faster by far on CPU, where jagged tensors are ten
+times slower and one group for all pads strips to four times their length. `Jagged` pads nothing and is for GPUs, where
+there is a kernel for it. Knows nothing of clips, strips or registers.
+
+Shapes: S segments, N members of all segments, M places of the layout, K heads of width 64.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+
+Layout = Literal["padded", "jagged"]
+_SHRINK, _SLACK = 0.9, 4  # a group ends where a segment is shorter than this share of its longest, less the slack
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where everything lies: leads [S * lead] in order of segment; members [N] in order of segment; size: M."""
+
+    leads: Tensor
+    members: Tensor
+    size: int
+
+    def place(self, members: Tensor, leads: Tensor | None = None) -> Tensor:
+        """Values of the members [N, ...] and the leads [S * lead, ...] in their places [M, ...]; zero elsewhere."""
+        index, values = self.members, members
+        if leads is not None:
+            index, values = torch.cat([self.leads, index]), torch.cat([leads.to(members.dtype), members])
+        return values.new_zeros(self.size, *values.shape[1:]).index_copy(0, index, values)
+
+
+@dataclass(frozen=True)
+class Padded(Packing):
+    """groups: number and padded length of the segments of each group; masks: [s, 1, 1, length], true where filled."""
+
+    groups: tuple[tuple[int, int], ...]
+    masks: tuple[Tensor, ...]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention within each segment; all [M, K, 64]."""
+        shares = [count * length for count, length in self.groups]
+        attended = []
+        given = (x.split(shares) for x in (query, key, value))
+        for group, mask, *mine in zip(self.groups, self.masks, *given, strict=True):
+            q, k, v = (x.unflatten(0, group).transpose(1, 2) for x in mine)
+            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            attended.append(y.transpose(1, 2).flatten(0, 1))
+        return torch.cat(attended)
+
+
+@dataclass(frozen=True)
+class Jagged(Packing):
+    """offsets: where each segment begins, int64 [S + 1]; longest: members and lead of the longest."""
+
+    offsets: Tensor
+    longest: int
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention within each segment; all [M, K, 64]."""
+        if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+            offsets = self.offsets.int()  # this kernel is not run by any test: they have no GPU
+            return varlen_attn(query, key, value, offsets, offsets, self.longest, self.longest)
+        nested = (
+            torch.nested.nested_tensor_from_jagged(x.contiguous(), self.offsets, max_seqlen=self.longest).transpose(
+                1, 2
+            )
+            for x in (query, key, value)
+        )
+        return functional.scaled_dot_product_attention(*nested).transpose(1, 2).values()
+
+
+def pack(lengths: list[int], lead: int, device: torch.device, layout: Layout | None = None) -> Padded | Jagged:
+    """Lay out segments of so many members each, in order; jagged on GPUs and padded elsewhere where None is given."""
+    whole = [lead + length for length in lengths]
+    if (layout or ("jagged" if device.type == "cuda" else "padded")) == "jagged":
+        offsets = torch.tensor([0, *whole]).cumsum(0)
+        starts = offsets[:-1]
+        places = *_places(lengths, lead, starts, device), sum(whole)
+        return Jagged(*places, offsets.to(device), max(whole))
+    groups, starts, filled = _groups(whole), torch.zeros(len(whole), dtype=torch.int64), 0
+    masks, shapes = [], []
+    for group in groups:
+        length = whole[group[0]]
+        starts[group] = filled + length * torch.arange(len(group))
+        filled += length * len(group)
+        mask = torch.arange(length) < torch.tensor([whole[one] for one in group])[:, None]
+        masks.append(mask[:, None, None].to(device))
+        shapes.append((len(group), length))
+    return Padded(*_places(lengths, lead, starts, device), filled, tuple(shapes), tuple(masks))
+
+
+def _groups(lengths: list[int]) -> list[list[int]]:
+    """Segments of about equal length, the longest of each group first."""
+    groups: list[list[int]] = []
+    for segment in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
+        if not groups or lengths[segment] < _SHRINK * lengths[groups[-1][0]] - _SLACK:
+            groups.append([])
+        groups[-1].append(segment)
+    return groups
+
+
+def _places(lengths: list[int], lead: int, starts: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places of the leads and of the members, of segments that start at these places."""
+    count = torch.tensor(lengths)
+    before = count.cumsum(0) - count
+    members = torch.arange(int(count.sum())) + (starts + lead - before).repeat_interleave(count)
+    leads = (starts[:, None] + torch.arange(lead)).flatten()
+    return leads.to(device), members.to(device)

@@ -1,0 +1,72 @@
+"""A trained encoder as a folder of its own: what is needed to embed walks, and nothing of the run that made it.
+
+    <folder>/encoder.safetensors    weights of the encoder and its heads
+             settings.json          which network they are of, and how it is fed
+             README.md              the model card, written by who releases it
+
+No pickled classes. This file knows neither runs nor stores; walks come as arrays.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from datasets.schema import UsageError
+from model import embedding
+from model.network import GaitNetwork, NetworkSettings
+
+FORMAT = 1
+WEIGHTS, SETTINGS = "encoder.safetensors", "settings.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A network that embeds walks; `frames` is the length of the clips that it was trained on."""
+
+    network: GaitNetwork
+    settings: NetworkSettings
+    frames: int
+    device: torch.device
+
+    def embed(self, walks: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Embeddings float32 [n, C, 31], each part of unit length: compare walks by the cosine or distance of parts.
+
+        walks: frames uint8 0/1 [T, 64, 44] and their numbers [T] each, as datasets/one_walk.py reads them.
+        """
+        return embedding.embed(self.network, walks, self.frames, self.device)
+
+
+def write_release(folder: Path, network: GaitNetwork, settings: NetworkSettings, frames: int) -> None:
+    """Write weights and settings of a trained network."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    said = {"format": FORMAT, "network": asdict(settings), "frames": frames}
+    (folder / SETTINGS).write_text(json.dumps(said, indent=1))
+
+
+def load_release(folder: str | Path, device: str = "cpu") -> Encoder:
+    """The encoder in a folder; UsageError where there is none, or one that this program cannot read."""
+    folder = Path(folder)
+    try:
+        said = json.loads((folder / SETTINGS).read_text())
+        assert said["format"] == FORMAT, f"of format {said['format']}, not {FORMAT}"
+        settings = NetworkSettings(**said["network"])
+        network = GaitNetwork(settings)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} holds no encoder (no {Path(error.filename or WEIGHTS).name}): {_FIX}") from error
+    except (AssertionError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise UsageError(f"the encoder in {folder} cannot be read by this program ({words}): {_FIX}") from error
+    where = torch.device(device)
+    return Encoder(network.to(where).eval(), settings, said["frames"], where)
+
+
+_FIX = "give a folder that `python -m jobs.release` wrote"

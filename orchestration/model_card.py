@@ -1,0 +1,99 @@
+"""The model card of a released encoder, written from its run: data, training, results, intended use, limits.
+
+Facts in, Markdown out. What is not known is said to be unknown; nothing is claimed that the run did not measure.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from evaluation.tables import MISSING
+from orchestration.runs import PretrainRun
+
+_USE = """\
+Research on gait: embedding walking silhouettes, to compare walks by person (retrieval) and as features for further
+study (posture, health). Input are binary silhouettes of one walking person, cropped, scaled to 64 rows and centred on
+44 columns, in order of time."""
+
+_LIMITS = """\
+- A gait embedding can identify people without their knowledge. Keep to the agreements under which the training
+  data were released, to the law, and to the consent of the people filmed; not for surveillance or decisions on people.
+- No diagnosis: nothing here was validated for clinical use.
+- Accuracy falls with clothes, bags, cameras and segmentation unlike those of the training data, and for people unlike
+  those filmed there; it was not measured by age, sex or origin.
+- Numbers hold for the protocols and subjects named above, and for no others."""
+
+
+def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mapping[str, Mapping[str, object]]) -> str:
+    """The card as Markdown.
+
+    facts: `step`, `parameters` (of the encoder), `results` (a data frame's rows, by split). collections: entries of the
+    manifest of the store that was trained on; empty where it could not be read.
+    """
+    schedule, trained = run.schedule, int(facts["step"])
+    steps = f"{trained:,}" if trained == schedule.steps else f"{trained:,} of {schedule.steps:,}"
+    lines = [
+        f"# {run.recipe}: a gait encoder of FoundationGait",
+        "",
+        f"Size `{run.network.size}`, {facts['parameters']:,} parameters in the encoder, pretrained without labels.",
+        f"An embedding has 31 body parts of {run.network.channels} channels.",
+        "",
+        "## Data",
+        "",
+        *_data(run, collections),
+        "",
+        "## Training",
+        "",
+        f"- {steps} steps of {schedule.batch} pairs of clips of {run.clips.frames} frames, seed {run.seed}",
+        "- no label of any kind was used",
+        f"- AdamW, rate {schedule.rate:g}, weight decay {schedule.weight_decay:g}, {run.cluster.precision}",
+        "- all settings: `run.json`",
+        "",
+        "## Results",
+        "",
+        *_results(facts["results"]),
+        "",
+        "## Intended use",
+        "",
+        _USE,
+        "",
+        "## Limits",
+        "",
+        _LIMITS,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _data(run: PretrainRun, collections: Mapping[str, Mapping[str, object]]) -> list[str]:
+    wanted = run.data.collections or tuple(collections)
+    lines = []
+    for name in wanted:
+        entry = collections.get(name)
+        train = entry["splits"].get("train") if entry else None
+        counted = f"{train['sequences']:,} sequences, {train['frames']:,} frames" if train else "counts not known"
+        cited = f". Cite: {entry['citation']}" if entry and entry.get("citation") else ""
+        lines.append(f"- {name}, train split: {counted}{cited}")
+    if run.data.holdout:
+        lines.append(f"- of these, held back for validation: {', '.join(run.data.holdout)}")
+    return lines or ["- not known: the store could not be read when this card was written"]
+
+
+def _results(results: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
+    if not any(results.values()):
+        return ["Not evaluated."]
+    head = ["split", "collection", "probe set", "method", "Rank-1, other views", "Rank-1, same view", "subjects"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for split, rows in results.items():
+        for row in rows:
+            rates = [_percent(row[name]) for name in ("excluding_identical", "identical_only")]
+            named = [str(row[name]) for name in ("collection", "probe_set", "method")]
+            lines.append(_line([split, *named, *rates, str(row["num_gallery_subjects"])]))
+    return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent(value: object) -> str:
+    """A number that could not be measured is a dash."""
+    return MISSING if value is None or value != value else f"{value:.2f}"

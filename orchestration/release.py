@@ -1,0 +1,63 @@
+"""Driver of a release: the newest checkpoint of a run to a folder with an encoder and its model card.
+
+What is released is the teacher, the network that evaluation scores.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from datasets import storage
+from datasets.manifest import read_manifest
+from datasets.schema import UsageError
+from model.objective import PartContrast
+from model.release import write_release
+from orchestration import checkpoint, model_card, runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseRun:
+    """Which run to release, and where to."""
+
+    run: str
+    """The folder that `jobs.pretrain` wrote; results of `jobs.evaluate` in it go into the model card."""
+    out: str
+    """The folder for the encoder: new, or one of an earlier release."""
+
+
+def release(settings: ReleaseRun) -> Path:
+    """Write the release and return its folder."""
+    folder, out = Path(settings.run).resolve(), Path(settings.out).resolve()
+    run = runs.read_run(folder)
+    newest = checkpoint.latest(folder)
+    if newest is None:
+        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` first")
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):
+        raise UsageError(f"{out} exists and is not the folder of a release: give another --out")
+    module = PartContrast(run.network, run.contrast)
+    checkpoint.load_weights(newest, module)
+    write_release(out, module.teacher, run.network, run.clips.frames)
+    elsewhere = dataclasses.replace(run, out=folder.name, shards=storage.at(run.shards).name)  # nobody else's paths
+    (out / runs.RUN_FILE).write_text(json.dumps(runs.to_json(elsewhere), indent=1))
+    parameters = sum(parameter.numel() for parameter in module.teacher.encoder.parameters())
+    facts = {"step": checkpoint.step_of(newest), "parameters": parameters, "results": _results(folder)}
+    (out / "README.md").write_text(model_card.write_card(run, facts, _collections(run)), encoding="utf-8")
+    return out
+
+
+def _results(folder: Path) -> dict[str, list[dict[str, object]]]:
+    """The rows of each split that was evaluated."""
+    tables = sorted((folder / "evaluation").glob("*/results.csv"))
+    return {table.parent.name: pd.read_csv(table).to_dict("records") for table in tables}
+
+
+def _collections(run: runs.PretrainRun) -> dict[str, dict[str, object]]:
+    """What the store says of its collections; nothing where it is not there any more."""
+    try:
+        return read_manifest(storage.at(run.shards))["collections"]
+    except UsageError as error:
+        print(f"the model card will not say what the run was trained on: {error}", flush=True)
+        return {}

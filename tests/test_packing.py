@@ -1,0 +1,54 @@
+"""Segments end to end: places, attention that stays within them, and two layouts that agree."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from model.packing import Layout, pack
+
+CPU = torch.device("cpu")
+LENGTHS = [30, 0, 7, 28, 31, 1, 12]
+
+
+def attended(layout: Layout, given: torch.Tensor, lead: int) -> torch.Tensor:
+    """What the members [N, 3, K, 64] (query, key, value) make of each other."""
+    packing = pack(LENGTHS, lead, CPU, layout)
+    leads = torch.randn(lead * len(LENGTHS), *given.shape[1:], generator=torch.Generator().manual_seed(1))
+    packed = packing.place(given, leads)
+    return packing.attend(*packed.unbind(1))[packing.members]
+
+
+@pytest.mark.parametrize("layout", ["padded", "jagged"])
+def test_each_segment_attends_to_itself_alone(layout: Layout) -> None:
+    given = torch.randn(sum(LENGTHS), 3, 2, 64)
+    result = attended(layout, given, lead=1)
+    leads = torch.randn(len(LENGTHS), 3, 2, 64, generator=torch.Generator().manual_seed(1))
+    for mine, lead, got in zip(given.split(LENGTHS), leads, result.split(LENGTHS), strict=True):
+        query, key, value = torch.cat([lead[None], mine]).transpose(0, 2).unbind(1)
+        expected = functional.softmax(query @ key.transpose(1, 2) / 8, dim=2) @ value
+        torch.testing.assert_close(got, expected.transpose(0, 1)[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_the_layouts_agree_in_value_and_gradient() -> None:
+    given = torch.randn(sum(LENGTHS), 3, 2, 64)
+    weights = torch.randn(sum(LENGTHS), 2, 64)
+    results = []
+    for layout in ("padded", "jagged"):
+        leaf = given.clone().requires_grad_()
+        result = attended(layout, leaf, lead=4)
+        (result * weights).sum().backward()
+        results.append((result.detach(), leaf.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["padded", "jagged"])
+def test_every_member_has_a_place_of_its_own_and_few_are_empty(layout: Layout) -> None:
+    lengths = torch.randint(200, 460, (64,), generator=torch.Generator().manual_seed(0)).tolist()
+    packing = pack(lengths, 4, CPU, layout)
+    taken = torch.cat([packing.members, packing.leads])
+    assert taken.unique().numel() == len(taken) == sum(lengths) + 4 * 64
+    assert packing.size <= 1.1 * len(taken) if layout == "padded" else packing.size == len(taken)
+    placed = packing.place(torch.arange(1, sum(lengths) + 1))
+    assert placed[packing.members].tolist() == list(range(1, sum(lengths) + 1))
+    assert not placed[packing.leads].any()
