@@ -32,7 +32,7 @@ LABELS = {
     "Gait3D/0002/camid33_videoid2/seq0": "camera=33",
     "GREW/00001train/00/1x645646": "",
     "GaitLU-1M/000/000/000": "",
-    "OU-MVLP/00001/01/270": "angle=270",
+    "OU-MVLP/00001/01/270": "angle=270 way=back",
     "RAGAR/001/1_1_0_0/090": "attribute_1=1 attribute_2=0 attribute_3=0",
     "SUSTech1K/0000/01-ub/000-far": "covariate=ub angle=000 distance=far",
     "Scoliosis1K/00000/positive/000_180": "scoliosis=positive",
