@@ -36,7 +36,7 @@ class ContourEncoder(nn.Module):
         super().__init__()
         self.width = HEAD_WIDTH * depth
         self.layout = layout
-        self.embed = nn.Linear(BITS, self.width, bias=False)
+        self.embed = _matrix(BITS, self.width)
         self.row = nn.Parameter(torch.randn(ROWS, self.width) * 0.5)
         self.column = nn.Parameter(torch.randn(COLUMNS, self.width) * 0.5)
         self.registers = nn.Parameter(torch.randn(REGISTERS, self.width) * 0.5)
@@ -77,13 +77,13 @@ class Block(nn.Module):
         super().__init__()
         self.branch_scale = branch_scale
         self.attention_norm = nn.RMSNorm(width)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = _matrix(width, 3 * width)
         self.query_norm = nn.RMSNorm(HEAD_WIDTH)
         self.key_norm = nn.RMSNorm(HEAD_WIDTH)
-        self.out = nn.Linear(width, width, bias=False)
+        self.out = _matrix(width, width)
         self.feed_norm = nn.RMSNorm(width)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
+        self.up = _matrix(width, 4 * width)
+        self.down = _matrix(4 * width, width)
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], packing: Padded | Jagged) -> Tensor:
         """x: [M, D]."""
@@ -94,6 +94,13 @@ class Block(nn.Module):
         q, k, v = self.qkv(x).unflatten(1, (3, -1, HEAD_WIDTH)).unbind(1)  # [M, K, 64]
         q, k = (_rotate(norm(y.float()), rotation) for norm, y in ((self.query_norm, q), (self.key_norm, k)))
         return self.out(packing.attend(q.to(v.dtype), k.to(v.dtype), v).flatten(1))
+
+
+def _matrix(inputs: int, outputs: int) -> nn.Linear:
+    """A linear map without a bias whose outputs begin as large as its inputs."""
+    made = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(made.weight, std=inputs**-0.5)
+    return made
 
 
 def _segments(tokens: Tokens, strips: Sequence[Strips]) -> tuple[Tensor, int]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datasets.schema import UsageError
-from model import parts, reference, sizes
+from model import parts, reference, sizes, transfer
 from model.encoder import ContourEncoder
 from model.reference import P3DEncoder
 from model.strips import Strips
@@ -42,7 +42,8 @@ class GaitNetwork(nn.Module):
             self.predictor = reference.predictor(settings.channels, settings.channels)
         else:
             self.encoder = ContourEncoder(sizes.DEPTHS[settings.size])
-            self.projector = parts.PartHead(self.encoder.width, settings.channels)
+            start = transfer.output_deviation(self.encoder.width)
+            self.projector = parts.PartHead(self.encoder.width, settings.channels, start)
             self.predictor = parts.PartHead(settings.channels, settings.channels)
 
     def pool(

@@ -60,9 +60,10 @@ def pyramid(rows: RowStatistics) -> Tensor:
 class PartHead(nn.Module):
     """A linear map for each part: [B, 31, in] to [B, 31, out]."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, deviation: float | None = None) -> None:
+        """deviation: of the weights at the start; one over the root of the inputs where None."""
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(PARTS, inputs, outputs) * inputs**-0.5)
+        self.weight = nn.Parameter(torch.randn(PARTS, inputs, outputs) * (deviation or inputs**-0.5))
 
     def forward(self, parts: Tensor) -> Tensor:
         """Each part through its own map."""

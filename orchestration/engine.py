@@ -11,7 +11,9 @@ from deepspeed import DeepSpeedEngine
 from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
 from torch import Tensor, nn
 
-from orchestration.runs import PretrainRun, Schedule
+from model.objective import PartContrast
+from model.transfer import parameter_groups
+from orchestration.runs import PretrainRun
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 BETAS = (0.9, 0.95)
@@ -29,14 +31,15 @@ def deepspeed_config(run: PretrainRun) -> dict[str, object]:
     }
 
 
-def start_engine(run: PretrainRun, module: nn.Module) -> DeepSpeedEngine:
-    """An engine that trains a module, in the process group that Ray Train has set up."""
+def start_engine(run: PretrainRun, module: PartContrast) -> DeepSpeedEngine:
+    """An engine that trains the student of a module, in the process group that Ray Train has set up."""
     # DeepSpeed would compile a collective of its own on CPU, which needs a C++ compiler on every machine; gloo serves.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
+    groups = parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,
-        optimizer=torch.optim.AdamW(_parameter_groups(module, run.schedule), lr=run.schedule.rate, betas=BETAS),
+        optimizer=torch.optim.AdamW(groups, lr=run.schedule.rate, betas=BETAS),
         config=deepspeed_config(run),
         dist_init_required=False,
     )
@@ -44,19 +47,10 @@ def start_engine(run: PretrainRun, module: nn.Module) -> DeepSpeedEngine:
     return engine
 
 
-def _parameter_groups(module: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
-    """Weight decay for matrices, none for the gains of norms."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": schedule.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
 def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
-    """The learning rate of the next step."""
+    """The learning rate of the next step, of which each group has its share."""
     for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate_share"]
 
 
 def optimizer_state(engine: DeepSpeedEngine) -> dict[str, Tensor]:
