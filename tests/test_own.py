@@ -18,6 +18,7 @@ from datasets.schema import CollectionSpec, UsageError
 from datasets.storage import at
 from datasets.walker_films import film
 from datasets.walker_scenes import casia_b
+from model.objective import ContrastSettings
 from orchestration import evaluate as evaluation
 from orchestration import pretrain as pretraining
 from orchestration.runs import PretrainRun, Schedule
@@ -192,8 +193,8 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
         "mine: gallery of slow without a sequence in the test split: 1 (fast)"
     ]
     assert [spec.name for spec in evaluation._scored(store, "test", None)] == ["mine"]
-    schedule = Schedule(steps=1, batch=2, warmup=0)
-    pretraining._check_data(PretrainRun(recipe="x", shards=str(store), out="unused", schedule=schedule))
+    schedule, whole = Schedule(steps=1, batch=2, warmup=0), ContrastSettings(strips=False)
+    pretraining._check_data(PretrainRun(recipe="x", shards=str(store), out="unused", contrast=whole, schedule=schedule))
     shown = re.findall(r"train on (\d) sequences of (\w+), (\d+)% of the steps", capsys.readouterr().out)
     share = 3 ** (1 / 3) / (3 ** (1 / 3) + (2 * 0.125) ** (1 / 3))
     assert shown == [("3", "bare", f"{100 * share:.0f}"), ("2", "mine", f"{100 * (1 - share):.0f}")]

@@ -33,7 +33,7 @@ def trained(tmp_path: Path) -> Path:
         out=str(tmp_path / "run"),
         network=NetworkSettings(channels=8),
         data=DataSettings(collections=("CASIA-B",), holdout=("CASIA-B/063",)),
-        schedule=Schedule(steps=10, batch=8, warmup=1),
+        schedule=Schedule(steps=10, batch=16, warmup=1),
     )
     runs.claim_folder(run)
     torch.manual_seed(3)
