@@ -28,7 +28,7 @@ class Arguments:
 
 def parse(argv: list[str]) -> Arguments:
     """The recipe named first, changed by the settings that follow it."""
-    recipes = "".join(f"\n  {name:<10} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
+    recipes = "".join(f"\n  {name:<14} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]\n\nrecipes:{recipes}")
         print(f"\nsizes of the encoder (--network.size), by their parameters and their work:\n{sizes.table()}")

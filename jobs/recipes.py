@@ -1,10 +1,12 @@
 """Every named run of the project, on one page. A recipe is a function of the store and the run's folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from datasets.clips import ClipSettings
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
+from model.sizes import DEPTHS
 from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]
@@ -37,20 +39,36 @@ def casia_b(shards: str, out: str) -> PretrainRun:
     )
 
 
-def xxs(shards: str, out: str) -> PretrainRun:
-    """The smallest encoder on every collection of the store."""
-    return PretrainRun(recipe="xxs", shards=shards, out=out, schedule=Schedule(steps=20_000, batch=256, warmup=500))
-
-
-def xs(shards: str, out: str) -> PretrainRun:
-    """The second smallest encoder on every collection of the store."""
-    return PretrainRun(
-        recipe="xs",
-        shards=shards,
-        out=out,
-        network=NetworkSettings(size="xs"),
-        schedule=Schedule(steps=20_000, batch=256, warmup=500),
+def casia_b_walks(shards: str, out: str) -> PretrainRun:
+    """The same, with pairs of cameras that filmed one walk, both clips trained until half of the steps are done."""
+    run = casia_b(shards, out)
+    return replace(
+        run,
+        recipe="casia-b-walks",
+        data=replace(run.data, positives="walk"),
+        contrast=ContrastSettings(scale=10.0, smoothing=0.0, teacher_from=run.schedule.steps // 2),
     )
 
 
-RECIPES: dict[str, Recipe] = {"tiny": tiny, "casia-b": casia_b, "xxs": xxs, "xs": xs}
+def _on_everything(size: str) -> Recipe:
+    """An encoder of the ladder on every collection of the store; what was found for xxs carries over by rule."""
+
+    def recipe(shards: str, out: str) -> PretrainRun:
+        return PretrainRun(
+            recipe=size,
+            shards=shards,
+            out=out,
+            network=NetworkSettings(size=size),
+            schedule=Schedule(steps=20_000, batch=256, warmup=500),
+        )
+
+    recipe.__doc__ = f"The size {size} on every collection of the store."
+    return recipe
+
+
+RECIPES: dict[str, Recipe] = {
+    "tiny": tiny,
+    "casia-b": casia_b,
+    "casia-b-walks": casia_b_walks,
+    **{size: _on_everything(size) for size in DEPTHS},
+}

@@ -15,6 +15,9 @@ from orchestration.ingest import IngestRun, ingest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Small tensors gain nothing from a second thread, and threads that wait for each other on a busy machine cost much.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Of the local S3 server: it takes any. Ray's workers have the environment in which Ray was started.
 os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_METADATA_DISABLED": "true"}
 
