@@ -70,11 +70,11 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
     The mask is thresholded before it is measured: OpenGait measures grey values, so that the ringing of a JPEG around
     the head moves its crop. On masks of 0 and 255 the two are the same.
     """
-    mask = (grey > THRESHOLD).view(np.uint8)
-    if 255 * cv2.sumElems(mask)[0] <= MIN_MASS:
+    _, mask = cv2.threshold(grey, THRESHOLD, 255, cv2.THRESH_BINARY)
+    if cv2.sumElems(mask)[0] <= MIN_MASS:
         return None, "nearly empty frame"
     rows = np.flatnonzero(cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
-    body = mask[rows[0] : rows[-1] + 1] * np.uint8(255)
+    body = mask[rows[0] : rows[-1] + 1]
     width = int(grid * (body.shape[1] / body.shape[0]))
     if width == 0:
         return None, "frame too narrow"

@@ -123,8 +123,9 @@ def _check_store(store: Place) -> None:
 
 
 def _cut(run: IngestRun, count: int, done: int, slots: int) -> _Cut:
-    """Blocks small enough to keep all workers busy to the end, pieces small enough to lose."""
-    block = min(run.block_sequences, -(-count // (_ROUNDS * slots)))
+    """Blocks small enough to keep all workers busy to the end, as many for each; pieces small enough to lose."""
+    rounds = max(_ROUNDS, -(-count // (run.block_sequences * slots)))
+    block = -(-count // (rounds * slots))
     piece = max(1, min(block, int(_LOST * (count + done) / slots)))
     return _Cut(block, piece, uuid.uuid4().hex if run.retry_rejects else "")
 
@@ -138,12 +139,13 @@ def _quiet() -> None:
 def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place, cut: _Cut, slots: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
     started = time.monotonic()
-    blocks = new.repartition(target_num_rows_per_block=cut.block).map_batches(
-        ingest_block,
-        batch_size=None,
-        batch_format="pyarrow",
-        fn_kwargs={"roots": roots, "store": store, "cut": cut},
-        concurrency=slots,
+    # Cut before the pipeline begins: Ray Data keeps cores back for every operator of a pipeline, half of two for this.
+    cut_up = new.repartition(target_num_rows_per_block=cut.block, strict=True).materialize()
+    # Actors and not tasks: Ray Data sees only every 0.1 s that a task has ended, but an actor has its next block then.
+    size = min(slots, -(-count // cut.block))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2)
+    blocks = cut_up.map_batches(
+        Ingester, fn_constructor_args=[roots, store, cut], batch_size=None, batch_format="pyarrow", compute=pool
     )
     with tqdm(total=count, unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
         rejected = peak = 0
@@ -161,21 +163,26 @@ def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place
     )
 
 
-def ingest_block(refs: pa.Table, roots: dict[str, Root], store: Place, cut: _Cut) -> pa.Table:
-    """Runs in a Ray task: a block of references to a committed block of the store; returns its counts.
+class Ingester:
+    """Runs in a Ray actor: blocks of references to committed blocks of the store; returns their counts."""
 
-    References of several collections, where one ends and the next begins, become a block each.
-    """
-    contours.use_one_thread()  # Ray runs a task a core
-    rejected, problem = 0, ""
-    try:
-        for collection, root in roots.items():
-            mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
-            rejected += _do(mine, root, store, cut) if mine else 0
-    except OSError as error:  # what cannot be read is a reject: this is the store, its disk full or its network gone
-        problem = error.strerror or str(error)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this worker since it started
-    return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak], "problem": [problem]})
+    def __init__(self, roots: dict[str, Root], store: Place, cut: _Cut) -> None:
+        self.roots, self.store, self.cut = roots, store, cut
+        contours.use_one_thread()  # Ray runs an actor a core
+
+    def __call__(self, refs: pa.Table) -> pa.Table:
+        """The counts of one block. References of two collections, where one ends in it, become a block each."""
+        rejected, problem = 0, ""
+        try:
+            for collection, root in self.roots.items():
+                mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
+                rejected += _do(mine, root, self.store, self.cut) if mine else 0
+        except (
+            OSError
+        ) as error:  # what cannot be read is a reject: this is the store, its disk full or its network gone
+            problem = error.strerror or str(error)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this worker since it started
+        return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak], "problem": [problem]})
 
 
 def _do(refs: list[SequenceRef], root: Root, store: Place, cut: _Cut) -> int:

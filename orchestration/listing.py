@@ -27,7 +27,7 @@ REF_SCHEMA = pa.schema(
     ]
 )
 _TOGETHER = 1024  # references that a listing task hands over at once
-_TASKS = 64  # that list a collection, at most
+_SHARES = 4  # of a core in the listing of a collection, so that all cores end at about the same time
 
 
 def list_new(roots: dict[str, Root], done: np.ndarray) -> tuple[ray.data.Dataset, int]:
@@ -52,10 +52,10 @@ def list_new(roots: dict[str, Root], done: np.ndarray) -> tuple[ray.data.Dataset
 
 
 def _chunks(root: Root) -> list[pa.Table]:
-    """The top folders of a root in as many tables as there are tasks to list them."""
+    """The top folders of a root in as many tables as there will be tasks to list them: each costs 20 ms of Ray's."""
     # As JSON, because a name may hold bytes that are no text.
     tops = [json.dumps([position, entry.name, entry.kind]) for position, entry in top_folders(root)]
-    size = -(-len(tops) // _TASKS)
+    size = -(-len(tops) // (_SHARES * max(int(ray.cluster_resources().get("CPU", 1)), 1)))
     parts = [tops[start : start + size] for start in range(0, len(tops), size)]
     return [pa.table({"collection": [root.spec.name] * len(part), "top": part}) for part in parts]
 

@@ -120,9 +120,7 @@ def test_a_worker_is_killed(tree: Path, undisturbed: Path, tmp_path: Path) -> No
     out = tmp_path / "store"
     job = start(tree, out)
     wait_for_commits(out, 40, job)
-    working = [
-        one for one in psutil.Process(job.pid).children(recursive=True) if "ingest_block" in " ".join(one.cmdline())
-    ]
+    working = [one for one in psutil.Process(job.pid).children(recursive=True) if "Ingester" in " ".join(one.cmdline())]
     working[0].kill()
     finish(job, out)
     assert_equal(out, undisturbed)
