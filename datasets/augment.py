@@ -1,21 +1,26 @@
 """How clips are changed at random, after GaitSSB (Fan et al., TPAMI 2023): maps of the plane, and bands of rows.
 
 Affine map, perspective map and mirror image are one homography, for outlines to be moved by (datasets/raster.py);
-dilation and blur are on the pixels of a horizontal band. Each applies to all frames of a clip alike. Everything random
-is a function of numbers that are handed in (datasets/draws.py).
+dilation and blur are on the pixels of a horizontal band. Beside them, and not in the published recipe: coats and bags,
+since both clips of a pair show the same clothes, and nothing else says that clothes are not the person. Each applies to
+all frames of a clip alike. Everything random is a function of numbers that are handed in (datasets/draws.py).
 """
 
 import cv2
 import numpy as np
 
 from datasets import draws
-from datasets.clips import HEIGHT, ClipSettings
+from datasets.clips import HEIGHT, WIDTH, ClipSettings
 
 _BAND_TOP, _BAND_BOTTOM = (9, 20), (39, 50)  # rows between which a band begins and ends, both included
 _SHAPES = [(cv2.MORPH_RECT, size) for size in ((5, 3), (5, 5), (3, 5))]
 _SHAPES += [(kind, size) for kind in (cv2.MORPH_CROSS, cv2.MORPH_ELLIPSE) for size in ((3, 3), (3, 5), (5, 3))]
 _BLUR_KEPT = 0.2  # of the blurred value; above it a pixel is body
 _ERASED = HEIGHT // 4  # rows
+_COLLAR, _HEM = (9, 13), (30, 52)  # rows between which a coat begins and ends, both included
+_FILLED, _WIDENED = (1, 5), (1, 3)  # pixels: half of the gaps that a coat closes, and what it adds on each side
+_BAG_ROWS, _BAG_OFF = (14, 46), 13  # where the middle of a bag is, and how far from the middle column at most
+_BAG_WIDE, _BAG_HIGH = (2, 6), (3, 10)  # its half axes in pixels
 
 _CORNERS = np.array([[0, 0], [HEIGHT, 0], [HEIGHT, HEIGHT], [0, HEIGHT]], dtype=np.float32)  # clockwise
 _INWARDS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], dtype=np.float32)
@@ -69,10 +74,14 @@ def _to_64(grid: int) -> np.ndarray:
 
 
 def change_bands(clip: np.ndarray, numbers: np.ndarray, settings: ClipSettings) -> None:
-    """Dilate a band of rows, blur another, empty a third, each or none, in place. The ends of a band are borders.
+    """Coat and bag; then dilate a band of rows, blur another, empty a third, each or none, in place.
 
-    clip: uint8 0/1 [T, 64, 44]. numbers [columns].
+    The ends of a band are borders. clip: uint8 0/1 [T, 64, 44]. numbers [columns].
     """
+    if numbers[draws.COAT] < settings.coat:
+        _put_on_coat(clip, numbers[draws.WORN])
+    if numbers[draws.BAG] < settings.bag:
+        _hang_bag(clip, numbers[draws.CARRIED])
     if numbers[draws.DILATE] < settings.dilate:
         band = _band(clip, numbers[draws.DILATED])
         shape, size = _SHAPES[int(numbers[draws.DILATED][2] * len(_SHAPES))]
@@ -86,10 +95,34 @@ def change_bands(clip: np.ndarray, numbers: np.ndarray, settings: ClipSettings) 
         clip[:, top : top + _ERASED] = 0
 
 
+def _put_on_coat(clip: np.ndarray, numbers: np.ndarray) -> None:
+    """Arms and legs grow together between collar and hem, and the body wider. numbers [4]."""
+    limits = (_COLLAR, _HEM, _FILLED, _WIDENED)
+    collar, hem, filled, widened = (_within(*pair) for pair in zip(numbers, limits, strict=True))
+    band = clip[:, collar:hem]
+    gaps = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * filled + 1, 1))
+    wider = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * widened + 1, 1))
+    _replace(band, cv2.dilate(cv2.morphologyEx(_stacked(band), cv2.MORPH_CLOSE, gaps), wider))
+
+
+def _hang_bag(clip: np.ndarray, numbers: np.ndarray) -> None:
+    """An ellipse of body beside or before the trunk, at the same place in all frames. numbers [4]."""
+    row, wide, high = (_within(*pair) for pair in zip(numbers[1:], (_BAG_ROWS, _BAG_WIDE, _BAG_HIGH), strict=True))
+    column = WIDTH // 2 + int((2 * numbers[0] - 1) * _BAG_OFF)
+    bag = np.zeros(clip.shape[1:], np.uint8)
+    cv2.ellipse(bag, (column, row), (wide, high), 0, 0, 360, 1, cv2.FILLED)
+    np.maximum(clip, bag, out=clip)
+
+
+def _within(number: float, limits: tuple[int, int]) -> int:
+    """A number in [0, 1) as one of the integers between two limits, both included."""
+    low, high = limits
+    return low + int(number * (high + 1 - low))
+
+
 def _band(clip: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """A random band of rows of all frames, as a view."""
-    limits = zip(numbers, (_BAND_TOP, _BAND_BOTTOM), strict=False)
-    top, bottom = (low + int(number * (high + 1 - low)) for number, (low, high) in limits)
+    top, bottom = (_within(*pair) for pair in zip(numbers, (_BAND_TOP, _BAND_BOTTOM), strict=False))
     return clip[:, top:bottom]
 
 

@@ -28,7 +28,10 @@ class ClipSettings:
     flip: float = 0.5  # probability of a mirror image
     dilate: float = 0.2  # probability that a horizontal band of the body is dilated
     blur: float = 0.2  # probability that a horizontal band is blurred and thresholded again
-    erase: float = 0.0  # probability that a quarter of the rows, next to each other, is emptied; not in the recipe
+    # Beside the published recipe:
+    erase: float = 0.0  # probability that a quarter of the rows, next to each other, is emptied
+    coat: float = 0.0  # probability that the body wears a coat, from the shoulders to some row of the legs
+    bag: float = 0.0  # probability that it carries something: an ellipse, somewhere at the trunk
 
     def __post_init__(self) -> None:
         if self.frames < 2 or self.frames % 2:
@@ -37,7 +40,7 @@ class ClipSettings:
             raise UsageError(f"--clips.skip {self.skip} must not be negative")
         if not 1 <= self.reach <= 20:
             raise UsageError(f"--clips.reach {self.reach} must be 1 to 20 pixels of 64: more turns bodies inside out")
-        for name in ("affine", "perspective", "flip", "dilate", "blur", "erase"):
+        for name in ("affine", "perspective", "flip", "dilate", "blur", "erase", "coat", "bag"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"--clips.{name} {getattr(self, name)} is a probability: give 0 to 1")
 

@@ -8,13 +8,15 @@ that any part of a step can be had without the rest, and a setting changes no de
 import numpy as np
 
 # Columns: one number that is compared with a probability or scaled to a range, or several.
-START, PARTNER, AFFINE, PERSPECTIVE, FLIP, DILATE, BLUR, ERASE = range(8)
-CORNERS = slice(8, 20)
-QUAD = slice(20, 24)
-DILATED = slice(24, 27)
-BLURRED = slice(27, 29)
-ERASED = slice(29, 30)
-WINDOW = slice(32, None)  # one for each frame that a clip is chosen from
+START, PARTNER, AFFINE, PERSPECTIVE, FLIP, DILATE, BLUR, ERASE, COAT, BAG = range(10)
+CORNERS = slice(10, 22)
+QUAD = slice(22, 26)
+DILATED = slice(26, 29)
+BLURRED = slice(29, 31)
+ERASED = slice(31, 32)
+WORN = slice(32, 36)
+CARRIED = slice(36, 40)
+WINDOW = slice(40, None)  # one for each frame that a clip is chosen from
 BRANCHES = 2  # query and key
 
 _CLIPS = 2  # what this stream is for; datasets/order.py uses 0, 1 and 3

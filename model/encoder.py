@@ -92,8 +92,8 @@ class Block(nn.Module):
 
     def _attend(self, x: Tensor, rotation: tuple[Tensor, Tensor], packing: Padded | Jagged) -> Tensor:
         q, k, v = self.qkv(x).unflatten(1, (3, -1, HEAD_WIDTH)).unbind(1)  # [M, K, 64]
-        q, k = (_rotate(norm(y.float()), rotation) for norm, y in ((self.query_norm, q), (self.key_norm, k)))
-        return self.out(packing.attend(q.to(v.dtype), k.to(v.dtype), v).flatten(1))
+        q, k = (norm(y.float()).to(v.dtype) for norm, y in ((self.query_norm, q), (self.key_norm, k)))
+        return self.out(packing.attend(_rotate(q, rotation), _rotate(k, rotation), v).flatten(1))
 
 
 def _matrix(inputs: int, outputs: int) -> nn.Linear:

@@ -113,6 +113,40 @@ def test_erasing_empties_sixteen_rows_anywhere_and_only_when_asked_for() -> None
     assert ClipSettings().erase == 0
 
 
+def test_a_coat_closes_gaps_and_widens_the_body_between_collar_and_hem_alone() -> None:
+    legs = np.zeros((3, 64, 44), np.uint8)
+    legs[:, :, 14:18] = legs[:, :, 22:26] = 1  # a gap of four pixels
+    collars, hems, filled = set(), set(), 0
+    for numbers in np.random.default_rng(1).random((500, COLUMNS)):
+        clip = legs.copy()
+        augment.change_bands(clip, numbers, ClipSettings(dilate=0, blur=0, coat=1))
+        changed = np.flatnonzero((clip != legs).any(axis=(0, 2)))
+        collars, hems = collars | {int(changed[0])}, hems | {int(changed[-1]) + 1}
+        worn = clip[:, changed[0] : changed[-1] + 1]
+        assert np.ptp(changed) == len(changed) - 1 and (worn == worn[:1, :1]).all()
+        widened = int(14 - worn[0, 0].argmax())
+        assert 1 <= widened <= 3 and worn[0, 0, ::-1].argmax() == 44 - 26 - widened
+        filled += bool(worn[0, 0, 18:22].all())
+    assert (collars, hems) == (set(range(9, 14)), set(range(30, 53)))
+    assert 0 < filled < 500
+    assert ClipSettings().coat == 0
+
+
+def test_a_bag_adds_one_ellipse_to_all_frames_alike() -> None:
+    sizes = set()
+    for numbers in np.random.default_rng(1).random((300, COLUMNS)):
+        clip = np.zeros((2, 64, 44), np.uint8)
+        augment.change_bands(clip, numbers, ClipSettings(dilate=0, blur=0, bag=1))
+        rows, columns = (np.flatnonzero(clip[0].any(axis=axis)) for axis in (1, 0))
+        assert (clip[0] == clip[1]).all() and cv2.connectedComponents(clip[0])[0] == 2
+        assert 4 <= rows[0] and rows[-1] <= 56 and 3 <= columns[0] and columns[-1] <= 41
+        sizes.add((len(columns) // 2, len(rows) // 2))
+    assert {wide for wide, _ in sizes} == set(range(2, 7)) and {high for _, high in sizes} == set(range(3, 11))
+    clip = np.ones((2, 64, 44), np.uint8)
+    augment.change_bands(clip, np.zeros(COLUMNS), ClipSettings(dilate=0, blur=0, bag=1))
+    assert clip.all() and ClipSettings().bag == 0
+
+
 def test_halving_keeps_a_pixel_where_half_of_it_is_body() -> None:
     for factor in (2, 4):
         frames = (np.random.default_rng(0).uniform(size=(3, 64 * factor, 64 * factor)) < 0.5).astype(np.uint8)

@@ -1,0 +1,82 @@
+"""python -m benchmarks.encoders [--ours xl] [--theirs p3d-0.13b] [--clips 2] [--repeats 5]
+
+The contour Transformer beside the published P3D encoder: work for a clip of 16 frames as torch counts it, and clips a
+second of the forward pass, on synthetic walkers. The two take turns, in fp32 and in bf16; ratios are of each turn.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from datasets import clips, silhouettes
+from datasets.walkers import make_walker, render_walk
+from model.network import GaitNetwork, NetworkSettings
+
+FRAMES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to measure."""
+
+    ours: str = "xl"
+    """A size of the ladder."""
+    theirs: str = "p3d-0.13b"
+    """A size of the published encoder."""
+    clips: int = 2
+    """Clips of a forward pass, of both."""
+    repeats: int = 5
+    """Turns."""
+
+
+def main(arguments: Arguments) -> None:
+    """Measure and print."""
+    walks = _walks(arguments.clips)
+    times = torch.arange(FRAMES).float().expand(arguments.clips, -1)
+    torch.manual_seed(1)
+    networks = {size: GaitNetwork(NetworkSettings(size=size)).eval() for size in (arguments.ours, arguments.theirs)}
+    for size, network in networks.items():
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            _, watched = network.pool(walks, times)
+        kept = f", {100 * float(watched['tokens_kept']):.0f}% of the tubelets" if "tokens_kept" in watched else ""
+        print(f"{size}: {counter.get_total_flops() / len(walks) / 1e9:.1f} GFLOP a clip{kept}")
+    print(f"forward, {arguments.clips} clips at once, {torch.get_num_threads()} threads:")
+    for dtype in (torch.float32, torch.bfloat16):
+        turns = [
+            [_seconds(network, walks, times, dtype) for network in networks.values()] for _ in range(arguments.repeats)
+        ]
+        ours, theirs = np.array(turns).T
+        rates = f"{len(walks) / np.median(ours):.3f} clips a second and {len(walks) / np.median(theirs):.3f}"
+        ratios = theirs / ours
+        print(f"  {str(dtype)[6:]}: {rates}; ours {np.median(ratios):.2f} times as fast, {ratios.min():.2f} at least")
+
+
+def _walks(count: int) -> Tensor:
+    """Clips uint8 [count, 16, 64, 44] of as many walkers, from directions all around."""
+    made = []
+    for number in range(count):
+        angle = 360 * number / count + 90
+        frames = render_walk(
+            make_walker(number), azimuth=angle, num_frames=2 * FRAMES, rng=np.random.default_rng(number)
+        )
+        masks = [mask for mask, _ in (silhouettes.normalise(frame, 64) for frame in frames) if mask is not None]
+        made.append(clips.to_input(np.stack(masks[:FRAMES])))
+    return torch.from_numpy(np.stack(made))
+
+
+@torch.inference_mode()
+def _seconds(network: GaitNetwork, walks: Tensor, times: Tensor, dtype: torch.dtype) -> float:
+    """One forward pass of an encoder, pooling included."""
+    started = time.perf_counter()
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+        network.pool(walks, times)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
