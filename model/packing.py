@@ -51,9 +51,23 @@ class Padded(Packing):
         given = (x.split(shares) for x in (query, key, value))
         for group, mask, *mine in zip(self.groups, self.masks, *given, strict=True):
             q, k, v = (x.unflatten(0, group).transpose(1, 2) for x in mine)
-            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            attended.append(y.transpose(1, 2).flatten(0, 1))
+            attended.append(_attention(q, k, v, mask).transpose(1, 2).flatten(0, 1))
         return torch.cat(attended)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, filled: Tensor) -> Tensor:
+    """Attention of segments of one padded length, [s, K, length, 64] each; filled: [s, 1, 1, length].
+
+    In bf16 on CPU it is written out: with gradients torch's kernel takes up to five times as long (torch 2.13; 3 times
+    at 200 tokens, 1.3 times at 370). In fp32 it is as fast.
+    """
+    if query.dtype != torch.bfloat16 or query.is_cuda:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=filled)
+    bias = torch.zeros_like(filled, dtype=query.dtype).masked_fill(~filled, -torch.inf)
+    bias = bias.expand(-1, query.shape[1], -1, -1).flatten(0, 1)
+    q, k, v = (x.flatten(0, 1) for x in (query * query.shape[-1] ** -0.5, key, value))
+    weights = torch.baddbmm(bias, q, k.transpose(1, 2)).softmax(dim=-1)
+    return (weights @ v).unflatten(0, query.shape[:2])
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,19 @@ def test_the_layouts_agree_in_value_and_gradient() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_attention_in_bf16_is_that_in_fp32_but_for_rounding() -> None:
+    given = torch.randn(sum(LENGTHS), 3, 2, 64, generator=torch.Generator().manual_seed(2))
+    weights = torch.randn(sum(LENGTHS), 2, 64, generator=torch.Generator().manual_seed(3))
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        leaf = given.clone().requires_grad_()
+        result = attended("padded", leaf.to(dtype), lead=4).float()
+        (result * weights).sum().backward()
+        results.append((result.detach(), leaf.grad))
+    for one, other in zip(*results, strict=True):
+        assert (one - other).norm() < 0.02 * one.norm()
+
+
 @pytest.mark.parametrize("layout", ["padded", "jagged"])
 def test_every_member_has_a_place_of_its_own_and_few_are_empty(layout: Layout) -> None:
     lengths = torch.randint(200, 460, (64,), generator=torch.Generator().manual_seed(0)).tolist()

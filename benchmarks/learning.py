@@ -1,0 +1,180 @@
+"""python -m benchmarks.learning --shards <store> [--recipe casia-b-walks] [--arms "as it is" "whole body"]
+
+What a setting is worth at equal time: arms that differ in one setting from a recipe, each trained on one core by its
+processor time, and scored on the recipe's held-out subjects along the way, beside what needs no training. One process
+trains one arm after the other, with AdamW as it is; jobs.pretrain is for real runs. `--out` also gets every score as a
+line of JSON.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from datasets import clips, contours, corpus, storage
+from datasets.corpus_map import write_map
+from datasets.declared import declared_in
+from datasets.manifest import read_manifest, read_rows
+from datasets.order import GlobalOrder
+from datasets.pairs import PairLoader
+from datasets.schema import CollectionSpec
+from evaluation import baselines
+from evaluation.retrieval import single_view_gallery
+from jobs.recipes import RECIPES
+from model import transfer
+from model.embedding import embed
+from model.objective import PartContrast
+from orchestration.runs import PretrainRun
+
+_SCORED_FRAMES = 32  # of a sequence, the first ones: scoring must not take longer than training
+_ONE_CORE = 1
+
+Walk = tuple[np.ndarray, np.ndarray]  # frames [T, 64, 44] and their numbers [T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to compare."""
+
+    shards: str
+    """The store."""
+    recipe: str = "casia-b-walks"
+    """What all arms have in common; it must hold subjects back."""
+    arms: tuple[str, ...] = ("as it is", "whole body")
+    """Of those below."""
+    minutes: float = 6
+    """Processor time of each arm's training."""
+    scores: int = 3
+    """How often an arm is scored, at even distances."""
+    seeds: tuple[int, ...] = (1,)
+    """Runs of each arm."""
+    out: str = ""
+    """A file to which every score is added."""
+
+
+def _with(**parts: dict[str, object]) -> Callable[[PretrainRun], PretrainRun]:
+    """A change of some settings, by the part of the run in which they are."""
+
+    def change(run: PretrainRun) -> PretrainRun:
+        return replace(run, **{part: replace(getattr(run, part), **settings) for part, settings in parts.items()})
+
+    return change
+
+
+ARMS: dict[str, Callable[[PretrainRun], PretrainRun]] = {
+    "as it is": _with(),
+    "whole body": _with(contrast={"strips": False}),
+    "no coats, no bags": _with(clips={"coat": 0.0, "bag": 0.0}),
+    "walks": _with(data={"positives": "walk"}),
+    "clips": _with(data={"positives": "clip"}),
+    "teacher from the start": _with(contrast={"teacher_from": 0}),
+    "16 frames": _with(clips={"frames": 16}),
+    "size xs": _with(network={"size": "xs"}),
+}
+
+
+class Subjects:
+    """The held-out subjects of a collection: their walks, and the score of any embedding of them."""
+
+    def __init__(self, store: storage.Place, spec: CollectionSpec, holdout: tuple[str, ...]) -> None:
+        rows = read_rows(store, [spec.name], "train")
+        rows = rows.filter(corpus.held_out(rows["sequence_id"], holdout))
+        self._spec = spec
+        self._names = [rows[name].to_pylist() for name in ("subject", "condition", "view")]
+        self.walks: list[Walk] = [_walk(row) for row in rows.to_pylist()]
+
+    def score(self, embeddings: np.ndarray) -> dict[str, list[float]]:
+        """Rank-1 in % of each probe set, without the identical view and with it alone. embeddings: [n, C, P]."""
+        tables = single_view_gallery(embeddings, *self._names, self._spec.protocol, "euc")
+        return {
+            "cross": [round(table.excluding_identical(), 1) for table in tables],
+            "same": [round(table.identical_only(), 1) for table in tables],
+        }
+
+
+def main(arguments: Arguments) -> None:
+    """Train, score and print."""
+    torch.set_num_threads(_ONE_CORE)
+    contours.use_one_thread()
+    store = storage.at(arguments.shards)
+    base = RECIPES[arguments.recipe](arguments.shards, "")
+    (name,) = {subject.split("/")[0] for subject in base.data.holdout}
+    spec = declared_in(read_manifest(store), name)
+    subjects = Subjects(store, spec, base.data.holdout)
+    masks = [frames for frames, _ in subjects.walks]
+    for method in (baselines.gei, baselines.gei_strips):
+        _report(arguments, method.__name__, 0, 0, 0, subjects.score(np.stack([method(one) for one in masks])))
+    with tempfile.TemporaryDirectory() as folder:
+        write_map(corpus.training_tables(store, (name,), base.data.holdout), {name: spec}, Path(folder))
+        sequences = corpus.Corpus(Path(folder))
+        for seed in arguments.seeds:
+            for arm in arguments.arms:
+                _train(arguments, arm, replace(ARMS[arm](base), seed=seed), sequences, subjects)
+
+
+def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.Corpus, subjects: Subjects) -> None:
+    """One arm, for its time: warm-up in steps, cool-down as a share of the time."""
+    torch.manual_seed(run.seed)
+    module = PartContrast(run.network, run.contrast)
+    groups = transfer.parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=(0.9, 0.95))
+    order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
+    loader = PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, positives=run.data.positives)
+    limit, spent, scored = 60 * arguments.minutes, 0.0, 0
+    for batch in loader.steps(0, 10**6):
+        if spent >= scored * limit / arguments.scores:
+            results = subjects.score(_embeddings(module, subjects, run))
+            _report(arguments, arm, run.seed, batch.step, spent, results)
+            scored += 1
+        if spent >= limit:
+            return
+        started = time.thread_time()
+        left = min(1.0, (1 - spent / limit) / run.schedule.cooldown) if run.schedule.cooldown else 1.0
+        rate = run.schedule.rate * min(1.0, (batch.step + 1) / run.schedule.warmup) * (1 - (1 - left) ** 0.5)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["rate_share"]
+        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):
+            watched = module(*(torch.from_numpy(array) for array in arrays), step=batch.step)
+        optimizer.zero_grad()
+        watched["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(module.student.parameters(), run.schedule.clip_norm)
+        optimizer.step()
+        module.update_teacher()
+        spent += time.thread_time() - started
+
+
+def _embeddings(module: PartContrast, subjects: Subjects, run: PretrainRun) -> np.ndarray:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        some = [subjects.walks[start : start + 32] for start in range(0, len(subjects.walks), 32)]
+        return np.concatenate([embed(module.teacher, one, run.clips.frames, torch.device("cpu")) for one in some])
+
+
+def _walk(row: dict[str, object]) -> Walk:
+    frames = np.arange(min(row["num_frames"], _SCORED_FRAMES))
+    masks = clips.to_input(contours.decode(corpus.contours_of(row), frames))
+    return masks, np.asarray(row["frame_numbers"], np.float32)[frames]
+
+
+def _report(
+    arguments: Arguments, arm: str, seed: int, step: int, seconds: float, results: dict[str, list[float]]
+) -> None:
+    means = {which: float(np.mean(values)) for which, values in results.items()}
+    text = "; ".join(
+        f"{which} {' '.join(map(str, values))} mean {means[which]:.1f}" for which, values in results.items()
+    )
+    print(f"{arm:<24} seed {seed} step {step:5d} {seconds / 60:5.1f} min: {text}", flush=True)
+    if arguments.out:
+        line = {"arm": arm, "recipe": arguments.recipe, "seed": seed, "step": step, "seconds": seconds, **results}
+        with Path(arguments.out).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
