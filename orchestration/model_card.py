@@ -6,12 +6,28 @@ Facts in, Markdown out. What is not known is said to be unknown; nothing is clai
 from collections.abc import Mapping, Sequence
 
 from evaluation.tables import MISSING
+from model import sizes
 from orchestration.runs import PretrainRun
 
 _USE = """\
 Research on gait: embedding walking silhouettes, to compare walks by person (retrieval) and as features for further
 study (posture, health). Input are binary silhouettes of one walking person, cropped, scaled to 64 rows and centred on
 44 columns, in order of time."""
+
+_PROGRAM = """\
+Clips as long as those of training, uint8 0 or 1 [B, {frames}, 64, 44], and the numbers of their frames, float32
+[B, {frames}], to embeddings [B, {channels}, 31], each part of unit length, with torch alone:
+
+    program = torch.export.load("encoder.pt2").module()
+    embeddings = program(clips, times)
+
+{lengths}"""
+
+_CHUNKS = """\
+A longer walk needs the program that made this folder, which pools one embedding from all of its clips:
+`model.release.load_release("<folder>").embed(walks)`."""
+
+_WHOLE = "A walk is embedded in one piece: clips may also be shorter or longer than that."
 
 _LIMITS = """\
 - A gait embedding can identify people without their knowledge. Keep to the agreements under which the training
@@ -51,6 +67,10 @@ def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mappi
         "",
         *_results(facts["results"]),
         "",
+        "## Use",
+        "",
+        _program(run),
+        "",
         "## Intended use",
         "",
         _USE,
@@ -75,6 +95,12 @@ def _data(run: PretrainRun, collections: Mapping[str, Mapping[str, object]]) -> 
     if run.data.holdout:
         lines.append(f"- of these, held back for validation: {', '.join(run.data.holdout)}")
     return lines or ["- not known: the store could not be read when this card was written"]
+
+
+def _program(run: PretrainRun) -> str:
+    """How the exported program is fed."""
+    lengths = _WHOLE if run.network.size in sizes.P3D else _CHUNKS
+    return _PROGRAM.format(frames=run.clips.frames, channels=run.network.channels, lengths=lengths)
 
 
 def _results(results: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from datasets import storage
 from datasets.manifest import read_manifest
 from datasets.schema import UsageError
+from model.export import write_program
 from model.objective import PartContrast
 from model.release import write_release
 from orchestration import checkpoint, model_card, runs
@@ -40,6 +41,7 @@ def release(settings: ReleaseRun) -> Path:
     module = PartContrast(run.network, run.contrast)
     checkpoint.load_weights(newest, module)
     write_release(out, module.teacher, run.network, run.clips.frames)
+    write_program(out, module.teacher, run.clips.frames)
     elsewhere = dataclasses.replace(run, out=folder.name, shards=storage.at(run.shards).name)  # nobody else's paths
     (out / runs.RUN_FILE).write_text(json.dumps(runs.to_json(elsewhere), indent=1))
     parameters = sum(parameter.numel() for parameter in module.teacher.encoder.parameters())
