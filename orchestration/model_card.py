@@ -44,12 +44,10 @@ def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mappi
     facts: `step`, `parameters` (of the encoder), `results` (a data frame's rows, by split). collections: entries of the
     manifest of the store that was trained on; empty where it could not be read.
     """
-    schedule, trained = run.schedule, int(facts["step"])
-    steps = f"{trained:,}" if trained == schedule.steps else f"{trained:,} of {schedule.steps:,}"
     lines = [
         f"# {run.recipe}: a gait encoder of FoundationGait",
         "",
-        f"Size `{run.network.size}`, {facts['parameters']:,} parameters in the encoder, pretrained without labels.",
+        f"Size `{run.network.size}`, {facts['parameters']:,} parameters in the encoder, {_how(run)}.",
         f"An embedding has 31 body parts of {run.network.channels} channels.",
         "",
         "## Data",
@@ -58,10 +56,7 @@ def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mappi
         "",
         "## Training",
         "",
-        f"- {steps} steps of {schedule.batch} pairs of clips of {run.clips.frames} frames, seed {run.seed}",
-        "- no label of any kind was used",
-        f"- AdamW, rate {schedule.rate:g}, weight decay {schedule.weight_decay:g}, {run.cluster.precision}",
-        "- all settings: `run.json`",
+        *_training(run, int(facts["step"])),
         "",
         "## Results",
         "",
@@ -83,7 +78,15 @@ def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mappi
     return "\n".join(lines)
 
 
+def _how(run: PretrainRun) -> str:
+    if run.start is None:
+        return "pretrained without labels"
+    return "trained further from published weights, without labels" if run.schedule.steps else "as it is published"
+
+
 def _data(run: PretrainRun, collections: Mapping[str, Mapping[str, object]]) -> list[str]:
+    if not run.schedule.steps:
+        return ["- that of the published weights alone: see their publishers"]
     wanted = run.data.collections or tuple(collections)
     lines = []
     for name in wanted:
@@ -94,7 +97,27 @@ def _data(run: PretrainRun, collections: Mapping[str, Mapping[str, object]]) -> 
         lines.append(f"- {name}, train split: {counted}{cited}")
     if run.data.holdout:
         lines.append(f"- of these, held back for validation: {', '.join(run.data.holdout)}")
-    return lines or ["- not known: the store could not be read when this card was written"]
+    lines = lines or ["- not known: the store could not be read when this card was written"]
+    return lines if run.start is None else [*lines, "- before, that of the published weights: see their publishers"]
+
+
+def _training(run: PretrainRun, trained: int) -> list[str]:
+    lines, schedule = [], run.schedule
+    if run.start is not None:
+        lines.append(
+            f"- started from the teacher in `{run.start}`, a checkpoint in OpenGait's format of the published encoder "
+            "(Fan et al., arXiv 2303.03301; arXiv 2512.00691), whose licence and conditions hold on"
+        )
+    if schedule.steps:
+        steps = f"{trained:,}" if trained == schedule.steps else f"{trained:,} of {schedule.steps:,}"
+        lines += [
+            f"- {steps} steps of {schedule.batch} pairs of clips of {run.clips.frames} frames, seed {run.seed}",
+            "- no label of any kind was used",
+            f"- AdamW, rate {schedule.rate:g}, weight decay {schedule.weight_decay:g}, {run.cluster.precision}",
+        ]
+    else:
+        lines.append("- not a step was trained here: the weights are those of that file")
+    return [*lines, "- all settings: `run.json`"]
 
 
 def _program(run: PretrainRun) -> str:
