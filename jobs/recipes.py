@@ -50,15 +50,15 @@ def casia_b_walks(shards: str, out: str) -> PretrainRun:
     )
 
 
-def _on_everything(size: str) -> Recipe:
-    """An encoder of the ladder on every collection of the store; what was found for xxs carries over by rule."""
+def _on_everything(size: str, channels: int = 256) -> Recipe:
+    """An encoder on every collection of the store; what was found for xxs carries over to the ladder by rule."""
 
     def recipe(shards: str, out: str) -> PretrainRun:
         return PretrainRun(
             recipe=size,
             shards=shards,
             out=out,
-            network=NetworkSettings(size=size),
+            network=NetworkSettings(size=size, channels=channels),
             schedule=Schedule(steps=20_000, batch=256, warmup=500),
         )
 
@@ -71,4 +71,5 @@ RECIPES: dict[str, Recipe] = {
     "casia-b": casia_b,
     "casia-b-walks": casia_b_walks,
     **{size: _on_everything(size) for size in DEPTHS},
+    **{size: _on_everything(size, channels=512) for size in ("p3d-0.03b", "p3d-0.13b")},  # as published
 }

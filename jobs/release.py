@@ -1,6 +1,6 @@
 """python -m jobs.release --run <run> --out <folder>
 
-A trained encoder as a folder of its own: weights, settings and a model card.
+A trained encoder as a folder of its own: weights, settings, a program of torch.export and a model card.
 """
 
 from jobs import cli

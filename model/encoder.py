@@ -62,7 +62,7 @@ class ContourEncoder(nn.Module):
         """Features [N, D] of tokens that are in order of segment."""
         places = functional.one_hot(tokens.row, ROWS), functional.one_hot(tokens.column, COLUMNS)
         x = self.embed(tokens.bits) + places[0].float() @ self.row + places[1].float() @ self.column
-        registers = self.registers.repeat(len(packing.leads) // REGISTERS, 1)
+        registers = self.registers.repeat(packing.leads.shape[0] // REGISTERS, 1)
         x = packing.place(x.float(), registers)
         rotation = _rotation(tokens, packing)
         for block in self.blocks:

@@ -111,6 +111,19 @@ def pack(lengths: list[int], lead: int, device: torch.device, layout: Layout | N
     return Padded(*_places(lengths, lead, starts, device), filled, tuple(shapes), tuple(masks))
 
 
+def dense(filled: Tensor, lead: int) -> Padded:
+    """Lay out segments of as many members each, of which only those that are filled [S, n] are attended to.
+
+    All have a place, and no shape depends on which are filled: the layout of a program that is traced once.
+    """
+    segments, members = filled.shape
+    length = lead + members
+    places = torch.arange(segments * length, device=filled.device).unflatten(0, (segments, length))
+    mask = torch.cat([filled.new_ones(segments, lead), filled], dim=1)[:, None, None]
+    leads, rest = places[:, :lead].flatten(), places[:, lead:].flatten()
+    return Padded(leads, rest, segments * length, ((segments, length),), (mask,))
+
+
 def _groups(lengths: list[int]) -> list[list[int]]:
     """Segments of about equal length, the longest of each group first."""
     groups: list[list[int]] = []

@@ -36,6 +36,17 @@ def row_statistics(features: Tensor, clip: Tensor, row: Tensor, clips: int) -> R
     return RowStatistics(*(statistic.unflatten(0, (clips, ROWS)) for statistic in (maximum, total, count)))
 
 
+def masked_statistics(features: Tensor, counted: Tensor) -> RowStatistics:
+    """The same where every clip has as many tokens in each row, of which some are counted.
+
+    features: [B, T, 16, W, D]; counted: [B, T, 16, W], true where a token is.
+    """
+    held = counted[..., None]
+    maximum = features.masked_fill(~held, -torch.inf).amax(dim=(1, 3))
+    total = features.masked_fill(~held, 0.0).sum(dim=(1, 3))
+    return RowStatistics(maximum, total, counted.sum(dim=(1, 3)).to(features.dtype))
+
+
 def merge(chunks: RowStatistics) -> RowStatistics:
     """The statistics of all clips of a batch taken as one sequence: B becomes 1."""
     return RowStatistics(

@@ -157,7 +157,7 @@ class PartNorm(nn.Module):
     def forward(self, parts: Tensor) -> Tensor:
         """parts: [B, P, C]."""
         x = self.norm(parts.transpose(1, 2).flatten(1)[:, :, None, None])
-        return x.view(len(parts), -1, PARTS).transpose(1, 2)
+        return x.view(parts.shape[0], -1, PARTS).transpose(1, 2)
 
 
 def projector(inputs: int, channels: int) -> nn.Sequential:

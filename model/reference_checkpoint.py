@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from datasets.schema import UsageError
+from model import sizes
 
+_GIVE = "give a checkpoint of OpenGait's FoundationGait pretraining"
 _IN_IMAGE_BLOCK = {"first.conv": "conv1", "first.norm": "bn1", "second.conv": "conv2", "second.norm": "bn2"}
 _IN_P3D_BLOCK = {
     "first.conv": "conv1.forward_block.0",
@@ -54,10 +56,8 @@ def load_published(path: Path, network: nn.Module, whose: Literal["teacher", "st
     saved = {name.removeprefix("module."): value for name, value in _read(path).items()}
     mine = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
     if not mine:
-        raise UsageError(
-            f"{path} has no weights named {prefix}..., but {', '.join(list(saved)[:2]) or 'none'}: "
-            "give a checkpoint of OpenGait's FoundationGait pretraining"
-        )
+        found = ", ".join(list(saved)[:2]) or "none"
+        raise UsageError(f"{path} has no weights named {prefix}..., but {found}: {_GIVE}")
     others = [name for name in saved if not name.startswith(("teacher_backbone.", "student_backbone."))]
     fill(network, mine, str(path), others)
 
@@ -77,10 +77,18 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: str, unexpecte
     }
     if any(wrong.values()):
         words = [f"it {what} {_first(found)}" for what, found in wrong.items() if found]
-        raise UsageError(
-            f"the weights in {source} are of another network ({'; '.join(words)}): name the size they are of"
-        )
+        raise UsageError(f"the weights in {source} are of another network ({'; '.join(words)}): {_fix(state)}")
     network.load_state_dict(given)
+
+
+def _fix(state: Mapping[str, Tensor]) -> str:
+    """Which network the weights are of, as far as their names and shapes tell."""
+    blocks = tuple(len({n.split(".")[1] for n in state if n.startswith(f"layer{stage}.")}) for stage in (2, 3, 4))
+    size = next((name for name, shape in sizes.P3D.items() if shape.layers[1:] == blocks), None)
+    head = state.get("predictor.0.fc_bin")
+    if size is None or head is None or head.ndim != 3:
+        return "no size of this program is like them"
+    return f"their blocks and heads are those of --network.size {size} --network.channels {head.shape[2]}"
 
 
 def _as_here(name: str, value: Tensor) -> Tensor:
@@ -97,7 +105,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path} ({error.strerror}): {_GIVE}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise UsageError(
             f"{path} is not a file of torch.save that holds tensors and plain values alone, and nothing else is read: "
@@ -105,5 +113,5 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(isinstance(value, Tensor) for value in model.values()):
-        raise UsageError(f"{path} is not an OpenGait checkpoint: it has no weights under `model`")
+        raise UsageError(f"{path} is not an OpenGait checkpoint, it has no weights under `model`: {_GIVE}")
     return model

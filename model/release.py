@@ -2,6 +2,7 @@
 
     <folder>/encoder.safetensors    weights of the encoder and its heads
              settings.json          which network they are of, and how it is fed
+             encoder.pt2            both as one program, written by model/export.py
              README.md              the model card, written by who releases it
 
 No pickled classes. This file knows neither runs nor stores; walks come as arrays.

@@ -37,20 +37,35 @@ def tokenise(clips: Tensor, times: Tensor) -> tuple[Tokens, Tensor]:
 
     clips: [B, T, H, W] of 0 and 1, T even; times: [B, T] in frames. A tubelet's time is that of its first frame.
     """
+    cubes, mixed = _cubes(clips)
+    return _tokens(cubes, times, mixed.nonzero().squeeze(1), clips.shape[2:]), mixed.float().mean()
+
+
+def tubelets(clips: Tensor, times: Tensor) -> tuple[Tokens, Tensor]:
+    """All tubelets of the same clips in the same order, and which of them are mixed [N]: N depends on no pixel."""
+    cubes, mixed = _cubes(clips)
+    return _tokens(cubes, times, torch.arange(mixed.shape[0], device=clips.device), clips.shape[2:]), mixed
+
+
+def _cubes(clips: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels [N, 32] of all tubelets, and which of them are mixed [N]."""
     batch, frames, height, width = clips.shape
     steps, rows, columns = frames // FRAMES, height // ROWS, width // COLUMNS
     assert clips.shape[1:] == (steps * FRAMES, rows * ROWS, columns * COLUMNS), f"clips of {tuple(clips.shape)}"
     cubes = clips.view(batch, steps, FRAMES, rows, ROWS, columns, COLUMNS).permute(0, 1, 3, 5, 2, 4, 6)
     cubes = cubes.reshape(-1, BITS)
     mass = cubes.sum(dim=1, dtype=torch.int32)
-    mixed = (mass > 0) & (mass < BITS)
-    place = mixed.nonzero().squeeze(1)
+    return cubes, (mass > 0) & (mass < BITS)
+
+
+def _tokens(cubes: Tensor, times: Tensor, place: Tensor, picture: tuple[int, int]) -> Tokens:
+    """Tokens of the tubelets at some places of all; picture: height and width of a frame in pixels."""
+    rows, columns = picture[0] // ROWS, picture[1] // COLUMNS
     step = place // (rows * columns)
-    taken = Tokens(
+    return Tokens(
         bits=cubes[place].float() * 2 - 1,
         time=times[:, ::FRAMES].flatten()[step].float(),
         row=place // columns % rows,
         column=place % columns,
-        clip=step // steps,
+        clip=step // (times.shape[1] // FRAMES),
     )
-    return taken, mixed.float().mean()

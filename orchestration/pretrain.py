@@ -23,15 +23,18 @@ from datasets.schema import CollectionSpec, UsageError
 from evaluation import plots
 from model import sizes
 from orchestration import checkpoint, progress, runs, session, tracking
+from orchestration.published import published_weights
 from orchestration.runs import PretrainRun
+from orchestration.tracking import Tracker
 
 TRACKED = "mlflow_run_id"
 
 
 def pretrain(run: PretrainRun, uri: str) -> Path:
     """Train, or go on training, and return the last checkpoint. uri: where MLflow keeps its records."""
-    run = dataclasses.replace(run, shards=str(storage.at(run.shards)), out=str(Path(run.out).resolve()))
-    _check_data(run)
+    run = _with_whole_paths(run)
+    if run.schedule.steps:
+        _check_data(run)
     runs.check_folder(run)
     folder = Path(run.out)
     newest = checkpoint.latest(folder)
@@ -40,23 +43,41 @@ def pretrain(run: PretrainRun, uri: str) -> Path:
         return newest
     if newest:
         print(f"going on after step {checkpoint.step_of(newest)} of {folder}", flush=True)
-    session.start(run.cluster.workers)
-    if run.cluster.gpu:
-        session.require_gpus()
+    published = published_weights(run) if run.start and newest is None else None
+    if run.schedule.steps:
+        session.start(run.cluster.workers)
+        if run.cluster.gpu:
+            session.require_gpus()
     settings = runs.flatten(runs.to_json(run))
     with tracking.open_run(
         uri, f"pretrain {folder.name}", settings, {"job": "pretrain"}, tracked_run(folder)
     ) as tracker:
         runs.claim_folder(run)
         (folder / TRACKED).write_text(tracker.run_id)
-        done = checkpoint.step_of(newest) if newest else 0
-        with progress.shown("pretrain", "step", done, run.schedule.steps) as queue:
-            _trainer(run, (uri, tracker.run_id), queue).fit()
-        plots.loss_figure(*zip(*tracker.history("loss"), strict=True), folder / "loss.png")
-        tracker.attach(folder / "loss.png")
+        if published:
+            newest = checkpoint.save(folder, run, 0, published, {})
+        if run.schedule.steps:
+            _train(run, uri, tracker, checkpoint.step_of(newest) if newest else 0)
     last = checkpoint.latest(folder)
     assert last is not None and checkpoint.step_of(last) == run.schedule.steps, "the run ended before its last step"
     return last
+
+
+def _with_whole_paths(run: PretrainRun) -> PretrainRun:
+    """The run with paths that mean the same on every worker, and from any folder when it is resumed."""
+    places = {"shards": str(storage.at(run.shards)), "out": str(Path(run.out).resolve())}
+    if run.start:
+        places["start"] = str(Path(run.start).resolve())
+    return dataclasses.replace(run, **places)
+
+
+def _train(run: PretrainRun, uri: str, tracker: Tracker, done: int) -> None:
+    """All steps after the first `done`, and the figure of the whole curve."""
+    with progress.shown("pretrain", "step", done, run.schedule.steps) as queue:
+        _trainer(run, (uri, tracker.run_id), queue).fit()
+    figure = Path(run.out) / "loss.png"
+    plots.loss_figure(*zip(*tracker.history("loss"), strict=True), figure)
+    tracker.attach(figure)
 
 
 def tracked_run(folder: Path) -> str | None:

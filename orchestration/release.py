@@ -13,6 +13,7 @@ import pandas as pd
 from datasets import storage
 from datasets.manifest import read_manifest
 from datasets.schema import UsageError
+from model.export import write_program
 from model.objective import PartContrast
 from model.release import write_release
 from orchestration import checkpoint, model_card, runs
@@ -40,11 +41,13 @@ def release(settings: ReleaseRun) -> Path:
     module = PartContrast(run.network, run.contrast)
     checkpoint.load_weights(newest, module)
     write_release(out, module.teacher, run.network, run.clips.frames)
-    elsewhere = dataclasses.replace(run, out=folder.name, shards=storage.at(run.shards).name)  # nobody else's paths
+    write_program(out, module.teacher, run.clips.frames)
+    start = run.start and Path(run.start).name
+    elsewhere = dataclasses.replace(run, out=folder.name, shards=storage.at(run.shards).name, start=start)  # no paths
     (out / runs.RUN_FILE).write_text(json.dumps(runs.to_json(elsewhere), indent=1))
     parameters = sum(parameter.numel() for parameter in module.teacher.encoder.parameters())
     facts = {"step": checkpoint.step_of(newest), "parameters": parameters, "results": _results(folder)}
-    (out / "README.md").write_text(model_card.write_card(run, facts, _collections(run)), encoding="utf-8")
+    (out / "README.md").write_text(model_card.write_card(elsewhere, facts, _collections(run)), encoding="utf-8")
     return out
 
 

@@ -15,7 +15,7 @@ from datasets.clips import ClipSettings
 from datasets.order import Mixing
 from datasets.pairs import Positives
 from datasets.schema import UsageError
-from model import strips
+from model import sizes, strips
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
 
@@ -38,7 +38,7 @@ class DataSettings:
 class Schedule:
     """How long and how fast: warm-up, a constant rate, and a cool-down of the form 1 - sqrt (arXiv 2405.18392)."""
 
-    steps: int = 1000
+    steps: int = 1000  # 0 keeps the weights of `start` as they are
     batch: int = 64  # sequences a step, over all workers
     rate: float = 1e-3  # peak learning rate of AdamW
     warmup: int = 50  # steps
@@ -50,7 +50,9 @@ class Schedule:
     guard_every: int = 100  # steps between looks for collapse (model/guards.py); 0: never
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every", "log_every"):
+        if self.steps < 0:
+            raise UsageError(f"--schedule.steps {self.steps} must not be negative")
+        for name in ("batch", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
         for name in ("rate", "clip_norm"):
@@ -58,7 +60,7 @@ class Schedule:
                 raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be positive")
         if self.guard_every < 0:
             raise UsageError(f"--schedule.guard-every {self.guard_every} must not be negative: give 0 for no guards")
-        if not 0 <= self.warmup <= self.steps:
+        if self.warmup < 0 or self.warmup > self.steps > 0:
             raise UsageError(f"--schedule.warmup {self.warmup} must lie within --schedule.steps {self.steps}")
         if not 0 <= self.cooldown <= 1:
             raise UsageError(f"--schedule.cooldown {self.cooldown} is a share of the steps: give 0 to 1")
@@ -95,6 +97,7 @@ class PretrainRun:
     recipe: str  # the name that the run is recorded under
     shards: str  # the store to train on
     out: str  # the run's folder
+    start: str | None = None  # an OpenGait checkpoint of the published P3D encoder; random weights of the seed if None
     seed: int = 0
     data: DataSettings = field(default_factory=DataSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)
@@ -104,6 +107,13 @@ class PretrainRun:
     cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
+        if self.start is None and not self.schedule.steps:
+            raise UsageError("--schedule.steps 0 trains nothing: give at least 1, or a published checkpoint as --start")
+        if self.start is not None and self.network.size not in sizes.P3D:
+            raise UsageError(
+                f"--start is for checkpoints of the published P3D encoder, of which {self.network.size!r} is no size: "
+                f"take the recipe p3d-0.03b or p3d-0.13b, or give --network.size as one of {', '.join(sizes.P3D)}"
+            )
         if self.schedule.batch % self.cluster.workers:
             raise UsageError(
                 f"--schedule.batch {self.schedule.batch} does not divide among --cluster.workers "

@@ -49,6 +49,7 @@ def train_rank(config: dict[str, object]) -> None:
     start = 0
     if resumed:
         start = checkpoint.step_of(resumed)
+    if start:  # before the first step there are weights to start from, and no moments
         engine.restore_optimizer(trained, checkpoint.load_optimizer(resumed), start)
     loader = _loader(run)
     journal = Journal(run, Tracker(*config["tracking"]), config["progress"], start)

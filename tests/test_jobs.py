@@ -68,6 +68,12 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
             "Error parsing --schedule.steps: invalid literal",
         ),
         (["tiny", "--shards", "S", "--out", "OUT", "--network.size", "giant"], "unknown encoder size 'giant'"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--schedule.steps", "0"], "--schedule.steps 0 trains nothing: give"),
+        (["tiny", "--shards", "S", "--out", "OUT", "--start", "p3d.pt"], "'xxs' is no size: take the recipe p3d-0.03b"),
+        (
+            ["p3d-0.03b", "--shards", "S", "--out", "OUT", "--start", "/nowhere/p3d.pt", "--schedule.steps", "0"],
+            "cannot read /nowhere/p3d.pt (No such file or directory): give a checkpoint of OpenGait's FoundationGait",
+        ),
         (["tiny", "--shards", "S", "--out", "OUT", "--cluster.workers", "3"], "does not divide among"),
         (
             ["tiny", "--shards", "S", "--out", "OUT", "--cluster.zero-stage", "9"],

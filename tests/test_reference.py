@@ -122,8 +122,14 @@ def test_a_checkpoint_of_another_network_is_refused_by_its_first_keys(tmp_path: 
         load_published(save_checkpoint(path, less, state), network())
     with pytest.raises(UsageError, match=r"also has FCs\.fc_bin\)"):
         fill(network(), {**state, "FCs.fc_bin": torch.zeros(1)}, "here")
-    with pytest.raises(UsageError, match=r"another shape predictor\.0\.fc_bin, predictor\.1\.bn1d\.bias"):
+    other = (
+        r"another shape predictor\.0\.fc_bin, predictor\.1\.bn1d\.bias.* --network.size p3d-tiny --network.channels 32$"
+    )
+    with pytest.raises(UsageError, match=other):
         load_published(save_checkpoint(path, state, state), network(NetworkSettings(size="p3d-tiny", channels=8)))
+    deeper = {**state, "layer3.2.sbn.weight": torch.zeros(16)}
+    with pytest.raises(UsageError, match=r"also has layer3\.2\.sbn\.weight\): no size of this program is like them"):
+        fill(network(), deeper, "here")
     load_published(save_checkpoint(path, state, {}), network())  # the student is not asked for
     with pytest.raises(UsageError, match="no weights named student_backbone"):
         load_published(path, network(), "student")

@@ -60,6 +60,9 @@ def test_a_release_embeds_as_the_teacher_of_its_run(trained: Path, tmp_path: Pat
     expected = embed(module.teacher, [walk(), walk(40)], run.clips.frames, torch.device("cpu"))
     np.testing.assert_array_equal(encoder.embed([walk(), walk(40)]), expected)
     assert expected.shape == (2, 8, 31)
+    frames, numbers = (torch.from_numpy(part[None]) for part in walk(run.clips.frames))
+    program = torch.export.load(tmp_path / "out/encoder.pt2").module()
+    np.testing.assert_allclose(program(frames, numbers), encoder.embed([walk(run.clips.frames)]), rtol=0, atol=1e-5)
 
 
 def test_the_card_says_what_is_known_and_no_path_of_the_machine(trained: Path, tmp_path: Path) -> None:
@@ -68,6 +71,8 @@ def test_the_card_says_what_is_known_and_no_path_of_the_machine(trained: Path, t
     assert "- CASIA-B, train split: 8,107 sequences, 670,532 frames. Cite: S. Yu and others" in card
     assert "held back for validation: CASIA-B/063" in card
     assert "| holdout | CASIA-B | NM | pretrained | 49.70 | \u2013 | 12 |" in card
+    assert "uint8 0 or 1 [B, 16, 64, 44]" in card
+    assert 'torch.export.load("encoder.pt2").module()' in card
     for file in ("README.md", "run.json", "settings.json"):
         assert str(tmp_path) not in (out / file).read_text()
     (tmp_path / "shards/manifest.json").unlink()

@@ -42,7 +42,16 @@ def test_unknown_and_missing_settings_are_errors() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: Schedule(steps=0), "--schedule.steps 0 must be at least 1"),
+        (lambda: Schedule(steps=-1), "--schedule.steps -1 must not be negative"),
+        (lambda: Schedule(warmup=-1), "--schedule.warmup -1 must lie within --schedule.steps 1000"),
+        (
+            lambda: PretrainRun(recipe="x", shards="s", out="o", schedule=Schedule(steps=0)),
+            "--schedule.steps 0 trains nothing: give at least 1, or a published checkpoint as --start",
+        ),
+        (
+            lambda: PretrainRun(recipe="x", shards="s", out="o", start="p3d.pt"),
+            "of which 'xxs' is no size: take the recipe p3d-0.03b or p3d-0.13b",
+        ),
         (lambda: Schedule(steps=10, warmup=20), "--schedule.warmup 20 must lie within --schedule.steps 10"),
         (lambda: Schedule(rate=-1.0), r"--schedule.rate -1.0 must be positive"),
         (lambda: Schedule(cooldown=2.0), "--schedule.cooldown 2.0 is a share"),
@@ -58,6 +67,14 @@ def test_unknown_and_missing_settings_are_errors() -> None:
 def test_contradictory_settings_are_errors(wrong, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("name", ["p3d-0.03b", "p3d-0.13b"])
+def test_the_published_sizes_have_recipes_that_can_start_from_published_weights(name: str) -> None:
+    run = RECIPES[name]("shards", "out")
+    zero_shot = replace(run, start="p3d.pt", schedule=replace(run.schedule, steps=0))  # whatever its warm-up
+    assert (zero_shot.network.size, zero_shot.network.channels) == (name, 512)
+    assert runs.build(PretrainRun, json.loads(json.dumps(runs.to_json(zero_shot)))) == zero_shot
 
 
 def test_the_rate_warms_up_stays_and_cools_down() -> None:
