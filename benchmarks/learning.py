@@ -75,7 +75,10 @@ ARMS: dict[str, Callable[[PretrainRun], PretrainRun]] = {
     "clips": _with(data={"positives": "clip"}),
     "teacher from the start": _with(contrast={"teacher_from": 0}),
     "16 frames": _with(clips={"frames": 16}),
+    "every tubelet": _with(network={"every_tubelet": True}),
     "size xs": _with(network={"size": "xs"}),
+    "p3d-tiny": _with(network={"size": "p3d-tiny"}),
+    "p3d-small": _with(network={"size": "p3d-small"}),
 }
 
 

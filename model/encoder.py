@@ -20,7 +20,7 @@ from model.packing import Jagged, Layout, Packing, Padded, pack
 from model.parts import ROWS, RowStatistics, row_statistics
 from model.sizes import HEAD_WIDTH, REGISTERS
 from model.strips import Strips
-from model.tokens import BITS, Tokens, tokenise
+from model.tokens import BITS, Tokens, tokenise, tubelets
 
 COLUMNS = 11  # tubelets of a frame's 44 pixels
 _AXES = ((12, "time"), (10, "row"), (10, "column"))  # rotary pairs an axis gets; together half the head width
@@ -32,10 +32,12 @@ class ContourEncoder(nn.Module):
 
     whole_sequences = False  # long sequences are pooled chunk by chunk
 
-    def __init__(self, depth: int, layout: Layout | None = None) -> None:
+    def __init__(self, depth: int, layout: Layout | None = None, every_tubelet: bool = False) -> None:
+        """every_tubelet: also those become tokens that no contour crosses, four times as many; for comparison."""
         super().__init__()
         self.width = HEAD_WIDTH * depth
         self.layout = layout
+        self.every_tubelet = every_tubelet
         self.embed = _matrix(BITS, self.width)
         self.row = nn.Parameter(torch.randn(ROWS, self.width) * 0.5)
         self.column = nn.Parameter(torch.randn(COLUMNS, self.width) * 0.5)
@@ -50,13 +52,19 @@ class ContourEncoder(nn.Module):
 
         strips: how each clip is cut; whole where None.
         """
-        tokens, share = tokenise(clips, times)
+        tokens, share = self.tokens(clips, times)
         segment, count = (tokens.clip, len(clips)) if strips is None else _segments(tokens, strips)
         order = segment.argsort(stable=True)
         tokens = tokens.take(order)
         lengths = segment.bincount(minlength=count).tolist()
         features = self(tokens, pack(lengths, REGISTERS, clips.device, self.layout))
         return row_statistics(features.float(), tokens.clip, tokens.row, len(clips)), {"tokens_kept": share}
+
+    def tokens(self, clips: Tensor, times: Tensor) -> tuple[Tokens, Tensor]:
+        """The tokens of clips [B, T, 64, 44] at times [B, T], and which share of all tubelets they are, a scalar."""
+        if not self.every_tubelet:
+            return tokenise(clips, times)
+        return tubelets(clips, times)[0], torch.ones((), device=clips.device)
 
     def forward(self, tokens: Tokens, packing: Padded | Jagged) -> Tensor:
         """Features [N, D] of tokens that are in order of segment."""

@@ -77,6 +77,7 @@ def export(network: GaitNetwork, frames: int) -> torch.export.ExportedProgram:
 def _pool(encoder: ContourEncoder, clips: Tensor, times: Tensor) -> RowStatistics:
     """What `encoder.pool` gives for clips that are not cut, from all of their tubelets."""
     tokens, mixed = tubelets(clips, times)
+    mixed = torch.ones_like(mixed) if encoder.every_tubelet else mixed
     features = encoder(tokens, dense(mixed.unflatten(0, (clips.shape[0], -1)), REGISTERS)).float()
     grid = (clips.shape[0], -1, ROWS, _WIDTH // COLUMNS)
     return masked_statistics(features.unflatten(0, grid), mixed.unflatten(0, grid))

@@ -24,11 +24,14 @@ class NetworkSettings:
 
     size: str = "xxs"  # a size of the ladder, or of the published P3D encoder (model/sizes.py)
     channels: int = 256  # of the embedding of a part
+    every_tubelet: bool = False  # tubelets that no contour crosses become tokens too (model/tokens.py); for comparison
 
     def __post_init__(self) -> None:
         sizes.check(self.size)
         if self.channels < 1:
             raise UsageError(f"--network.channels {self.channels} must be at least 1")
+        if self.every_tubelet and self.size in sizes.P3D:
+            raise UsageError(f"--network.every-tubelet means nothing to {self.size}, which has no tokens: leave it out")
 
 
 class GaitNetwork(nn.Module):
@@ -41,7 +44,7 @@ class GaitNetwork(nn.Module):
             self.projector = reference.projector(self.encoder.width, settings.channels)
             self.predictor = reference.predictor(settings.channels, settings.channels)
         else:
-            self.encoder = ContourEncoder(sizes.DEPTHS[settings.size])
+            self.encoder = ContourEncoder(sizes.DEPTHS[settings.size], every_tubelet=settings.every_tubelet)
             start = transfer.output_deviation(self.encoder.width)
             self.projector = parts.PartHead(self.encoder.width, settings.channels, start)
             self.predictor = parts.PartHead(settings.channels, settings.channels)

@@ -1,7 +1,8 @@
 """The sizes of encoders, by name, and what each of them costs. Numbers alone; nothing is built here.
 
 The ladder is that of the contour Transformer: width = 64 x depth, heads of width 64. Beside it stand the sizes of the
-published P3D encoder, by the parameters of the encoder alone, and a small one of the same form. Work is counted in
+published P3D encoder, by the parameters of the encoder alone, and two small ones of the same form: for tests, and to
+stand beside the smallest contour Transformer. Work is counted in
 multiplications and additions of the matrix products, convolutions and attention of one forward pass, as torch counts.
 """
 
@@ -27,6 +28,7 @@ class P3DShape:
 
 P3D = {
     "p3d-tiny": P3DShape((1, 1, 2, 1), (4, 8, 16, 32)),
+    "p3d-small": P3DShape((1, 1, 1, 1), (16, 32, 64, 128)),
     "p3d-0.03b": P3DShape((1, 4, 8, 4)),
     "p3d-0.13b": P3DShape((1, 4, 32, 16)),
 }

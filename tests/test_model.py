@@ -118,6 +118,18 @@ def test_an_empty_clip_gives_numbers_and_gradients() -> None:
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
+def test_every_tubelet_can_become_a_token_and_those_in_between_are_what_is_added() -> None:
+    clips, times = walking_clips(2)
+    some, share = ContourEncoder(2).tokens(clips, times)
+    every, whole = ContourEncoder(2, every_tubelet=True).tokens(clips, times)
+    assert len(every.bits) == clips[0].numel() // 32 * 2 and float(whole) == 1
+    mixed = every.bits.abs().sum(dim=1) != every.bits.sum(dim=1).abs()
+    assert torch.equal(every.take(mixed).bits, some.bits) and torch.equal(every.take(mixed).column, some.column)
+    assert len(some.bits) == round(float(share) * len(every.bits))
+    with pytest.raises(UsageError, match="every-tubelet"):
+        NetworkSettings(size="p3d-tiny", every_tubelet=True)
+
+
 def test_time_and_place_matter() -> None:
     torch.manual_seed(0)
     network = GaitNetwork(NetworkSettings(channels=8))
