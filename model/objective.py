@@ -5,7 +5,9 @@ projections of the whole key clips, gathered from all ranks (parts, strips and s
 2512.00691). Whose projections: those of a teacher, an exponential moving average of the student (He et al., CVPR 2020);
 or, up to a step that is set, the student's own, and then both clips are trained, in both directions. The teacher
 follows from the first step either way: it is what is evaluated. Other clips of the same recorded walk are no
-negatives. How keys are gathered is handed in: this file knows no process group, no optimizer and no data.
+negatives. The parts may also be contrasted together (`joint`), by the mean of their cosines: a strip alone says little
+of who walks in another view, and at first nothing is learned from it. How keys are gathered is handed in: this file
+knows no process group, no optimizer and no data.
 
 Shapes: B clips of this rank, G clips of all ranks, P = 31 parts, C channels.
 """
@@ -38,13 +40,20 @@ class ContrastSettings:
 
     scale: float = 16.0  # one over the temperature
     smoothing: float = 0.1  # of the labels
+    joint: float = (
+        0.0  # weight of one more contrast, of the mean over parts of the cosines: what is compared at test time
+    )
+    joint_scale: float = 30.0  # its scale: means over parts lie closer together
     strips: bool = True  # queries are cut into strips, as published; whole otherwise
     momentum: float = 0.99  # of the teacher, constant: a run can be prolonged
     teacher_from: int = 0  # the step at which the teacher gives the keys; before it, the student trains on both clips
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
-            raise UsageError(f"--contrast.scale {self.scale} must be positive")
+        for name in ("scale", "joint_scale"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"--contrast.{name.replace('_', '-')} {getattr(self, name)} must be positive")
+        if self.joint < 0:
+            raise UsageError(f"--contrast.joint {self.joint} is a weight: give 0 or more")
         for name in ("smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"--contrast.{name} {getattr(self, name)} must be at least 0 and below 1")
@@ -105,15 +114,25 @@ class PartContrast(nn.Module):
         """
         with torch.autocast(queries.device.type, enabled=False):
             queries, keys = (functional.normalize(one.float(), dim=2) for one in (queries, keys))
-            logits = self.settings.scale * torch.einsum("bpc,gpc->bpg", queries, keys)
+            cosines = torch.einsum("bpc,gpc->bpg", queries, keys)
+        loss, accuracy = self._infonce(self.settings.scale * cosines, offset, same)
+        found = {"loss": loss, "accuracy": accuracy}
+        if self.settings.joint:
+            together = self.settings.joint_scale * cosines.mean(dim=1, keepdim=True)
+            joint, found["joint_accuracy"] = self._infonce(together, offset, same)
+            found["loss"] = loss + self.settings.joint * joint
+        return found
+
+    def _infonce(self, logits: Tensor, offset: int, same: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of logits [B, P, G], means over B and P."""
         kept = torch.ones_like(logits, dtype=torch.bool) if same is None else ~same[:, None].expand_as(logits)
-        target = (offset + torch.arange(len(queries), device=logits.device))[:, None].expand(-1, logits.shape[1])
+        target = (offset + torch.arange(len(logits), device=logits.device))[:, None].expand(-1, logits.shape[1])
         among = logits.masked_fill(~kept, -torch.inf)
         own = logits.gather(2, target[:, :, None]).squeeze(2)
         mean = (logits * kept).sum(dim=2) / kept.sum(dim=2)  # smoothing shares among the keys that are left
         smoothing = self.settings.smoothing
         loss = (among.logsumexp(dim=2) - (1 - smoothing) * own - smoothing * mean).mean()
-        return {"loss": loss, "accuracy": (among.argmax(dim=2) == target).float().mean()}
+        return loss, (among.argmax(dim=2) == target).float().mean()
 
     @torch.no_grad()
     def update_teacher(self) -> None:

@@ -49,6 +49,22 @@ def test_the_loss_is_infonce_with_smoothed_labels() -> None:
     assert got["accuracy"] == pytest.approx(sum(right) / len(right))
 
 
+def test_the_joint_contrast_is_that_of_the_mean_over_parts() -> None:
+    queries, keys = torch.randn(4, 31, 8), torch.randn(6, 31, 8)
+    same = torch.zeros(4, 6, dtype=torch.bool)
+    same[1, 0] = True
+    parts = contrast(smoothing=0.0).contrast(queries, keys, 2, same)
+    both = contrast(smoothing=0.0, joint=0.5, joint_scale=20.0).contrast(queries, keys, 2, same)
+    cosines = functional.cosine_similarity(queries[:, None], keys[None], dim=3).mean(dim=2)
+    logits = (20 * cosines).masked_fill(same, -torch.inf)
+    expected = functional.cross_entropy(logits, torch.arange(2, 6))
+    torch.testing.assert_close(both["loss"], parts["loss"] + 0.5 * expected)
+    assert both["accuracy"] == parts["accuracy"] and "joint_accuracy" not in parts
+    assert both["joint_accuracy"] == (logits.argmax(dim=1) == torch.arange(2, 6)).float().mean()
+    with pytest.raises(UsageError, match="--contrast.joint-scale"):
+        ContrastSettings(joint=1, joint_scale=0)
+
+
 def test_clips_of_one_walk_do_not_push_each_other_away() -> None:
     module = contrast(strips=False, smoothing=0.3)
     query, keys = torch.randn(1, 31, 8), torch.randn(3, 31, 8, requires_grad=True)
