@@ -4,7 +4,6 @@ Score a pretrained run zero-shot by the protocol of each collection in the store
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -12,7 +11,7 @@ import tyro
 from evaluation import tables
 from jobs import cli
 from orchestration import tracking
-from orchestration.evaluate import EvaluateRun, evaluate
+from orchestration.evaluate import EvaluateRun, evaluate, results_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
 
     def job() -> None:
         print(tables.render(evaluate(arguments.settings, arguments.tracking)))
-        print(f"written: {Path(arguments.settings.run) / 'evaluation' / arguments.settings.split}")
+        print(f"written: {results_folder(arguments.settings)}")
         print(f"results: {tracking.ui_command(arguments.tracking)}")
 
     cli.run(job)

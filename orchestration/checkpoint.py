@@ -24,8 +24,26 @@ State = dict[str, Tensor]
 
 def latest(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run's folder."""
-    found = sorted((folder / "checkpoints").glob("step-*/state.json"))
-    return found[-1].parent if found else None
+    found = complete(folder)
+    return found[-1] if found else None
+
+
+def complete(folder: Path) -> list[Path]:
+    """The complete checkpoints of a run's folder, in order of step."""
+    return sorted(state.parent for state in (folder / "checkpoints").glob("step-*/state.json"))
+
+
+def chosen(folder: Path, step: int | None) -> Path:
+    """The checkpoint of a step, the newest where None; UsageError where there is none."""
+    found = complete(folder)
+    if not found:
+        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
+    if step is None:
+        return found[-1]
+    steps = {step_of(one): one for one in found}
+    if step not in steps:
+        raise UsageError(f"{folder} has no checkpoint of step {step}: it has {', '.join(map(str, steps))}")
+    return steps[step]
 
 
 def step_of(checkpoint: Path) -> int:

@@ -28,6 +28,8 @@ class EvaluateRun:
     """The store to evaluate on."""
     split: Literal["test", "holdout"] = "test"
     """The collection's test split, or the subjects that the run held back from its training."""
+    step: int | None = None
+    """The checkpoint to evaluate, by the steps behind it; the newest if none is given."""
     metric: Literal["euc", "cos"] = "euc"
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
 
@@ -36,14 +38,12 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
     folder, store = Path(settings.run).resolve(), storage.at(settings.shards)
     run = runs.read_run(folder)
-    newest = checkpoint.latest(folder)
-    if newest is None:
-        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
-    step = checkpoint.step_of(newest)
-    if step < run.schedule.steps:
+    chosen = checkpoint.chosen(folder, settings.step)
+    step = checkpoint.step_of(chosen)
+    if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
-    rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, newest, store)]
-    target = folder / "evaluation" / settings.split
+    rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, chosen, store)]
+    target = results_folder(settings)
     target.mkdir(parents=True, exist_ok=True)
     tables.to_frame(rows).to_csv(target / "results.csv", index=False)
     plots.rank1_figure(rows, target / "rank1.png")
@@ -55,6 +55,12 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
         for path in sorted(target.iterdir()):
             tracker.attach(path)
     return rows
+
+
+def results_folder(settings: EvaluateRun) -> Path:
+    """Where the results lie; those of a step that was asked for lie apart, a release does not tell of them."""
+    folder = Path(settings.run).resolve() / "evaluation"
+    return folder / settings.split if settings.step is None else folder / f"steps/{settings.split}-{settings.step:08d}"
 
 
 def _scored(store: storage.Place, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
@@ -97,10 +103,10 @@ def _without_protocol(name: str) -> str:
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, newest: Path, store: storage.Place
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: Path, store: storage.Place
 ) -> list[ResultRow]:
     rows = embed.sequences_of(store, spec.name, settings.split, run)
-    table = embed.embed_rows(rows, newest)
+    table = embed.embed_rows(rows, chosen)
     results = []
     for method, embeddings in table.embeddings.items():
         scored = single_view_gallery(

@@ -61,7 +61,7 @@ def test_the_joint_contrast_is_that_of_the_mean_over_parts() -> None:
     torch.testing.assert_close(both["loss"], parts["loss"] + 0.5 * expected)
     assert both["accuracy"] == parts["accuracy"] and "joint_accuracy" not in parts
     assert both["joint_accuracy"] == (logits.argmax(dim=1) == torch.arange(2, 6)).float().mean()
-    with pytest.raises(UsageError, match="--contrast.joint-scale"):
+    with pytest.raises(UsageError, match=r"--contrast\.joint-scale"):
         ContrastSettings(joint=1, joint_scale=0)
 
 
