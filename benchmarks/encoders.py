@@ -1,19 +1,21 @@
-"""python -m benchmarks.encoders [--ours xl] [--theirs p3d-0.13b] [--clips 2] [--repeats 5]
+"""python -m benchmarks.encoders [--shards <store>] [--ours xl] [--theirs p3d-0.13b] [--clips 2] [--repeats 5]
 
 The contour Transformer beside the published P3D encoder: work for a clip of 16 frames as torch counts it, and clips a
-second of the forward pass, on synthetic walkers. The two take turns, in fp32 and in bf16; ratios are of each turn.
+second of the forward pass, on walks of a store or on synthetic walkers. The two take turns, in fp32 and in bf16; ratios
+are of each turn.
 """
 
 import time
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 import tyro
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from datasets import clips, silhouettes
+from datasets import clips, contours, corpus, manifest, silhouettes, storage
 from datasets.walkers import make_walker, render_walk
 from model.network import GaitNetwork, NetworkSettings
 
@@ -24,6 +26,8 @@ FRAMES = 16
 class Arguments:
     """What to measure."""
 
+    shards: str = ""
+    """A store to take walks from, evenly spread; synthetic walkers, who have a longer outline, where none is given."""
     ours: str = "xl"
     """A size of the ladder."""
     theirs: str = "p3d-0.13b"
@@ -36,7 +40,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Measure and print."""
-    walks = _walks(arguments.clips)
+    walks = _stored(arguments.shards, arguments.clips) if arguments.shards else _walkers(arguments.clips)
     times = torch.arange(FRAMES).float().expand(arguments.clips, -1)
     torch.manual_seed(1)
     networks = {size: GaitNetwork(NetworkSettings(size=size)).eval() for size in (arguments.ours, arguments.theirs)}
@@ -56,7 +60,18 @@ def main(arguments: Arguments) -> None:
         print(f"  {str(dtype)[6:]}: {rates}; ours {np.median(ratios):.2f} times as fast, {ratios.min():.2f} at least")
 
 
-def _walks(count: int) -> Tensor:
+def _stored(shards: str, count: int) -> Tensor:
+    """The first frames of some sequences that are long enough."""
+    rows = manifest.read_rows(storage.at(shards))
+    rows = rows.filter(pc.greater_equal(rows["num_frames"], FRAMES))
+    made = []
+    for place in np.linspace(0, rows.num_rows - 1, count + 2).astype(int)[1:-1].tolist():
+        (row,) = rows.slice(place, 1).to_pylist()
+        made.append(clips.to_input(contours.decode(corpus.contours_of(row), np.arange(FRAMES))))
+    return torch.from_numpy(np.stack(made))
+
+
+def _walkers(count: int) -> Tensor:
     """Clips uint8 [count, 16, 64, 44] of as many walkers, from directions all around."""
     made = []
     for number in range(count):
