@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     # Collections are drawn by the cube root of their size: two steps of three would go to the ten small ones, which
     # have a handful of subjects each and do not fill a batch. So training keeps to the two that are large enough.
     trained_on = ["--data.collections", "CASIA-B", "GaitLU-1M"]
-    _job("pretrain", pretrain.main, ["tiny", "--shards", store, "--out", run, *trained_on, *tracked])
+    _job("pretrain", pretrain.main, ["tiny-walks", "--shards", store, "--out", run, *trained_on, *tracked])
     _job("evaluate", evaluate.main, ["--run", run, "--shards", store, *tracked])
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
 

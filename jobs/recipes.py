@@ -57,6 +57,19 @@ def casia_b_walks(shards: str, out: str) -> PretrainRun:
     )
 
 
+def tiny_walks(shards: str, out: str) -> PretrainRun:
+    """A few minutes on two cores, with pairs of cameras that filmed one walk as in casia-b-walks."""
+    run, walks = tiny(shards, out), casia_b_walks(shards, out)
+    return replace(
+        run,
+        recipe="tiny-walks",
+        data=DataSettings(positives="walk"),
+        clips=walks.clips,
+        contrast=replace(walks.contrast, momentum=run.contrast.momentum),
+        schedule=replace(run.schedule, rate=walks.schedule.rate),
+    )
+
+
 def _on_everything(size: str, channels: int = 256) -> Recipe:
     """An encoder on every collection of the store; what was found for xxs carries over to the ladder by rule."""
 
@@ -75,6 +88,7 @@ def _on_everything(size: str, channels: int = 256) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "tiny": tiny,
+    "tiny-walks": tiny_walks,
     "casia-b": casia_b,
     "casia-b-walks": casia_b_walks,
     **{size: _on_everything(size) for size in DEPTHS},

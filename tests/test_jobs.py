@@ -56,7 +56,7 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["gigantic"], "unknown recipe 'gigantic': the recipes are tiny, casia-b, casia-b-walks, xxs, xs"),
+        (["gigantic"], "unknown recipe 'gigantic': the recipes are tiny, tiny-walks, casia-b, casia-b-walks, xxs, xs"),
         (["tiny", "--shards", "S"], "missing --out"),
         (["tiny", "--shards", "S", "--out", "OUT"], "holds no finished shards"),
         (
