@@ -2,8 +2,8 @@
 
 What a setting is worth at equal time: arms that differ in one setting from a recipe, each trained on one core by its
 processor time, and scored on the recipe's held-out subjects along the way, beside what needs no training. One process
-trains one arm after the other, with AdamW as it is; jobs.pretrain is for real runs. `--out` also gets every score as a
-line of JSON.
+trains one arm after the other, with AdamW as it is, and scores in bf16; jobs.pretrain is for real runs. `--out` also
+gets every score as a line of JSON.
 """
 
 import json
@@ -32,8 +32,8 @@ from model.embedding import embed
 from model.objective import PartContrast
 from orchestration.runs import PretrainRun
 
+_TICKS = 10_000  # of the time of a training, in which its cool-down is counted
 _SCORED_FRAMES = 32  # of a sequence, the first ones: scoring must not take longer than training
-_ONE_CORE = 1
 
 Walk = tuple[np.ndarray, np.ndarray]  # frames [T, 64, 44] and their numbers [T]
 
@@ -103,7 +103,7 @@ class Subjects:
 
 def main(arguments: Arguments) -> None:
     """Train, score and print."""
-    torch.set_num_threads(_ONE_CORE)
+    torch.set_num_threads(1)
     contours.use_one_thread()
     store = storage.at(arguments.shards)
     base = RECIPES[arguments.recipe](arguments.shards, "")
@@ -126,10 +126,11 @@ def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.C
     torch.manual_seed(run.seed)
     module = PartContrast(run.network, run.contrast)
     groups = transfer.parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=transfer.BETAS)
     order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
     loader = PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, positives=run.data.positives)
     limit, spent, scored = 60 * arguments.minutes, 0.0, 0
+    cooling = replace(run.schedule, steps=_TICKS, warmup=0)
     for batch in loader.steps(0, 10**6):
         if spent >= scored * limit / arguments.scores:
             results = subjects.score(_embeddings(module, subjects, run))
@@ -138,8 +139,8 @@ def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.C
         if spent >= limit:
             return
         started = time.thread_time()
-        left = min(1.0, (1 - spent / limit) / run.schedule.cooldown) if run.schedule.cooldown else 1.0
-        rate = run.schedule.rate * min(1.0, (batch.step + 1) / run.schedule.warmup) * (1 - (1 - left) ** 0.5)
+        warm = min(1.0, (batch.step + 1) / max(run.schedule.warmup, 1))
+        rate = warm * cooling.rate_at(int(_TICKS * spent / limit))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate_share"]
         arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)

@@ -32,7 +32,7 @@ class Arguments:
     retry_rejects: bool = False
     """Try the sequences again that the store rejected before, as after a repair."""
     workers: int | None = None
-    """Tasks at once; as many as Ray has cores where it is not given."""
+    """Blocks at once; as many as Ray has cores where it is not given."""
     max_rejects: float = 0.01
     """The share of a collection's sequences that may be rejected; with more the exit status is 1."""
 

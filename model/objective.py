@@ -40,9 +40,7 @@ class ContrastSettings:
 
     scale: float = 16.0  # one over the temperature
     smoothing: float = 0.1  # of the labels
-    joint: float = (
-        0.0  # weight of one more contrast, of the mean over parts of the cosines: what is compared at test time
-    )
+    joint: float = 0.0  # weight of one more contrast, of the cosines' mean over parts, which is compared at test time
     joint_scale: float = 30.0  # its scale: means over parts lie closer together
     strips: bool = True  # queries are cut into strips, as published; whole otherwise
     momentum: float = 0.99  # of the teacher, constant: a run can be prolonged

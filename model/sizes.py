@@ -2,8 +2,8 @@
 
 The ladder is that of the contour Transformer: width = 64 x depth, heads of width 64. Beside it stand the sizes of the
 published P3D encoder, by the parameters of the encoder alone, and two small ones of the same form: for tests, and to
-stand beside the smallest contour Transformer. Work is counted in
-multiplications and additions of the matrix products, convolutions and attention of one forward pass, as torch counts.
+stand beside the smallest contour Transformer. Work is counted in multiplications and additions of the matrix products,
+convolutions and attention of one forward pass, as torch counts.
 """
 
 from dataclasses import dataclass

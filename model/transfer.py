@@ -22,6 +22,7 @@ from model import sizes
 
 BASE_WIDTH, BASE_DEPTH = 128, 2  # of the size whose settings hold as they are
 EPSILON = 1e-8  # AdamW's
+BETAS = (0.9, 0.95)  # of AdamW, the same for every size
 
 
 @dataclass(frozen=True)

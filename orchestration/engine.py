@@ -12,11 +12,10 @@ from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimiz
 from torch import Tensor, nn
 
 from model.objective import PartContrast
-from model.transfer import parameter_groups
+from model.transfer import BETAS, parameter_groups
 from orchestration.runs import PretrainRun
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-BETAS = (0.9, 0.95)
 
 
 def deepspeed_config(run: PretrainRun) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """Driver of ingest: Ray Data from the folders of collections to shards, rejects, a manifest and a report.
 
-Listing comes first (orchestration/listing.py); then blocks of some hundred references go out, and a task reads,
+Listing comes first (orchestration/listing.py); then blocks of some hundred references go out, and a worker reads,
 normalises and encodes its block and commits it to the store (datasets/shards.py), in pieces where a whole block would
-be more than may be lost. Only counts come back. What a killed task or run had not committed, the next run does again.
+be more than may be lost. Only counts come back. What a killed worker or run had not committed, the next run does again.
 
 Ray Data's own checkpoints are not used: they follow the rows of one write, while a block here is two kinds of rows and
 their record; they are deleted on success, while a store is re-entered; and they reserve actors of a gigabyte each.
@@ -39,7 +39,7 @@ class IngestRun:
     partitions: dict[str, str] = field(default_factory=dict)  # collection -> the JSON, or name, of another split
     block_sequences: int = 256  # of a shard at most
     retry_rejects: bool = False  # whether sequences that the store rejected before are tried again
-    workers: int | None = None  # tasks at once; as many as there are cores where None
+    workers: int | None = None  # blocks at once; as many as there are cores where None
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -52,7 +52,7 @@ class IngestRun:
 
 @dataclass(frozen=True)
 class _Cut:
-    """How the work is cut: sequences of a block, and of the pieces in which a task commits it."""
+    """How the work is cut: sequences of a block, and of the pieces in which a worker commits it."""
 
     block: int
     piece: int
@@ -188,7 +188,7 @@ class Ingester:
 def _do(refs: list[SequenceRef], root: Root, store: Place, cut: _Cut) -> int:
     """Commit a block of one collection; returns how many of its sequences are rejected.
 
-    A task that was killed is started again by Ray: what it had committed, whole or in pieces, is not done again.
+    A worker that was killed is started again by Ray: what it had committed, whole or in pieces, is not done again.
     """
     if len(refs) <= cut.piece:
         return _commit(refs, root, store, cut.attempt, piece=False)["rejected"]

@@ -33,9 +33,7 @@ def release(settings: ReleaseRun) -> Path:
     """Write the release and return its folder."""
     folder, out = Path(settings.run).resolve(), Path(settings.out).resolve()
     run = runs.read_run(folder)
-    newest = checkpoint.latest(folder)
-    if newest is None:
-        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` first")
+    newest = checkpoint.chosen(folder, None)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):
         raise UsageError(f"{out} exists and is not the folder of a release: give another --out")
     module = PartContrast(run.network, run.contrast)
