@@ -6,6 +6,7 @@ alone: it travels to any task, which finds its credentials in its own environmen
 """
 
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,11 @@ class LocalPlace:
 
     def __str__(self) -> str:
         return self.path
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        """What pyarrow reads `path` with."""
+        return fs.LocalFileSystem()
 
     @property
     def name(self) -> str:
@@ -101,9 +107,28 @@ class LocalPlace:
         finally:
             beside.unlink(missing_ok=True)
 
+    def adopt(self, file: Path) -> None:
+        """Take in a local file, which is gone from where it was; whole or not at all."""
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            shutil.move(file, beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Take a file away, if it is there."""
         Path(self.path).unlink(missing_ok=True)
+
+    def remove_folder(self) -> None:
+        """Take a folder and all that is in it away, if it is there."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def is_empty_folder(self) -> bool:
+        """Whether it is a folder with nothing in it."""
+        return Path(self.path).is_dir() and not any(Path(self.path).iterdir())
 
 
 @dataclass(frozen=True)
@@ -126,38 +151,54 @@ class ObjectPlace:
         return self.path.rpartition("/")[2]
 
     @property
-    def _system(self) -> fs.FileSystem:
+    def filesystem(self) -> fs.FileSystem:
+        """What pyarrow reads `path` with."""
         return _object_storage(*self.scheme_and_options, self.path.partition("/")[0])
 
     def exists(self) -> bool:
         """Whether anything is there."""
-        return self._system.get_file_info(self.path).type != fs.FileType.NotFound
+        return self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound
 
     def entries(self) -> list[Entry]:
         """What a prefix holds, in order of name. OSError where there is nothing, or it may not be read."""
-        found = self._system.get_file_info(fs.FileSelector(self.path))
+        found = self.filesystem.get_file_info(fs.FileSelector(self.path))
         kinds = {fs.FileType.Directory: "folder", fs.FileType.File: "file"}
         return sorted((Entry(one.base_name, kinds[one.type]) for one in found), key=lambda one: one.name)
 
     def read(self, limit: int = MAX_FILE) -> bytes:
         """A whole object. Unreadable where it has more than `limit` bytes."""
-        with self._system.open_input_file(self.path) as file:
+        with self.filesystem.open_input_file(self.path) as file:
             _check_size(file.size(), limit)
             return file.read()
 
     def open(self) -> pa.NativeFile:
         """An object to read at random, as pyarrow likes it."""
-        return self._system.open_input_file(self.path)
+        return self.filesystem.open_input_file(self.path)
 
     def write(self, content: bytes | pa.Buffer) -> None:
         """An object with this content or none: storage shows it once it is whole."""
-        with self._system.open_output_stream(self.path) as stream:
+        with self.filesystem.open_output_stream(self.path) as stream:
             stream.write(content)
+
+    def adopt(self, file: Path) -> None:
+        """Take in a local file, which is gone from where it was; whole or not at all."""
+        with pa.OSFile(str(file), "rb") as source, self.filesystem.open_output_stream(self.path) as target:
+            target.upload(source)
+        file.unlink()
 
     def remove(self) -> None:
         """Take an object away, if it is there."""
         if self.exists():
-            self._system.delete_file(self.path)
+            self.filesystem.delete_file(self.path)
+
+    def remove_folder(self) -> None:
+        """Take all objects of a prefix away, if there are any."""
+        if self.exists():
+            self.filesystem.delete_dir(self.path)
+
+    def is_empty_folder(self) -> bool:
+        """Never: a prefix is there as long as there is something in it."""
+        return False
 
 
 Place = LocalPlace | ObjectPlace

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
-from datasets.schema import UsageError
+from datasets.schema import Unfinished, UsageError
 
 Settings = TypeVar("Settings")
 
@@ -30,19 +30,24 @@ def parse(settings: type[Settings], argv: list[str] | None, job: str, default: S
 
 
 def run(job: Callable[[], None]) -> None:
-    """Run a job; a UsageError of its, or a place it may not write to, ends the program with one line and status 2."""
+    """Run a job; a UsageError of its, or a place it may not write to, ends the program with one line and status 2.
+
+    Work that could not be brought to its end, through no mistake in the command, ends it with one line and status 1.
+    """
     try:
         job()
     except UsageError as error:
         fail(str(error))
+    except Unfinished as error:
+        fail(str(error), status=1)
     except PermissionError as error:
         fail(f"{error.strerror}: {error.filename}: give a place that you may read and write")
 
 
-def fail(message: str) -> NoReturn:
-    """Say what is wrong, in one line, and exit with status 2."""
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Say what is wrong, in one line, and exit."""
     print(f"error: {message}", file=sys.stderr, flush=True)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 def _one_line(framed: str) -> str:

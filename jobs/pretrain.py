@@ -24,6 +24,8 @@ class Arguments:
     run: Annotated[PretrainRun, tyro.conf.arg(name="")]
     tracking: str = field(default_factory=tracking.default_uri)
     """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    profile: bool = False
+    """Whether a few steps of rank 0 are traced into <run>/profile/trace.json (for chrome://tracing or Perfetto)."""
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -46,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(sys.argv[1:] if argv is None else argv)
 
     def job() -> None:
-        last = pretrain(arguments.run, arguments.tracking)
+        last = pretrain(arguments.run, arguments.tracking, arguments.profile)
         print(f"trained: {last}\nresults: {tracking.ui_command(arguments.tracking)}")
 
     cli.run(job)

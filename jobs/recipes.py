@@ -7,7 +7,7 @@ from datasets.clips import ClipSettings
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
 from model.sizes import DEPTHS
-from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
+from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]
 
@@ -23,7 +23,8 @@ def tiny(shards: str, out: str) -> PretrainRun:
         clips=ClipSettings(frames=8),
         network=NetworkSettings(size="xxs", channels=64),
         contrast=ContrastSettings(momentum=0.95),  # a teacher that keeps up with so short a run
-        schedule=Schedule(steps=120, batch=64, warmup=10, checkpoint_every=60),
+        schedule=Schedule(steps=120, batch=64, warmup=10),
+        keep=Keep(every=60),
         cluster=Cluster(precision="fp32"),  # not every CPU multiplies bf16 fast
     )
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from model.packing import Jagged, Layout, Packing, Padded, pack
 from model.parts import ROWS, RowStatistics, row_statistics
+from model.recompute import call
 from model.sizes import HEAD_WIDTH, REGISTERS
 from model.strips import Strips
 from model.tokens import BITS, Tokens, tokenise, tubelets
@@ -31,6 +32,7 @@ class ContourEncoder(nn.Module):
     """depth blocks of width 64 x depth."""
 
     whole_sequences = False  # long sequences are pooled chunk by chunk
+    recompute = False  # whether activations are made again in the backward pass (model/recompute.py)
 
     def __init__(self, depth: int, layout: Layout | None = None, every_tubelet: bool = False) -> None:
         """every_tubelet: also those become tokens that no contour crosses, four times as many; for comparison."""
@@ -74,7 +76,7 @@ class ContourEncoder(nn.Module):
         x = packing.place(x.float(), registers)
         rotation = _rotation(tokens, packing)
         for block in self.blocks:
-            x = block(x, rotation, packing)
+            x = call(block, self.recompute, x, rotation, packing)
         return self.norm(x)[packing.members]
 
 

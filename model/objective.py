@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from datasets.schema import UsageError
 from model.network import GaitNetwork, NetworkSettings
+from model.parts import BINS
 from model.strips import assign
 
 # A tensor of this rank, B first, to those of all ranks, G first, and where this rank's begin in them. Its gradient is
@@ -79,24 +80,50 @@ class PartContrast(nn.Module):
         *,
         step: int = 0,
         gather: Gather = alone,
+        cotangents: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The loss, and what is watched beside it: accuracy of the contrast, and what the encoder watches.
 
-        walks: int64 [B], which recorded walk each pair shows; every pair one of its own where None.
+        walks: int64 [B], which recorded walk each pair shows; every pair one of its own where None. `sound` is 1 where
+        all that this rank embedded is finite. cotangents: [B, P, C] each, the gradients of a loss over more pairs than
+        these (of `compare`) in the predictions and the keys; `loss` then has the gradient which that loss has in the
+        weights by way of these pairs, and its value means nothing.
         """
-        taught = step >= self.settings.teacher_from
+        embedded, watched = self.embed_pairs(query, query_times, key, key_times, step=step)
+        if cotangents is not None:
+            return {"loss": sum((one * along).sum() for one, along in zip(embedded, cotangents, strict=True))} | watched
+        return self.compare(*embedded, walks, step=step, gather=gather) | watched
+
+    def embed_pairs(
+        self, query: Tensor, query_times: Tensor, key: Tensor, key_times: Tensor, *, step: int
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Predictions of the queries and projections of the keys, [B, P, C] each, and what is watched of them.
+
+        No pair has to do with another here: many pairs may be embedded a few at a time (not with the norms of P3D).
+        """
+        taught = self._taught(step)
         rows, watched = self.student.pool(query, query_times, assign(len(query)) if self.settings.strips else None)
         predicted = self.student.embed(rows)
         if taught or self._remembers:
             keys = self._teach(key, key_times)
         if not taught:
             keys = self.student.project(self.student.pool(key, key_times)[0])
+        sound = predicted.isfinite().all() & keys.isfinite().all()
+        return (predicted, keys), watched | {"sound": sound.float()}
+
+    def compare(
+        self, predicted: Tensor, keys: Tensor, walks: Tensor | None, *, step: int, gather: Gather
+    ) -> dict[str, Tensor]:
+        """The loss of embedded pairs against the keys of all ranks, and how often the contrast is right."""
         everyone, offset = gather(keys)
         same = None if walks is None else _same_walk(walks, *gather(walks))
         found = [self.contrast(predicted, everyone, offset, same)]
-        if not taught:
+        if not self._taught(step):
             found.append(self.contrast(keys, gather(predicted)[0], offset, same))
-        return {name: sum(one[name] for one in found) / len(found) for name in found[0]} | watched
+        return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+
+    def _taught(self, step: int) -> bool:
+        return step >= self.settings.teacher_from
 
     @torch.no_grad()
     def _teach(self, key: Tensor, key_times: Tensor) -> Tensor:
@@ -113,16 +140,17 @@ class PartContrast(nn.Module):
         with torch.autocast(queries.device.type, enabled=False):
             queries, keys = (functional.normalize(one.float(), dim=2) for one in (queries, keys))
             cosines = torch.einsum("bpc,gpc->bpg", queries, keys)
-        loss, accuracy = self._infonce(self.settings.scale * cosines, offset, same)
-        found = {"loss": loss, "accuracy": accuracy}
+        loss, right = self._infonce(self.settings.scale * cosines, offset, same)
+        found = {"loss": loss, "accuracy": right.mean()}
+        found |= {f"accuracy/of_{len(bins)}": bins.mean() for bins in right.split(BINS)}
         if self.settings.joint:
             together = self.settings.joint_scale * cosines.mean(dim=1, keepdim=True)
-            joint, found["joint_accuracy"] = self._infonce(together, offset, same)
-            found["loss"] = loss + self.settings.joint * joint
+            joint, right = self._infonce(together, offset, same)
+            found |= {"loss": loss + self.settings.joint * joint, "joint_accuracy": right.mean()}
         return found
 
     def _infonce(self, logits: Tensor, offset: int, same: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of logits [B, P, G], means over B and P."""
+        """The loss of logits [B, P, G], a mean over B and P, and how often each part is right [P]."""
         kept = torch.ones_like(logits, dtype=torch.bool) if same is None else ~same[:, None].expand_as(logits)
         target = (offset + torch.arange(len(logits), device=logits.device))[:, None].expand(-1, logits.shape[1])
         among = logits.masked_fill(~kept, -torch.inf)
@@ -130,13 +158,16 @@ class PartContrast(nn.Module):
         mean = (logits * kept).sum(dim=2) / kept.sum(dim=2)  # smoothing shares among the keys that are left
         smoothing = self.settings.smoothing
         loss = (among.logsumexp(dim=2) - (1 - smoothing) * own - smoothing * mean).mean()
-        return loss, (among.argmax(dim=2) == target).float().mean()
+        return loss, (among.argmax(dim=2) == target).float().mean(dim=0)
 
     @torch.no_grad()
-    def update_teacher(self) -> None:
-        """Move the teacher towards the student; to be called after each optimizer step."""
+    def update_teacher(self, held: Callable[[nn.Parameter], Tensor] = lambda weight: weight) -> None:
+        """Move the teacher towards the student; to be called after each optimizer step.
+
+        held: what this process holds of a weight, where it is not the whole of it.
+        """
         for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            mine.lerp_(theirs.to(mine.dtype), 1 - self.settings.momentum)
+            held(mine).lerp_(held(theirs).to(mine.dtype), 1 - self.settings.momentum)
 
 
 def _same_walk(mine: Tensor, everyone: Tensor, offset: int) -> Tensor:

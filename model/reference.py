@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.parts import PARTS, PartHead, RowStatistics
+from model.recompute import call
 from model.reference_norm import BatchNorm
 from model.sizes import P3DShape
 from model.strips import Strips
@@ -28,6 +29,7 @@ class P3DEncoder(nn.Module):
     """Stem and four stages; the second and the third halve height and width."""
 
     whole_sequences = True  # its mean is one over columns, of maxima over the whole time: no chunks can be merged
+    recompute = False  # whether activations are made again in the backward pass (model/recompute.py)
 
     def __init__(self, shape: P3DShape) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class P3DEncoder(nn.Module):
         x = functional.relu(self.stem(images), inplace=True).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             for block in stage:
-                x = block(x, frames)
+                x = call(block, self.recompute, x, frames)
         return x.unflatten(0, (-1, frames))
 
     def pool(

@@ -92,6 +92,18 @@ def cost(size: str, channels: int) -> Cost:
     )
 
 
+def pair_flops(size: str, frames: int, kept: float, taught: bool) -> float:
+    """Work of training on one pair of clips: three forward passes' worth for each that is learned from, one otherwise.
+
+    kept: the share of tubelets that are tokens. taught: whether the keys come from a teacher. Heads are not counted.
+    """
+    if size in P3D:
+        forward = p3d_flops(P3D[size]) * frames / _FRAMES
+    else:
+        forward = contour_flops(DEPTHS[size], round(kept * frames / 2 * _ROWS * _COLUMNS))
+    return forward * (3 + (1 if taught else 3))
+
+
 def table() -> str:
     """The cost of every size as a table in Markdown, heads as published: 256 channels, 512 for P3D."""
     lines = ["| size | depth | width | blocks | encoder | heads | teacher | tokens a clip | GFLOP a clip |"]

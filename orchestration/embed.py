@@ -5,7 +5,6 @@ the checkpoint by each actor.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +14,14 @@ from tqdm import tqdm
 
 from datasets import clips, contours, corpus, manifest
 from datasets.schema import UsageError
-from datasets.storage import Place
+from datasets.storage import Place, at
 from evaluation import baselines
 from model.embedding import embed
 from model.network import GaitNetwork
 from model.objective import PartContrast
 from orchestration import checkpoint, session
-from orchestration.runs import PretrainRun, read_run
+from orchestration.run_folder import read_run
+from orchestration.runs import PretrainRun
 
 METHODS = ("GEI", "GEI in strips", "random initialisation", "pretrained")
 _BLOCK = 32  # sequences an actor embeds at once
@@ -54,7 +54,14 @@ def sequences_of(store: Place, collection: str, split: str, run: PretrainRun) ->
     return rows.filter(corpus.held_out(rows["sequence_id"], mine))
 
 
-def embed_rows(rows: pa.Table, newest: Path) -> EmbeddingTable:
+def walk_of(row: dict[str, object], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The frames of a row as the encoder takes them, and their numbers; no more than `most`, from the first."""
+    frames = np.arange(min(row["num_frames"], most or row["num_frames"]))
+    masks = clips.to_input(contours.decode(corpus.contours_of(row), frames))
+    return masks, np.asarray(row["frame_numbers"], dtype=np.float32)[frames]
+
+
+def embed_rows(rows: pa.Table, newest: Place) -> EmbeddingTable:
     """Every method's embeddings of the rows, with the weights of a checkpoint."""
     checkpoint.load_weights(newest, PartContrast(read_run(newest).network, read_run(newest).contrast))
     session.start()
@@ -85,12 +92,12 @@ class Embedder:
     """Runs in a Ray actor: blocks of rows to blocks of embeddings."""
 
     def __init__(self, newest: str) -> None:
-        run = read_run(Path(newest))
+        run = read_run(at(newest))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.chunk = run.clips.frames
         torch.manual_seed(run.seed)  # the weights that the run started from
         untrained, trained = (PartContrast(run.network, run.contrast) for _ in range(2))
-        checkpoint.load_weights(Path(newest), trained)
+        checkpoint.load_weights(at(newest), trained)
         self.networks: dict[str, GaitNetwork] = {
             "random initialisation": untrained.teacher.to(self.device),
             "pretrained": trained.teacher.to(self.device),
@@ -99,10 +106,7 @@ class Embedder:
         torch.set_num_threads(1)  # an actor a core
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        sequences = []
-        for row in rows.to_pylist():
-            frames = clips.to_input(contours.decode(corpus.contours_of(row)))
-            sequences.append((frames, np.asarray(row["frame_numbers"], dtype=np.float32)))
+        sequences = [walk_of(row) for row in rows.to_pylist()]
         result = {
             "GEI": np.stack([baselines.gei(frames) for frames, _ in sequences]),
             "GEI in strips": np.stack([baselines.gei_strips(frames) for frames, _ in sequences]),

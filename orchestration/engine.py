@@ -1,30 +1,38 @@
-"""DeepSpeed, and nothing but DeepSpeed: its one configuration, derived from the run; its engine; its optimizer's state.
+"""DeepSpeed, and nothing but DeepSpeed: its one configuration, derived from the run; its engine; its training step.
 
-The optimizer's state goes in and out whole, by the name of the weight, so that a checkpoint is the same for every ZeRO
-stage and every number of workers. No one else imports deepspeed.
+What differs between the ZeRO stages ends here and in engine_state.py, which takes a checkpoint's weights and moments
+out of an engine and puts them back. No one else imports deepspeed.
 """
+
+from collections.abc import Sequence
+from functools import partial
 
 import deepspeed
 import deepspeed.ops
 import torch
+import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
-from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
 from torch import Tensor, nn
 
 from model.objective import PartContrast
 from model.transfer import BETAS, parameter_groups
+from orchestration import collectives
+from orchestration.engine_state import prepare_moments, trained_weights
 from orchestration.runs import PretrainRun
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
-
-def deepspeed_config(run: PretrainRun) -> dict[str, object]:
-    """DeepSpeed's JSON. Nothing in it is set elsewhere; the batch is written once, in the schedule."""
+def deepspeed_config(run: PretrainRun, workers: int) -> dict[str, object]:
+    """DeepSpeed's JSON for so many workers. Nothing in it is set elsewhere; the batch is that of the schedule."""
+    micro_batch = run.micro_batch(workers)
+    zero: dict[str, object] = {"stage": run.cluster.zero_stage}
+    if run.cluster.zero_stage == 3:
+        zero["stage3_param_persistence_threshold"] = 0  # a weight that stays whole would miss the teacher's own steps
     return {
         "train_batch_size": run.schedule.batch,
-        "train_micro_batch_size_per_gpu": run.schedule.batch // run.cluster.workers,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": run.schedule.batch // workers // micro_batch,
         "gradient_clipping": run.schedule.clip_norm,
-        "zero_optimization": {"stage": run.cluster.zero_stage},
+        "zero_optimization": zero,
         "torch_autocast": {"enabled": run.cluster.precision == "bf16", "dtype": "bfloat16"},
         "steps_per_print": 2**31,  # the worker reports
     }
@@ -35,14 +43,17 @@ def start_engine(run: PretrainRun, module: PartContrast) -> DeepSpeedEngine:
     # DeepSpeed would compile a collective of its own on CPU, which needs a C++ compiler on every machine; gloo serves.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
+    module.student.encoder.recompute = run.cluster.recompute
     groups = parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,
         optimizer=torch.optim.AdamW(groups, lr=run.schedule.rate, betas=BETAS),
-        config=deepspeed_config(run),
+        config=deepspeed_config(run, dist.get_world_size()),
         dist_init_required=False,
     )
-    _prepare_state(engine)
+    if not engine.zero_optimization():
+        engine.clip_fp32_gradients = partial(_clip, engine)  # DeepSpeed's own does not tell the norm
+    prepare_moments(engine)
     return engine
 
 
@@ -52,51 +63,62 @@ def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
         group["lr"] = rate * group["rate_share"]
 
 
-def optimizer_state(engine: DeepSpeedEngine) -> dict[str, Tensor]:
-    """AdamW's moments of every trained weight, whole, on the CPU. Every rank must call it."""
-    state = {}
-    for name, parameter in _trained(engine.module):
-        for moment in MOMENTS:
-            if engine.zero_optimization():
-                value = safe_get_full_optimizer_state(parameter, moment)
-            else:
-                value = engine.optimizer.state[parameter][moment]
-            state[f"{name}.{moment}"] = value.detach().cpu().clone().contiguous()
-    return state
+def train_step(engine: DeepSpeedEngine, pairs: Sequence[Tensor], step: int) -> dict[str, Tensor]:
+    """One optimizer step and one of the teacher; what is watched, of this rank, and the norm of the gradient.
 
-
-def restore_optimizer(engine: DeepSpeedEngine, state: dict[str, Tensor], step: int) -> None:
-    """Give the optimizer its moments and its count of steps back, before the first step. Every rank must call it."""
-    for name, parameter in _trained(engine.module):
-        for moment in MOMENTS:
-            value = state[f"{name}.{moment}"].to(parameter.device)
-            if engine.zero_optimization():
-                safe_set_full_optimizer_state(parameter, value, moment)
-            else:
-                engine.optimizer.state[parameter][moment].copy_(value)
-    for of_tensor in _torch_optimizer(engine).state.values():
-        of_tensor["step"].fill_(step)
-
-
-def _prepare_state(engine: DeepSpeedEngine) -> None:
-    """Zero moments for every tensor that the optimizer steps, before its first step.
-
-    AdamW makes them at its first step; but ZeRO links them to the weights after the first step of the first parameter
-    group, when those of the second do not exist yet (DeepSpeed 0.19.8), and a resumed run needs them before any step.
+    pairs: query, its times, key, its times and walk of this rank's share. As many as a micro batch holds go through
+    the network at once; the step is the same for any number, up to rounding.
     """
-    optimizer = _torch_optimizer(engine)
-    zero = engine.zero_optimization()
-    stepped = engine.optimizer.single_partition_of_fp32_groups if zero else [p for _, p in _trained(engine.module)]
-    for tensor in stepped:
-        optimizer.state[tensor] = {"step": torch.tensor(0.0), **{name: torch.zeros_like(tensor) for name in MOMENTS}}
-    if zero:
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
+    if engine.gradient_accumulation_steps() == 1:
+        watched = engine(*pairs, step=step, gather=collectives.gather)
+        engine.backward(watched["loss"])
+        engine.step()
+    else:
+        watched = _accumulate(engine, pairs, step)
+    engine.module.update_teacher(_held if engine.zero_optimization_stage() == 3 else _whole)
+    norm = torch.as_tensor(engine.get_global_grad_norm(), device=engine.device)
+    return {name: value.detach().float() for name, value in (watched | {"gradient_norm": norm}).items()}
 
 
-def _torch_optimizer(engine: DeepSpeedEngine) -> torch.optim.Optimizer:
-    """The optimizer inside ZeRO's; the engine's own at stage 0."""
-    return engine.optimizer.optimizer if engine.zero_optimization() else engine.optimizer
+def _accumulate(engine: DeepSpeedEngine, pairs: Sequence[Tensor], step: int) -> dict[str, Tensor]:
+    """The gradient of the whole share, a few pairs at a time (gradient caching, Gao et al., RepL4NLP 2021).
+
+    First all pairs are embedded without keeping activations, and the loss gives its gradients in the embeddings; then
+    each few are embedded again, and these gradients go on into the weights. A mean of losses over fewer keys each, as
+    it is usually accumulated, would be another loss.
+    """
+    module: PartContrast = engine.module
+    micro_batch, count = engine.train_micro_batch_size_per_gpu(), engine.gradient_accumulation_steps()
+    parts = list(zip(*(one.split(micro_batch) for one in pairs), strict=True))
+    with torch.no_grad(), engine_precision(engine):
+        embedded, watched = zip(*(module.embed_pairs(*part[:4], step=step) for part in parts), strict=True)
+    predicted, keys = (torch.cat(one).detach().requires_grad_() for one in zip(*embedded, strict=True))
+    found = module.compare(predicted, keys, pairs[4], step=step, gather=collectives.gather)
+    found["loss"].backward()
+    cotangents = [torch.zeros_like(one) if one.grad is None else one.grad for one in (predicted, keys)]
+    shares = list(zip(*(one.split(micro_batch) for one in cotangents), strict=True))
+    for part, share in zip(parts, shares, strict=True):
+        engine.backward(engine(*part, step=step, cotangents=share)["loss"] * count)  # DeepSpeed divides by the count
+        engine.step()  # at the last one
+    return found | {name: torch.stack([one[name] for one in watched]).mean() for name in watched[0]}
 
 
-def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+def engine_precision(engine: DeepSpeedEngine) -> torch.autocast:
+    """The precision in which the engine runs its module, for what runs it without the engine."""
+    enabled = engine.torch_autocast_enabled()
+    return torch.autocast(engine.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _clip(engine: DeepSpeedEngine) -> None:
+    """Clip the gradient, and leave its norm where ZeRO's optimizers leave it."""
+    weights = [weight for _, weight in trained_weights(engine.module)]
+    engine.optimizer._global_grad_norm = torch.nn.utils.clip_grad_norm_(weights, engine.gradient_clipping())
+
+
+def _whole(weight: nn.Parameter) -> Tensor:
+    return weight
+
+
+def _held(weight: nn.Parameter) -> Tensor:
+    """What this rank holds of a weight that ZeRO has shared out."""
+    return weight.ds_tensor

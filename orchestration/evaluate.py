@@ -1,6 +1,7 @@
 """Driver of evaluation: each protocol of a store, for a run and its baselines; table, CSV and MLflow out."""
 
 import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,7 @@ from datasets.schema import CollectionSpec, UsageError
 from evaluation import plots, tables
 from evaluation.retrieval import single_view_gallery
 from evaluation.tables import ResultRow
-from orchestration import checkpoint, embed, runs, tracking
-from orchestration.pretrain import tracked_run
+from orchestration import checkpoint, embed, run_folder, runs, tracking
 
 SCORED = ("view-pairs",)  # the kinds of protocol that `evaluation` can score
 
@@ -36,30 +36,30 @@ class EvaluateRun:
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
-    folder, store = Path(settings.run).resolve(), storage.at(settings.shards)
-    run = runs.read_run(folder)
+    folder, store = storage.at(settings.run), storage.at(settings.shards)
+    run = run_folder.read_run(folder)
     chosen = checkpoint.chosen(folder, settings.step)
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
     rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, chosen, store)]
-    target = results_folder(settings)
-    target.mkdir(parents=True, exist_ok=True)
-    tables.to_frame(rows).to_csv(target / "results.csv", index=False)
-    plots.rank1_figure(rows, target / "rank1.png")
     tags = {"job": "evaluate", "run": str(folder), "step": str(step)}
-    if parent := tracked_run(folder):
+    if parent := run_folder.tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
     with tracking.open_run(uri, f"evaluate {folder.name} {settings.split}", runs.to_json(settings), tags) as tracker:
         tracker.log(0, _metrics(rows))
-        for path in sorted(target.iterdir()):
-            tracker.attach(path)
+        with tempfile.TemporaryDirectory() as made:
+            tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
+            plots.rank1_figure(rows, Path(made) / "rank1.png")
+            for path in sorted(Path(made).iterdir()):
+                tracker.attach(path)
+                (results_folder(settings) / path.name).adopt(path)
     return rows
 
 
-def results_folder(settings: EvaluateRun) -> Path:
+def results_folder(settings: EvaluateRun) -> storage.Place:
     """Where the results lie; those of a step that was asked for lie apart, a release does not tell of them."""
-    folder = Path(settings.run).resolve() / "evaluation"
+    folder = storage.at(settings.run) / "evaluation"
     return folder / settings.split if settings.step is None else folder / f"steps/{settings.split}-{settings.step:08d}"
 
 
@@ -103,7 +103,7 @@ def _without_protocol(name: str) -> str:
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: Path, store: storage.Place
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: storage.Place, store: storage.Place
 ) -> list[ResultRow]:
     rows = embed.sequences_of(store, spec.name, settings.split, run)
     table = embed.embed_rows(rows, chosen)

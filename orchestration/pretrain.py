@@ -4,40 +4,54 @@ All that can be wrong with the settings is found here, before a worker starts. W
 orchestration/worker.py.
 """
 
-import dataclasses
 import hashlib
+import os
+import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import ray.train
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.util.queue import Queue
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+from ray.train.torch import TorchConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+from tqdm import tqdm
 
 from datasets import corpus, storage
 from datasets.corpus_map import WALK_COLUMNS, walk_names
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
-from datasets.schema import CollectionSpec, UsageError
+from datasets.schema import CollectionSpec, Unfinished, UsageError
+from datasets.storage import Place
 from evaluation import plots
 from model import sizes
-from orchestration import checkpoint, progress, runs, session, tracking
+from orchestration import checkpoint, run_folder, runs, session, tracking
+from orchestration.board import put_up
 from orchestration.published import published_weights
+from orchestration.run_folder import folder_of
 from orchestration.runs import PretrainRun
+from orchestration.scoring import Scorer
 from orchestration.tracking import Tracker
+from orchestration.trainer import Trainer
+from orchestration.watch import Watch, let_go
 
-TRACKED = "mlflow_run_id"
+_RETRIES = 3  # attempts after the loss of a controller that made no step
 
 
-def pretrain(run: PretrainRun, uri: str) -> Path:
-    """Train, or go on training, and return the last checkpoint. uri: where MLflow keeps its records."""
-    run = _with_whole_paths(run)
+def pretrain(run: PretrainRun, uri: str, profile: bool = False) -> Place:
+    """Train, or go on training, and return the last checkpoint.
+
+    uri: where MLflow keeps its records. profile: also trace a few steps, into the run's folder. Unfinished where the
+    run ends too early; the same call goes on with it.
+    """
+    run = run_folder.with_whole_paths(run)
     if run.schedule.steps:
         _check_data(run)
-    runs.check_folder(run)
-    folder = Path(run.out)
-    newest = checkpoint.latest(folder)
+    run_folder.check_folder(run)
+    folder = folder_of(run)
+    newest = checkpoint.newest_whole(folder)
     if newest and checkpoint.step_of(newest) >= run.schedule.steps:
         print(f"{folder} is trained already: {run.schedule.steps} steps", flush=True)
         return newest
@@ -49,41 +63,78 @@ def pretrain(run: PretrainRun, uri: str) -> Path:
         if run.cluster.gpu:
             session.require_gpus()
     settings = runs.flatten(runs.to_json(run))
-    with tracking.open_run(
-        uri, f"pretrain {folder.name}", settings, {"job": "pretrain"}, tracked_run(folder)
-    ) as tracker:
-        runs.claim_folder(run)
-        (folder / TRACKED).write_text(tracker.run_id)
+    name = f"pretrain {folder.name}"
+    with tracking.open_run(uri, name, settings, {"job": "pretrain"}, run_folder.tracked_run(folder)) as tracker:
+        run_folder.claim_folder(run)
+        (folder / run_folder.TRACKED).write(tracker.run_id.encode())
         if published:
             newest = checkpoint.save(folder, run, 0, published, {})
         if run.schedule.steps:
-            _train(run, uri, tracker, checkpoint.step_of(newest) if newest else 0)
-    last = checkpoint.latest(folder)
-    assert last is not None and checkpoint.step_of(last) == run.schedule.steps, "the run ended before its last step"
-    return last
+            _train(run, tracker, checkpoint.step_of(newest) if newest else 0, profile)
+    found = checkpoint.complete(folder)
+    assert found and checkpoint.step_of(found[-1]) == run.schedule.steps, "the run ended before its last step"
+    return found[-1]
 
 
-def _with_whole_paths(run: PretrainRun) -> PretrainRun:
-    """The run with paths that mean the same on every worker, and from any folder when it is resumed."""
-    places = {"shards": str(storage.at(run.shards)), "out": str(Path(run.out).resolve())}
-    if run.start:
-        places["start"] = str(Path(run.start).resolve())
-    return dataclasses.replace(run, **places)
-
-
-def _train(run: PretrainRun, uri: str, tracker: Tracker, done: int) -> None:
+def _train(run: PretrainRun, tracker: Tracker, done: int, profile: bool) -> None:
     """All steps after the first `done`, and the figure of the whole curve."""
-    with progress.shown("pretrain", "step", done, run.schedule.steps) as queue:
-        _trainer(run, (uri, tracker.run_id), queue).fit()
-    figure = Path(run.out) / "loss.png"
-    plots.loss_figure(*zip(*tracker.history("loss"), strict=True), figure)
-    tracker.attach(figure)
+    board, scorer = put_up(), Scorer(run, tracker)
+    trainer = _trainer(run, board, profile)
+    with (
+        tqdm(total=run.schedule.steps, initial=done, desc="pretrain", unit="step", dynamic_ncols=True) as bar,
+        Watch(run, board, tracker, scorer, bar, trainer.end) as watch,
+    ):
+        trouble = _attempts(run, trainer, watch)
+    if trouble:
+        raise Unfinished(trouble)
+    if scorer.waiting():
+        print("trained; waiting for the last checkpoints to be scored", flush=True)
+    while scorer.waiting():
+        scorer.look(timeout=1)
+    let_go(folder_of(run), run, set())
+    with tempfile.TemporaryDirectory() as made:
+        figure = Path(made) / "loss.png"
+        tracker.flush()
+        plots.loss_figure(*zip(*tracker.history("loss"), strict=True), figure)
+        tracker.attach(figure)
+        (folder_of(run) / "loss.png").adopt(figure)
 
 
-def tracked_run(folder: Path) -> str | None:
-    """The MLflow run of a run's folder."""
-    path = folder / TRACKED
-    return path.read_text() if path.is_file() else None
+def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
+    """Run the trainer, again where its controller is lost; why the run could not be trained, or None."""
+    lost, reached = 0, -1
+    while True:
+        try:
+            trainer.fit()
+        except RayActorError as error:  # the controller: workers that die are its own matter
+            watch.look()
+            found = checkpoint.complete(folder_of(run))
+            step = checkpoint.step_of(found[-1]) if found else 0
+            lost, reached = (lost + 1 if step == reached else 1), step
+            if watch.trouble or lost > _RETRIES:
+                return watch.trouble or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
+            watch.bar.write(f"the controller of the run was lost: starting again after step {step}")
+        except TrainingFailedError as error:
+            watch.look()
+            return watch.trouble or _why(run, error)
+        else:
+            watch.look()
+            return watch.trouble
+
+
+def _why(run: PretrainRun, error: TrainingFailedError) -> str:
+    """One line for what ended the workers."""
+    found = checkpoint.complete(folder_of(run))
+    step = checkpoint.step_of(found[-1]) if found else 0
+    failures = getattr(error, "worker_failures", {})
+    if any("memory" in str(one).lower() and "kill" in str(one).lower() for one in failures.values()):
+        return (
+            f"workers were killed again and again after step {step}, for want of memory: give a smaller "
+            "--cluster.micro-batch, --cluster.recompute, or fewer --cluster.workers a machine"
+        )
+    ranks = ", ".join(map(str, sorted(failures)))
+    words = " ".join(str(next(iter(failures.values()), error)).split())
+    return f"rank {ranks or '?'} failed after the checkpoint of step {step}: {words[:400]}"
 
 
 def _check_data(run: PretrainRun) -> None:
@@ -115,18 +166,28 @@ def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> None:
     print(f"{with_partner:,} of {rows.num_rows:,} sequences were filmed by other cameras too: these are positives")
 
 
-def _trainer(run: PretrainRun, tracked: tuple[str, str], queue: Queue) -> TorchTrainer:
-    """Ray Train over the run's workers; its own records lie in the run's folder."""
-    name = hashlib.sha256(run.out.encode()).hexdigest()[:16]
+def _trainer(run: PretrainRun, board: ActorHandle, profile: bool) -> Trainer:
+    """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
     variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    return TorchTrainer(
-        _train_rank,
-        train_loop_config={"run": runs.to_json(run), "tracking": tracked, "progress": queue},
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon a death is seen; 2 s by default
+    counts, folder = run.worker_counts(), folder_of(run)
+    elastic = len(counts) > 1
+    return Trainer(
+        folder=folder,
+        restarts=run.cluster.restarts,
+        allowed=counts,
+        train_loop_per_worker=_train_rank,
+        train_loop_config={"run": runs.to_json(run), "board": board, "profile": profile},
         torch_config=TorchConfig(backend="nccl" if run.cluster.gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=run.cluster.workers, use_gpu=run.cluster.gpu),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
+            use_gpu=run.cluster.gpu,
+            elastic_resize_monitor_interval_s=run.cluster.resize_every,
+        ),
         run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=str(Path(run.out) / "ray"),
+            name=hashlib.sha256(run.out.encode()).hexdigest()[:16],
+            storage_path=(folder / "ray").path,
+            storage_filesystem=(folder / "ray").filesystem,
             worker_runtime_env={"env_vars": variables},
         ),
     )

@@ -4,6 +4,7 @@ What is released is the teacher, the network that evaluation scores.
 """
 
 import dataclasses
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from datasets.schema import UsageError
 from model.export import write_program
 from model.objective import PartContrast
 from model.release import write_release
-from orchestration import checkpoint, model_card, runs
+from orchestration import checkpoint, model_card, run_folder, runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class ReleaseRun:
 
 def release(settings: ReleaseRun) -> Path:
     """Write the release and return its folder."""
-    folder, out = Path(settings.run).resolve(), Path(settings.out).resolve()
-    run = runs.read_run(folder)
+    folder, out = storage.at(settings.run), storage.local(settings.out, "a release")
+    run = run_folder.read_run(folder)
     newest = checkpoint.chosen(folder, None)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):
         raise UsageError(f"{out} exists and is not the folder of a release: give another --out")
@@ -42,17 +43,21 @@ def release(settings: ReleaseRun) -> Path:
     write_program(out, module.teacher, run.clips.frames)
     start = run.start and Path(run.start).name
     elsewhere = dataclasses.replace(run, out=folder.name, shards=storage.at(run.shards).name, start=start)  # no paths
-    (out / runs.RUN_FILE).write_text(json.dumps(runs.to_json(elsewhere), indent=1))
+    (out / run_folder.RUN_FILE).write_text(json.dumps(runs.to_json(elsewhere), indent=1))
     parameters = sum(parameter.numel() for parameter in module.teacher.encoder.parameters())
     facts = {"step": checkpoint.step_of(newest), "parameters": parameters, "results": _results(folder)}
     (out / "README.md").write_text(model_card.write_card(elsewhere, facts, _collections(run)), encoding="utf-8")
     return out
 
 
-def _results(folder: Path) -> dict[str, list[dict[str, object]]]:
+def _results(folder: storage.Place) -> dict[str, list[dict[str, object]]]:
     """The rows of each split that was evaluated."""
-    tables = sorted((folder / "evaluation").glob("*/results.csv"))
-    return {table.parent.name: pd.read_csv(table).to_dict("records") for table in tables}
+    found = {}
+    for split in ("holdout", "test"):
+        table = folder / f"evaluation/{split}/results.csv"
+        if table.exists():
+            found[split] = pd.read_csv(io.BytesIO(table.read())).to_dict("records")
+    return found
 
 
 def _collections(run: runs.PretrainRun) -> dict[str, dict[str, object]]:

@@ -1,14 +1,13 @@
 """The settings of a pretraining run, composed from those of its parts, and their one JSON form.
 
 The same JSON goes into the run's folder, into each checkpoint, to every rank and to MLflow. Reading it back is strict:
-a setting that this program does not know is an error, not a surprise.
+a setting that this program does not know is an error, not a surprise. Where it lies is run_folder.py's matter.
 """
 
 import dataclasses
 import json
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, TypeVar
 
 from datasets.clips import ClipSettings
@@ -20,8 +19,6 @@ from model.network import NetworkSettings
 from model.objective import ContrastSettings
 
 T = TypeVar("T")
-RUN_FILE = "run.json"
-MAY_CHANGE = ("out", "shards", "cluster.workers", "cluster.gpu", "cluster.zero_stage")  # when a run is resumed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +42,13 @@ class Schedule:
     cooldown: float = 0.2  # share of the steps
     weight_decay: float = 0.05
     clip_norm: float = 3.0  # largest norm of the gradient
-    checkpoint_every: int = 200  # steps; the last step is always kept
     log_every: int = 10  # steps
     guard_every: int = 100  # steps between looks for collapse (model/guards.py); 0: never
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise UsageError(f"--schedule.steps {self.steps} must not be negative")
-        for name in ("batch", "checkpoint_every", "log_every"):
+        for name in ("batch", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
         for name in ("rate", "clip_norm"):
@@ -77,17 +73,60 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Which checkpoints are written, and which of them stay. The last step is always written."""
+
+    every: int = 200  # steps from one checkpoint to the next
+    last: int = 3  # the newest that stay; 0: all of them
+    best: int = 1  # how many more stay, those of the highest score (see Score)
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 1), ("last", 0), ("best", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"--keep.{name} {getattr(self, name)} must be at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How checkpoints are scored on the held-out subjects while training goes on: mean Rank-1, zero-shot."""
+
+    every: int = 1  # checkpoints from one that is scored to the next; 0: none is
+    frames: int = 32  # of each sequence, from its first: enough to tell checkpoints apart
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 0), ("frames", 2)):
+            if getattr(self, name) < least:
+                raise UsageError(f"--score.{name} {getattr(self, name)} must be at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
     """Where it runs: workers (ranks), what each of them gets, and how DeepSpeed shares the optimizer's state."""
 
     workers: int = 2
+    at_least: int | None = None  # workers to begin or go on with where there is no room for all; all where None
     gpu: bool = False  # one GPU a worker
-    zero_stage: Literal[0, 1, 2] = 1
+    zero_stage: Literal[0, 1, 2, 3] = 1
     precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights and optimizer stay fp32
+    micro_batch: int | None = None  # pairs that a worker takes at once, to save memory; its whole share where None
+    recompute: bool = False  # activations are made again in the backward pass, to save memory
+    restarts: int = 3  # deaths of workers without a checkpoint between them, after which the run ends
+    patience: float = 600.0  # seconds without a step, after which the run ends
+    resize_every: float = 60.0  # seconds between two looks for room for more workers, where there are fewer than wanted
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(f"--cluster.workers {self.workers} must be at least 1")
+        if self.at_least is not None and not 1 <= self.at_least <= self.workers:
+            raise UsageError(
+                f"--cluster.at-least {self.at_least} must lie within 1 and --cluster.workers {self.workers}"
+            )
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UsageError(f"--cluster.micro-batch {self.micro_batch} must be at least 1")
+        if self.restarts < 0 or self.patience <= 0 or self.resize_every <= 0:
+            raise UsageError(
+                "--cluster.restarts must not be negative, --cluster.patience and --cluster.resize-every must be positive"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +143,8 @@ class PretrainRun:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
     schedule: Schedule = field(default_factory=Schedule)
+    keep: Keep = field(default_factory=Keep)
+    score: Score = field(default_factory=Score)
     cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
@@ -114,18 +155,49 @@ class PretrainRun:
                 f"--start is for checkpoints of the published P3D encoder, of which {self.network.size!r} is no size: "
                 f"take the recipe p3d-0.03b or p3d-0.13b, or give --network.size as one of {', '.join(sizes.P3D)}"
             )
-        if self.schedule.batch % self.cluster.workers:
-            raise UsageError(
-                f"--schedule.batch {self.schedule.batch} does not divide among --cluster.workers "
-                f"{self.cluster.workers}: make it a multiple"
-            )
-        if self.contrast.strips and self.schedule.batch // self.cluster.workers % strips.PERIOD:
-            raise UsageError(
-                f"--schedule.batch {self.schedule.batch} gives each of --cluster.workers {self.cluster.workers} no "
-                f"multiple of {strips.PERIOD} clips, which strips take: change one of them, or --contrast.no-strips"
-            )
         if self.schedule.batch < 2:
             raise UsageError("--schedule.batch must be at least 2: a contrast needs a negative")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        """UsageError where the batch does not divide among the workers, or a share into micro batches."""
+        batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
+        if batch % workers:
+            raise UsageError(
+                f"--schedule.batch {batch} does not divide among --cluster.workers {workers}: make it a multiple"
+            )
+        if batch // workers % self._unit:
+            raise UsageError(
+                f"--schedule.batch {batch} gives each of --cluster.workers {workers} no "
+                f"multiple of {self._unit} clips, which strips take: change one of them, or --contrast.no-strips"
+            )
+        if micro is not None and micro < self._unit:
+            raise UsageError(
+                f"--cluster.micro-batch {micro} must be at least {self._unit}, which strips take: "
+                "raise it, or --contrast.no-strips"
+            )
+        if micro is not None and micro < batch // workers and self.network.size in sizes.P3D:
+            raise UsageError(
+                f"--cluster.micro-batch {micro}: the norms of {self.network.size} need a worker's whole share of "
+                f"{batch // workers} pairs at once: take more --cluster.workers, or --cluster.recompute"
+            )
+
+    @property
+    def _unit(self) -> int:
+        """What a worker's share, and a micro batch, are multiples of."""
+        return strips.PERIOD if self.contrast.strips else 1
+
+    def micro_batch(self, workers: int) -> int:
+        """How many pairs each of so many workers takes at once: as many as allowed of which its share is a multiple."""
+        share = self.schedule.batch // workers
+        most = min(self.cluster.micro_batch or share, share)
+        return max(size for size in range(self._unit, most + 1, self._unit) if share % size == 0)
+
+    def worker_counts(self) -> list[int]:
+        """The numbers of workers that the run can have: all those allowed among which its batch divides."""
+        fewest = self.cluster.at_least or self.cluster.workers
+        counts = range(fewest, self.cluster.workers + 1)
+        return [count for count in counts if self.schedule.batch % (count * self._unit) == 0]
 
 
 def to_json(settings: object) -> dict[str, object]:
@@ -157,40 +229,3 @@ def build(kind: type[T], data: dict[str, object], where: str = "") -> T:
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
-
-
-def read_run(folder: Path) -> PretrainRun:
-    """The settings in a run's folder or a checkpoint; UsageError where there are none."""
-    path = folder / RUN_FILE
-    if not path.is_file():
-        raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
-    return build(PretrainRun, json.loads(path.read_text()))
-
-
-def check_folder(run: PretrainRun) -> None:
-    """UsageError where another run's folder, or anything else, lies in the place of this run's.
-
-    A folder that holds the same run is resumed: only where it lies and where it runs may differ.
-    """
-    folder = Path(run.out)
-    path = folder / RUN_FILE
-    if path.is_file():
-        there, here = flatten(json.loads(path.read_text())), flatten(to_json(run))
-        changed = [n for n in sorted(there | here) if there.get(n) != here.get(n) and n not in MAY_CHANGE]
-        if changed:
-            name = changed[0]
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            raise UsageError(
-                f"{folder} holds a run with {name} {there.get(name)}, not {here.get(name)}{more}: "
-                "give another --out, or the settings it was started with"
-            )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not the folder of a run: give another --out")
-
-
-def claim_folder(run: PretrainRun) -> None:
-    """Make a checked folder the run's own."""
-    folder = Path(run.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / RUN_FILE).is_file():
-        (folder / RUN_FILE).write_text(json.dumps(to_json(run), indent=1))

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from datasets.schema import UsageError
+from datasets.schema import Unfinished, UsageError
 
 EXPERIMENT = "foundationgait"
 
@@ -41,18 +41,43 @@ class Tracker:
 
     uri: str
     run_id: str
+    known: dict[str, int] = field(default_factory=dict)  # the step up to which each metric was logged
     _pending: list[Metric] = field(default_factory=list)
+    _failing: bool = False
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Keep metrics of a step for the next flush; a missing number (NaN) is not logged at all."""
+        """Keep metrics of a step for the next flush; a missing number (NaN) is not logged at all.
+
+        Nor is what a resumed run repeats: each step of a metric is logged once.
+        """
         now = int(time.time() * 1000)
-        self._pending += [Metric(name, value, now, step) for name, value in metrics.items() if value == value]
+        for name, value in metrics.items():
+            if value == value and step > self.known.get(name, -1):
+                self._pending.append(Metric(name, value, now, step))
+                self.known[name] = step
 
     def flush(self) -> None:
-        """Write what was kept."""
-        for start in range(0, len(self._pending), 1000):  # the most that one call takes
-            self._client.log_batch(self.run_id, metrics=self._pending[start : start + 1000])
-        self._pending = []
+        """Write what was kept. Where MLflow does not take it, that is said once, and it is kept for the next time."""
+        while self._pending:
+            some = self._pending[:1000]  # the most that one call takes
+            try:
+                self._client.log_batch(self.run_id, metrics=some)
+            except MlflowException as error:
+                if not self._failing:
+                    print(f"MLflow takes no metrics, they are kept for later: {_words(error)}", file=sys.stderr)
+                self._failing = True
+                return
+            self._failing = False
+            self._pending = self._pending[len(some) :]
+
+    def close(self) -> None:
+        """Write what is left. Unfinished where MLflow does not take it."""
+        for pause in (0, 1, 4, 10):
+            time.sleep(pause)
+            self.flush()
+            if not self._pending:
+                return
+        raise Unfinished(f"MLflow at {self.uri} did not take the last {len(self._pending)} metrics of {self.run_id}")
 
     def history(self, name: str) -> list[tuple[int, float]]:
         """A metric's (step, value) pairs in order of step, as the tracking store has them."""
@@ -85,14 +110,17 @@ def open_run(
         client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
     else:
         client.update_run(run_id, status="RUNNING")
-    tracker = Tracker(uri, run_id)
+    known = {} if resume is None else _known(client, run_id)
+    tracker = Tracker(uri, run_id, known)
     status = "FAILED"
     try:
         yield tracker
         status = "FINISHED"
+        tracker.close()
     finally:
         tracker.flush()
-        client.set_terminated(run_id, status)
+        with suppress(MlflowException):
+            client.set_terminated(run_id, status)
 
 
 def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
@@ -105,14 +133,25 @@ def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
         return None  # tracked elsewhere: a new run is opened here
 
 
+def _known(client: mlflow.MlflowClient, run_id: str) -> dict[str, int]:
+    """The newest step of each metric of a run."""
+    return {
+        name: max((one.step for one in client.get_metric_history(run_id, name)), default=-1)
+        for name in client.get_run(run_id).data.metrics
+    }
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200]
+
+
 def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
     """A client and the experiment's id, made if need be; files of a SQLite store lie beside it."""
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
     except MlflowException as error:
-        words = str(error).strip().splitlines()[0][:200]
-        raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {words}") from error
+        raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {_words(error)}") from error
     if known is not None:
         return client, known.experiment_id
     beside = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" if uri.startswith("sqlite:///") else None

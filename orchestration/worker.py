@@ -1,4 +1,4 @@
-"""One rank of pretraining, from its start to its end: steps, metrics, checkpoints.
+"""One rank of pretraining, from its start to its end: steps, and checkpoints; its notes go to the driver.
 
 Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. The driver is
 orchestration/pretrain.py. Science is called here and defined elsewhere.
@@ -6,15 +6,18 @@ orchestration/pretrain.py. Science is called here and defined elsewhere.
 
 import shutil
 import tempfile
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import ray
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.util.queue import Queue
+from ray.actor import ActorHandle
 from torch import Tensor
+from torch.profiler import profile
 
 from datasets import corpus, storage
 from datasets.corpus_map import write_map
@@ -22,49 +25,95 @@ from datasets.declared import declared_in
 from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
 from datasets.pairs import PairBatch, PairLoader
+from datasets.storage import Place
 from model import guards
 from model.objective import PartContrast
 from model.reference_norm import share_statistics
-from orchestration import checkpoint, collectives, engine
+from orchestration import checkpoint, collectives, engine, engine_state
+from orchestration.board import Pulse
 from orchestration.engine import DeepSpeedEngine
+from orchestration.journal import Journal, NotFinite, matrix_flops
+from orchestration.run_folder import folder_of
 from orchestration.runs import PretrainRun, build
-from orchestration.tracking import Tracker
+from orchestration.saver import SaveFailed, Saver
+
+PROFILED = 3  # steps of a profile
 
 
 def train_rank(config: dict[str, object]) -> None:
     """Train to the last step, from the newest checkpoint of the run where there is one.
 
-    config: `run`, the settings as plain values; `tracking`, the arguments of the Tracker that rank 0 writes to;
-    `progress`, a queue to the driver's terminal.
+    config: `run`, the settings as plain values; `board`, what the driver reads (orchestration/board.py); `profile`,
+    whether a few steps are traced.
     """
-    run = build(PretrainRun, config["run"])
-    folder = Path(run.out)
+    run, board = build(PretrainRun, config["run"]), config["board"]
+    pulse = Pulse(board, dist.get_rank())
+    try:
+        _train(run, board, pulse, config["profile"])
+    except (NotFinite, SaveFailed) as error:  # another attempt would end the same way
+        ray.get(board.tell.remote("trouble", str(error)))
+        raise
+
+
+def _train(run: PretrainRun, board: ActorHandle, pulse: Pulse, profiled: bool) -> None:
+    folder = folder_of(run)
+    trained, start = _start(run, folder)
+    saver = Saver(folder, run, partial(_tell, board, "saved"))
+    peak = matrix_flops(trained.device, run.cluster.precision)
+    journal = Journal(run, start, trained.device, peak, lambda step, found: _tell(board, "metrics", (step, found)))
+    if dist.get_rank() == 0:
+        _tell(board, "begun", (start, dist.get_world_size()))
+    with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
+        pulse.at(start, "data")
+        for batch in journal.timed(_loader(run).steps(start, run.schedule.steps)):
+            pulse.at(batch.step, "training")
+            engine.set_rate(trained, run.schedule.rate_at(batch.step))
+            pairs = _pairs(batch, trained.device)
+            watched = engine.train_step(trained, pairs, batch.step)
+            done = batch.step + 1
+            if run.schedule.guards_at(done):
+                watched |= _guards(trained, pairs, batch.step)
+            due = done % run.keep.every == 0 or done == run.schedule.steps
+            journal.note(done, watched, batch, at_once=due)
+            if due or saver.failed:
+                pulse.at(batch.step, "checkpoint")
+                _save(saver, trained, done)
+            if profiler is not None:
+                profiler.step()
+            pulse.at(done, "data")
+    pulse.at(run.schedule.steps, "checkpoint")
+    saver.finish()
+    ray.get(board.tell.remote("trained", None))  # nothing that was told is lost with this process
+
+
+def _tell(board: ActorHandle, kind: str, content: object) -> None:
+    board.tell.remote(kind, content)
+
+
+def _start(run: PretrainRun, folder: Place) -> tuple[DeepSpeedEngine, int]:
+    """The engine, with the state of the newest whole checkpoint, and the steps that it has behind it."""
     torch.manual_seed(run.seed)
     module = PartContrast(run.network, run.contrast)
     share_statistics(module, collectives.total)
-    resumed = checkpoint.latest(folder)
-    if resumed:
-        checkpoint.load_weights(resumed, module)
+    newest = _agreed(folder)
+    if newest is not None:
+        checkpoint.load_weights(newest, module)
     trained = engine.start_engine(run, module)
-    start = 0
-    if resumed:
-        start = checkpoint.step_of(resumed)
+    start = checkpoint.step_of(newest) if newest is not None else 0
     if start:  # before the first step there are weights to start from, and no moments
-        engine.restore_optimizer(trained, checkpoint.load_optimizer(resumed), start)
-    loader = _loader(run)
-    journal = Journal(run, Tracker(*config["tracking"]), config["progress"], start)
-    for batch in loader.steps(start, run.schedule.steps):
-        engine.set_rate(trained, run.schedule.rate_at(batch.step))
-        done = batch.step + 1
-        pairs = _pairs(batch, trained.device)
-        watched = _step(trained, pairs, batch.step)
-        if run.schedule.guards_at(done):
-            watched |= guards.watch(trained.module.teacher, *pairs, seed=batch.step)
-        journal.note(done, watched, batch)
-        if done % run.schedule.checkpoint_every == 0 or done == run.schedule.steps:
-            _save(folder, run, trained, done)
-            journal.write()
-            ray.train.report({"step": done})
+        engine_state.restore_moments(trained, checkpoint.load_moments(newest), start)
+    return trained, start
+
+
+def _agreed(folder: Place) -> Place | None:
+    """The newest whole checkpoint as rank 0 finds it, which also clears away what was left half-written."""
+    found: list[int | None] = [None]
+    if dist.get_rank() == 0:
+        checkpoint.discard_unfinished(folder)
+        newest = checkpoint.newest_whole(folder)
+        found = [None if newest is None else checkpoint.step_of(newest)]
+    dist.broadcast_object_list(found)
+    return None if found[0] is None else checkpoint.chosen(folder, found[0])
 
 
 def _pairs(batch: PairBatch, device: torch.device) -> list[Tensor]:
@@ -73,13 +122,10 @@ def _pairs(batch: PairBatch, device: torch.device) -> list[Tensor]:
     return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
 
 
-def _step(trained: DeepSpeedEngine, pairs: list[Tensor], step: int) -> dict[str, Tensor]:
-    """One optimizer step and one of the teacher; what is watched, of this rank."""
-    watched = trained(*pairs, step=step, gather=collectives.gather)
-    trained.backward(watched["loss"])
-    trained.step()
-    trained.module.update_teacher()
-    return {name: value.detach().float() for name, value in watched.items()}
+def _guards(trained: DeepSpeedEngine, pairs: list[Tensor], step: int) -> dict[str, Tensor]:
+    """The guards on as many pairs as go through the network at once."""
+    some = [one[: trained.train_micro_batch_size_per_gpu()] for one in pairs]
+    return guards.watch(trained.module.teacher, *some, seed=step)
 
 
 def _loader(run: PretrainRun) -> PairLoader:
@@ -105,47 +151,26 @@ def _loader(run: PretrainRun) -> PairLoader:
     return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
 
 
-def _save(folder: Path, run: PretrainRun, trained: DeepSpeedEngine, step: int) -> None:
-    moments = engine.optimizer_state(trained)  # gathered from all ranks
+def _save(saver: Saver, trained: DeepSpeedEngine, step: int) -> None:
+    """Copy the state of all ranks, and let rank 0 write it."""
+    weights, moments = engine_state.weights_of(trained), engine_state.moments_of(trained)
     if dist.get_rank() == 0:
-        checkpoint.save(folder, run, step, trained.module.state_dict(), moments)
-    dist.barrier()  # no rank reports a checkpoint that is not there yet
+        saver.save(step, weights, moments)
 
 
-@dataclass
-class Journal:
-    """Metrics between two writes: averaged over steps and ranks, shown and tracked by rank 0."""
+@contextmanager
+def _profiler(wanted: bool, folder: Place) -> Iterator[profile | None]:
+    """Torch's profiler over a few steps once the run is warm; the trace goes into the run's folder."""
+    if not wanted:
+        yield None
+        return
 
-    run: PretrainRun
-    tracker: Tracker
-    progress: Queue
-    start: int
-    _watched: list[dict[str, Tensor]] = field(default_factory=list)
-    _since: float = field(default_factory=time.monotonic)
+    def keep(profiler: profile) -> None:
+        with tempfile.TemporaryDirectory() as made:
+            file = Path(made) / "trace.json"
+            profiler.export_chrome_trace(str(file))
+            (folder / "profile/trace.json").adopt(file)
 
-    def note(self, step: int, watched: dict[str, Tensor], batch: PairBatch) -> None:
-        """Keep what was watched at a step, and write when it is time. Every rank must call it."""
-        self._watched.append(watched)
-        if step == self.start + 1 or step % self.run.schedule.log_every == 0 or step == self.run.schedule.steps:
-            self._report(step, batch)
-
-    def _report(self, step: int, batch: PairBatch) -> None:
-        names = sorted({name for one in self._watched for name in one})  # guards are not watched at every step
-        seen = [torch.stack([one[name] for one in self._watched if name in one]).mean() for name in names]
-        means = collectives.total(torch.stack(seen))
-        count, seconds = len(self._watched), time.monotonic() - self._since
-        self._watched, self._since = [], time.monotonic()
-        if dist.get_rank() != 0:
-            return
-        metrics = dict(zip(names, (means / dist.get_world_size()).tolist(), strict=True))
-        metrics["pairs_per_second"] = count * self.run.schedule.batch / seconds
-        metrics["rate"] = self.run.schedule.rate_at(step - 1)
-        metrics["epoch"] = batch.epoch
-        self.tracker.log(step, metrics)
-        shown = {"loss": f"{metrics['loss']:.3f}", "pairs/s": f"{metrics['pairs_per_second']:.0f}"}
-        self.progress.put((step, shown))
-
-    def write(self) -> None:
-        """Hand the metrics to MLflow, at checkpoints: what it holds is never ahead of what a resumed run repeats."""
-        if dist.get_rank() == 0:
-            self.tracker.flush()
+    schedule = torch.profiler.schedule(wait=3, warmup=1, active=PROFILED, repeat=1)
+    with torch.profiler.profile(schedule=schedule, on_trace_ready=keep) as profiler:
+        yield profiler

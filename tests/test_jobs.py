@@ -12,7 +12,7 @@ from datasets.schema import UsageError
 from jobs import evaluate, ingest, pretrain
 from jobs.recipes import RECIPES
 from orchestration import evaluate as evaluation
-from orchestration.runs import claim_folder
+from orchestration.run_folder import claim_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 

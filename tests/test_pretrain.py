@@ -13,13 +13,15 @@ from safetensors.torch import load_file
 
 from datasets.clips import ClipSettings
 from datasets.schema import UsageError
+from datasets.storage import at
 from jobs import evaluate as evaluate_job
 from model.network import NetworkSettings
 from model.objective import PartContrast
 from orchestration import checkpoint, runs
 from orchestration.evaluate import EvaluateRun, evaluate
-from orchestration.pretrain import pretrain, tracked_run
-from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
+from orchestration.pretrain import pretrain
+from orchestration.run_folder import read_run, tracked_run
+from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +39,11 @@ def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
         data=DataSettings(holdout=("CASIA-B/004",)),
         clips=ClipSettings(frames=4),
         network=NetworkSettings(channels=16),
-        schedule=Schedule(steps=6, batch=16, warmup=2, checkpoint_every=3, log_every=2),
+        schedule=Schedule(steps=6, batch=16, warmup=2, log_every=2),
+        keep=Keep(every=3),
         cluster=Cluster(precision="fp32"),
     )
-    assert pretrain(run, uri) == Path(run.out) / "checkpoints" / "step-00000006"
+    assert str(pretrain(run, uri)) == f"{run.out}/checkpoints/step-00000006"
     return run
 
 
@@ -61,9 +64,9 @@ def test_checkpoints_are_whole_and_free_of_pickles(trained: PretrainRun) -> None
     folder = Path(trained.out) / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000003", "step-00000006"]
     for one in folder.iterdir():
-        files = ["optimizer.safetensors", "run.json", "state.json", "weights.safetensors"]
+        files = ["optimizer.safetensors", "run.json", "score.json", "state.json", "weights.safetensors"]
         assert sorted(path.name for path in one.iterdir()) == files
-    assert runs.read_run(checkpoint.latest(Path(trained.out))) == replace(trained, shards=trained.shards)
+    assert read_run(checkpoint.newest_whole(at(trained.out))) == replace(trained, shards=trained.shards)
     assert largest_difference(weights(trained, 3), weights(trained)) > 0
 
 
@@ -102,7 +105,7 @@ def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, cap
 
 def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri)
-    run = client.get_run(tracked_run(Path(trained.out)))
+    run = client.get_run(tracked_run(at(trained.out)))
     assert (run.info.run_name, run.info.status) == ("pretrain run", "FINISHED")
     assert run.data.params["schedule.batch"] == "16"
     losses = client.get_metric_history(run.info.run_id, "loss")
@@ -149,7 +152,7 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
     assert table["excluding_identical"].between(0, 100).all()
     assert (Path(trained.out) / "evaluation" / "test" / "rank1.png").stat().st_size > 5000
     client = mlflow.MlflowClient(tracking_uri=uri)
-    parent = tracked_run(Path(trained.out))
+    parent = tracked_run(at(trained.out))
     (child,) = client.search_runs(
         [client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}' and tags.job = 'evaluate'"
     )
@@ -192,4 +195,4 @@ def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: st
 def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:
     other = PartContrast(NetworkSettings(channels=8), trained.contrast)
     with pytest.raises(UsageError, match="do not fit the network"):
-        checkpoint.load_weights(checkpoint.latest(Path(trained.out)), other)
+        checkpoint.load_weights(checkpoint.newest_whole(at(trained.out)), other)

@@ -12,16 +12,18 @@ from safetensors.torch import load_file
 
 from datasets.clips import ClipSettings
 from datasets.schema import UsageError
+from datasets.storage import at
 from jobs import evaluate as evaluate_job
 from jobs import pretrain as pretrain_job
 from model.embedding import embed
 from model.network import GaitNetwork, NetworkSettings
 from model.reference_checkpoint import published_name
 from model.release import load_release
-from orchestration import checkpoint, runs
+from orchestration import checkpoint
 from orchestration.embed import Embedder
 from orchestration.pretrain import pretrain
 from orchestration.release import ReleaseRun, release
+from orchestration.run_folder import read_run
 from orchestration.runs import Cluster, PretrainRun, Schedule
 
 TINY = NetworkSettings(size="p3d-tiny", channels=16)
@@ -104,11 +106,11 @@ def zero_shot(start: str, store: Path, uri: str, tmp_path_factory) -> Path:
 
 
 def test_a_run_of_no_steps_holds_the_published_weights(zero_shot: Path, uri: str, capsys) -> None:
-    newest = checkpoint.latest(zero_shot)
+    newest = checkpoint.newest_whole(at(zero_shot))
     assert [checkpoint.step_of(newest), newest.name] == [0, "step-00000000"]
     for whose in ("student", "teacher"):
         assert_published(of(whose, weights(zero_shot, 0)))
-    pretrain(runs.read_run(zero_shot), uri)
+    pretrain(read_run(at(zero_shot)), uri)
     assert "is trained already: 0 steps" in capsys.readouterr().out
 
 
@@ -117,7 +119,7 @@ def test_published_weights_are_scored_beside_random_ones(zero_shot: Path, store:
     table = pd.read_csv(zero_shot / "evaluation" / "test" / "results.csv")
     assert set(table["method"]) == {"GEI", "GEI in strips", "random initialisation", "pretrained"}
     assert table["excluding_identical"].between(0, 100).all()
-    networks = Embedder(str(checkpoint.latest(zero_shot))).networks
+    networks = Embedder(str(checkpoint.newest_whole(at(zero_shot)))).networks
     assert_published(networks["pretrained"].state_dict())
     torch.manual_seed(0)
     seeded = GaitNetwork(TINY).state_dict()
@@ -201,4 +203,4 @@ def test_what_is_no_checkpoint_of_the_network_is_refused_before_anything_is_writ
 def test_a_run_is_not_another_with_other_weights_to_start_from(zero_shot: Path, uri: str, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other.pt", published())
     with pytest.raises(UsageError, match=r"holds a run with start .*p3d\.pt, not .*other\.pt"):
-        pretrain(replace(runs.read_run(zero_shot), start=other), uri)
+        pretrain(replace(read_run(at(zero_shot)), start=other), uri)

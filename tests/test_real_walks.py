@@ -15,8 +15,9 @@ from datasets.storage import at
 from model.network import NetworkSettings
 from orchestration.evaluate import EvaluateRun, evaluate
 from orchestration.ingest import IngestRun, ingest
-from orchestration.pretrain import pretrain, tracked_run
-from orchestration.runs import DataSettings, PretrainRun, Schedule
+from orchestration.pretrain import pretrain
+from orchestration.run_folder import tracked_run
+from orchestration.runs import DataSettings, Keep, PretrainRun, Schedule
 
 SUBJECTS = [f"{number:03d}" for number in range(1, 9)]
 VIEWS = ("054", "090")
@@ -70,10 +71,11 @@ def test_pretraining_learns_and_is_scored_on_subjects_held_back(real_store: Path
         data=DataSettings(holdout=("CASIA-B/006", "CASIA-B/007", "CASIA-B/008")),
         clips=ClipSettings(frames=4),
         network=NetworkSettings(channels=32),
-        schedule=Schedule(steps=30, batch=32, warmup=3, rate=3e-3, checkpoint_every=30, log_every=5),
+        schedule=Schedule(steps=30, batch=32, warmup=3, rate=3e-3, log_every=5),
+        keep=Keep(every=30),
     )
     pretrain(run, uri)
-    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(tracked_run(Path(run.out)), "loss")
+    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(tracked_run(at(run.out)), "loss")
     losses = [metric.value for metric in history]
     assert losses[-1] < losses[0] - 0.2
     rows = evaluate(EvaluateRun(run=run.out, shards=str(real_store), split="holdout"), uri)

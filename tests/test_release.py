@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from datasets.schema import UsageError
+from datasets.storage import at
 from model.embedding import embed
 from model.network import NetworkSettings
-from model.objective import PartContrast
+from model.objective import ContrastSettings, PartContrast
 from model.release import load_release, write_release
-from orchestration import checkpoint, runs
+from orchestration import checkpoint
 from orchestration.release import ReleaseRun, release
+from orchestration.run_folder import claim_folder, read_run
 from orchestration.runs import DataSettings, PretrainRun, Schedule
 
 
@@ -35,9 +37,9 @@ def trained(tmp_path: Path) -> Path:
         data=DataSettings(collections=("CASIA-B",), holdout=("CASIA-B/063",)),
         schedule=Schedule(steps=10, batch=16, warmup=1),
     )
-    runs.claim_folder(run)
+    claim_folder(run)
     torch.manual_seed(3)
-    checkpoint.save(Path(run.out), run, 10, PartContrast(run.network, run.contrast).state_dict(), {})
+    checkpoint.save(at(run.out), run, 10, PartContrast(run.network, run.contrast).state_dict(), {})
     results = tmp_path / "run/evaluation/holdout/results.csv"
     results.parent.mkdir(parents=True)
     results.write_text(
@@ -53,9 +55,9 @@ def trained(tmp_path: Path) -> Path:
 
 def test_a_release_embeds_as_the_teacher_of_its_run(trained: Path, tmp_path: Path) -> None:
     release(ReleaseRun(run=str(trained), out=str(tmp_path / "out")))
-    run = runs.read_run(trained)
+    run = read_run(at(trained))
     module = PartContrast(run.network, run.contrast)
-    checkpoint.load_weights(checkpoint.latest(trained), module)
+    checkpoint.load_weights(checkpoint.newest_whole(at(trained)), module)
     encoder = load_release(tmp_path / "out")
     expected = embed(module.teacher, [walk(), walk(40)], run.clips.frames, torch.device("cpu"))
     np.testing.assert_array_equal(encoder.embed([walk(), walk(40)]), expected)
@@ -86,7 +88,7 @@ def test_what_is_no_release_is_one_line(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists and is not the folder of a release"):
         release(ReleaseRun(run=str(trained), out=str(trained)))
     out = release(ReleaseRun(run=str(trained), out=str(tmp_path / "out")))
-    write_release(tmp_path / "other", PartContrast(NetworkSettings(channels=4), runs.ContrastSettings()).teacher,
+    write_release(tmp_path / "other", PartContrast(NetworkSettings(channels=4), ContrastSettings()).teacher,
                   NetworkSettings(channels=4), 16)  # fmt: skip
     (out / "encoder.safetensors").write_bytes((tmp_path / "other/encoder.safetensors").read_bytes())
     with pytest.raises(UsageError, match="cannot be read by this program"):

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from datasets.schema import UsageError
+from datasets.storage import at
 from jobs.recipes import RECIPES
-from orchestration import runs
+from model.network import NetworkSettings
+from model.objective import ContrastSettings
+from orchestration import run_folder, runs
 from orchestration.engine import deepspeed_config
-from orchestration.runs import Cluster, PretrainRun, Schedule
+from orchestration.runs import Cluster, Keep, PretrainRun, Schedule
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -24,7 +27,7 @@ def test_every_recipe_builds_and_survives_its_json(name: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_deepspeed_is_told_the_batch_of_the_schedule(name: str) -> None:
     run = RECIPES[name]("shards", "out")
-    config = deepspeed_config(run)
+    config = deepspeed_config(run, run.cluster.workers)
     assert config["train_batch_size"] == run.schedule.batch
     assert config["train_micro_batch_size_per_gpu"] * run.cluster.workers == run.schedule.batch
     assert config["zero_optimization"]["stage"] == run.cluster.zero_stage
@@ -69,6 +72,49 @@ def test_contradictory_settings_are_errors(wrong, message: str) -> None:
         wrong()
 
 
+def _shared(batch: int, strips: bool = True, **cluster: int) -> PretrainRun:
+    contrast = ContrastSettings(strips=strips)
+    return PretrainRun(
+        recipe="x", shards="s", out="o", contrast=contrast, schedule=Schedule(batch=batch), cluster=Cluster(**cluster)
+    )
+
+
+def test_micro_batches_follow_from_the_workers() -> None:
+    run = _shared(192, workers=4, micro_batch=20)
+    assert [run.micro_batch(workers) for workers in (1, 2, 4)] == [16, 16, 16]  # strips come in eights, and divide
+    for workers in (1, 2, 4):
+        config = deepspeed_config(run, workers)
+        one, count = config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]
+        assert one * count * workers == config["train_batch_size"] == 192
+    assert _shared(60, strips=False, workers=2, micro_batch=7).micro_batch(2) == 6
+    assert _shared(64, workers=2).micro_batch(2) == 32
+
+
+def test_an_elastic_run_has_the_numbers_of_workers_that_its_batch_divides_among() -> None:
+    assert _shared(192, workers=8, at_least=2).worker_counts() == [2, 3, 4, 6, 8]
+    assert _shared(192, workers=8).worker_counts() == [8]
+    with pytest.raises(UsageError, match=r"--cluster\.at-least 3 must lie within 1 and --cluster\.workers 2"):
+        Cluster(workers=2, at_least=3)
+
+
+def test_what_cannot_be_shared_out_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"--cluster\.micro-batch 4 must be at least 8, which strips take"):
+        _shared(64, workers=2, micro_batch=4)
+    with pytest.raises(UsageError, match=r"no multiple of 8 clips, which strips take"):
+        _shared(36, workers=3)
+    p3d = replace(_shared(64, workers=2), network=NetworkSettings(size="p3d-tiny"))
+    with pytest.raises(UsageError, match=r"the norms of p3d-tiny need a worker's whole share of 32 pairs at once"):
+        replace(p3d, cluster=Cluster(workers=2, micro_batch=8))
+
+
+def test_what_is_kept_and_where_it_runs_may_change_and_what_is_learned_may_not(tmp_path: Path) -> None:
+    run = RECIPES["tiny"]("shards", str(tmp_path / "run"))
+    run_folder.claim_folder(run)
+    run_folder.check_folder(replace(run, keep=Keep(every=7), cluster=replace(run.cluster, workers=1, zero_stage=3)))
+    with pytest.raises(UsageError, match=r"cluster\.precision fp32, not bf16"):
+        run_folder.check_folder(replace(run, cluster=replace(run.cluster, precision="bf16")))
+
+
 @pytest.mark.parametrize("name", ["p3d-0.03b", "p3d-0.13b"])
 def test_the_published_sizes_have_recipes_that_can_start_from_published_weights(name: str) -> None:
     run = RECIPES[name]("shards", "out")
@@ -88,21 +134,21 @@ def test_the_rate_warms_up_stays_and_cools_down() -> None:
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     run = RECIPES["tiny"]("shards", str(tmp_path / "run"))
-    runs.check_folder(run)
-    runs.claim_folder(run)
-    runs.check_folder(replace(run, shards="elsewhere", cluster=replace(run.cluster, workers=4)))
-    assert runs.read_run(tmp_path / "run") == run
+    run_folder.check_folder(run)
+    run_folder.claim_folder(run)
+    run_folder.check_folder(replace(run, shards="elsewhere", cluster=replace(run.cluster, workers=4)))
+    assert run_folder.read_run(at(tmp_path / "run")) == run
     with pytest.raises(UsageError, match=r"holds a run with seed 0, not 1: give another --out"):
-        runs.check_folder(replace(run, seed=1))
+        run_folder.check_folder(replace(run, seed=1))
     other = RECIPES["casia-b"]("shards", run.out)
     with pytest.raises(UsageError, match=r"holds a run with .* and .* more"):
-        runs.check_folder(other)
+        run_folder.check_folder(other)
 
 
 def test_a_folder_with_something_else_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="is not the folder of a run"):
-        runs.check_folder(RECIPES["tiny"]("shards", str(tmp_path)))
+        run_folder.check_folder(RECIPES["tiny"]("shards", str(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(UsageError, match=r"no run\.json"):
-        runs.read_run(tmp_path)
+        run_folder.read_run(at(tmp_path))

@@ -1,0 +1,103 @@
+"""What a checkpoint holds of a DeepSpeed engine: weights, and AdamW's two moments; out of it, and back into it.
+
+All of it goes in and out whole, by the name of the weight, so that a checkpoint is the same for every ZeRO stage and
+every number of workers. Knows DeepSpeed's engines (0.19.8), and nothing of files.
+"""
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from deepspeed import DeepSpeedEngine
+from deepspeed.utils import (
+    safe_get_full_optimizer_state,
+    safe_set_full_optimizer_state,
+    safe_set_local_optimizer_state,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+State = dict[str, Tensor]
+
+
+def trained_weights(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The weights that the optimizer steps, by name."""
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
+def weights_of(engine: DeepSpeedEngine) -> State:
+    """A copy of all weights and buffers on the CPU, on rank 0; empty on the others. Every rank must call it."""
+    found: State = {}
+    for name, parameter in engine.module.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter], enabled=engine.zero_optimization_stage() == 3):
+            if dist.get_rank() == 0:
+                found[name] = _copy(parameter)
+    if dist.get_rank() == 0:
+        found |= {name: _copy(buffer) for name, buffer in engine.module.named_buffers()}
+    return found
+
+
+def moments_of(engine: DeepSpeedEngine) -> State:
+    """A copy of AdamW's moments of each trained weight on the CPU, on rank 0; empty on the others. All must call it."""
+    found: State = {}
+    for name, parameter in trained_weights(engine.module):
+        for moment in MOMENTS:
+            if engine.zero_optimization():
+                value = safe_get_full_optimizer_state(parameter, moment)
+            else:
+                value = engine.optimizer.state[parameter][moment]
+            if dist.get_rank() == 0:
+                found[f"{name}.{moment}"] = _copy(value)
+    return found
+
+
+def restore_moments(engine: DeepSpeedEngine, moments: State, step: int) -> None:
+    """Give the optimizer its moments and its count of steps back, before the first step. Every rank must call it."""
+    for name, parameter in trained_weights(engine.module):
+        for moment in MOMENTS:
+            value = moments[f"{name}.{moment}"].to(engine.device)
+            if engine.zero_optimization_stage() == 3:
+                # DeepSpeed's own way to set a whole state fails where the last rank's share is padded.
+                size = parameter.ds_tensor.numel()
+                padded = functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+                safe_set_local_optimizer_state(parameter, padded.narrow(0, size * dist.get_rank(), size), moment)
+            elif engine.zero_optimization():
+                safe_set_full_optimizer_state(parameter, value, moment)
+            else:
+                engine.optimizer.state[parameter][moment].copy_(value)
+    for of_tensor in _torch_optimizer(engine).state.values():
+        of_tensor["step"].fill_(step)
+
+
+def prepare_moments(engine: DeepSpeedEngine) -> None:
+    """Zero moments for every tensor that the optimizer steps, before its first step.
+
+    AdamW makes them at its first step; but ZeRO 1 and 2 link them to the weights after the first step of the first
+    parameter group, when those of the second do not exist yet, and a resumed run needs them before any step.
+    """
+    optimizer = _torch_optimizer(engine)
+    for tensor in _stepped(engine):
+        optimizer.state[tensor] = {"step": torch.tensor(0.0), **{name: torch.zeros_like(tensor) for name in MOMENTS}}
+    if engine.zero_optimization_stage() in (1, 2):
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+
+def _stepped(engine: DeepSpeedEngine) -> list[Tensor]:
+    """The tensors that the optimizer steps: this rank's shares, flat, with ZeRO; the weights without."""
+    stage = engine.zero_optimization_stage()
+    if stage == 0:
+        return [parameter for _, parameter in trained_weights(engine.module)]
+    return (
+        engine.optimizer.fp32_partitioned_groups_flat
+        if stage == 3
+        else engine.optimizer.single_partition_of_fp32_groups
+    )
+
+
+def _torch_optimizer(engine: DeepSpeedEngine) -> torch.optim.Optimizer:
+    """The optimizer inside ZeRO's; the engine's own at stage 0."""
+    return engine.optimizer.optimizer if engine.zero_optimization() else engine.optimizer
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True).contiguous()

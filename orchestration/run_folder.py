@@ -1,0 +1,74 @@
+"""The folder of a run: whose it is, and the settings that lie in it. Local or in object storage.
+
+    <run>/run.json          the settings of the run
+          checkpoints/      orchestration/checkpoint.py
+          mlflow_run_id     where MLflow has it
+          evaluation/       results
+
+A folder belongs to one run: the same settings go on with it, others are refused.
+"""
+
+import dataclasses
+import json
+
+from datasets.schema import UsageError
+from datasets.storage import Place, at
+from orchestration.runs import PretrainRun, build, flatten, to_json
+
+RUN_FILE = "run.json"
+TRACKED = "mlflow_run_id"
+# Where a run lies, where it runs and what is kept of it: none of it changes what is learned, so a resumed run may.
+MAY_CHANGE = ("out", "shards", "keep.", "score.", "schedule.log_every", "cluster.")
+MUST_STAY = ("cluster.precision",)
+
+
+def folder_of(run: PretrainRun) -> Place:
+    """Where the run lies."""
+    return at(run.out)
+
+
+def with_whole_paths(run: PretrainRun) -> PretrainRun:
+    """The run with addresses that mean the same on every worker, and from any folder when it is resumed."""
+    places = {"shards": str(at(run.shards)), "out": str(at(run.out))}
+    if run.start:
+        places["start"] = str(at(run.start))
+    return dataclasses.replace(run, **places)
+
+
+def read_run(folder: Place) -> PretrainRun:
+    """The settings in a run's folder or a checkpoint; UsageError where there are none."""
+    if not (folder / RUN_FILE).exists():
+        raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
+    return build(PretrainRun, json.loads((folder / RUN_FILE).read()))
+
+
+def check_folder(run: PretrainRun) -> None:
+    """UsageError where another run's folder, or anything else, lies in the place of this run's."""
+    folder = folder_of(run)
+    if (folder / RUN_FILE).exists():
+        there, here = flatten(json.loads((folder / RUN_FILE).read())), flatten(to_json(run))
+        changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
+        if changed:
+            name = changed[0]
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise UsageError(
+                f"{folder} holds a run with {name} {there.get(name)}, not {here.get(name)}{more}: "
+                "give another --out, or the settings it was started with"
+            )
+    elif folder.exists() and not folder.is_empty_folder():
+        raise UsageError(f"{folder} exists and is not the folder of a run: give another --out")
+
+
+def claim_folder(run: PretrainRun) -> None:
+    """Make a checked folder the run's own."""
+    if not (folder_of(run) / RUN_FILE).exists():
+        (folder_of(run) / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
+
+
+def tracked_run(folder: Place) -> str | None:
+    """The MLflow run of a run's folder."""
+    return (folder / TRACKED).read().decode() if (folder / TRACKED).exists() else None
+
+
+def _may_change(name: str) -> bool:
+    return name.startswith(MAY_CHANGE) and name not in MUST_STAY

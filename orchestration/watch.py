@@ -1,0 +1,142 @@
+"""The driver's watch over a run that trains elsewhere: reads its board and sees to what is told there.
+
+Metrics go to MLflow and the terminal, finished checkpoints to their scoring and to what the run keeps; ranks that do
+nothing any more are named, and the run is ended. Knows neither models nor how a rank works.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import ray
+from ray.actor import ActorHandle
+from tqdm import tqdm
+
+from datasets.storage import Place
+from orchestration import checkpoint
+from orchestration.board import PHASES, Beat
+from orchestration.run_folder import folder_of
+from orchestration.runs import PretrainRun
+from orchestration.scoring import Scorer
+from orchestration.tracking import Tracker
+
+_LOOKS = 0.5  # seconds between two looks at the board
+_WRITES = 5.0  # seconds between two batches of metrics
+_SILENT = 10.0  # seconds without a beat after which a process is taken for stopped or gone
+
+
+@dataclass
+class Watch:
+    """The watch over one run; a thread of the driver. `trouble`: why the run cannot go on, once that is known."""
+
+    run: PretrainRun
+    board: ActorHandle
+    tracker: Tracker
+    scorer: Scorer
+    bar: tqdm
+    end_run: Callable[[], None]
+    trouble: str | None = None
+    _step: int = 0
+    _moved: float = field(default_factory=time.monotonic)
+    _written: float = field(default_factory=time.monotonic)
+    _over: Event = field(default_factory=Event)
+    _thread: Thread | None = None
+
+    def __enter__(self) -> "Watch":
+        self._thread = Thread(target=self._keep_watch, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _keep_watch(self) -> None:
+        while not self._over.wait(_LOOKS):
+            self.look()
+        self.look()
+
+    def look(self) -> None:
+        """One look at the board, and what follows from it."""
+        news, beats = ray.get(self.board.take.remote())
+        for kind, content in news:
+            getattr(self, f"_on_{kind}")(content)
+        self.scorer.look()
+        if time.monotonic() - self._written > _WRITES:
+            self.tracker.flush()
+            self._written = time.monotonic()
+        self._look_for_stalls(beats)
+
+    def _on_begun(self, content: tuple[int, int]) -> None:
+        step, workers = content
+        ray.get(self.board.begin.remote())
+        self._step, self._moved = step, time.monotonic()
+        self.bar.reset(total=self.run.schedule.steps)
+        self.bar.update(step)
+        if workers != self.run.cluster.workers:
+            self.bar.write(f"training with {workers} of {self.run.cluster.workers} workers from step {step} on")
+
+    def _on_metrics(self, content: tuple[int, dict[str, float]]) -> None:
+        step, metrics = content
+        self._step, self._moved = step, time.monotonic()
+        self.tracker.log(step, metrics)
+        shown = {
+            "loss": f"{metrics['loss']:.3f}",
+            "pairs/s": f"{metrics['pairs_per_second']:.0f}",
+            "data": f"{metrics['data_wait']:.0%}",
+            "use": f"{metrics['utilisation']:.0%}",
+        }
+        self.bar.set_postfix(shown | self.scorer.shown(), refresh=False)
+        self.bar.update(step - self.bar.n)
+
+    def _on_saved(self, step: int) -> None:
+        self._moved = time.monotonic()
+        self.scorer.add(step)
+        let_go(folder_of(self.run), self.run, self.scorer.waiting())
+
+    def _on_trouble(self, message: str) -> None:
+        self.trouble = self.trouble or message
+
+    def _on_trained(self, _content: None) -> None:
+        """The last word of a rank."""
+
+    def _look_for_stalls(self, beats: dict[int, Beat]) -> None:
+        """End a run in which no rank has come further for longer than its patience."""
+        furthest = max((beat.step for beat in beats.values()), default=0)
+        if furthest > self._step:
+            self._step, self._moved = furthest, time.monotonic()
+        if self.trouble is None and beats and time.monotonic() - self._moved > self.run.cluster.patience:
+            self.trouble = stalled(beats, self.run.cluster.patience)
+            self.end_run()
+
+
+def stalled(beats: dict[int, Beat], patience: float) -> str:
+    """Which rank holds the others up: one whose process is silent, else the one that is furthest behind."""
+    silent = sorted(rank for rank, beat in beats.items() if beat.age > _SILENT)
+    behind = min((beat.step, PHASES.index(beat.phase)) for beat in beats.values())
+    last = sorted(rank for rank, beat in beats.items() if (beat.step, PHASES.index(beat.phase)) == behind)
+    which = silent or last
+    step, phase = beats[which[0]].step, beats[which[0]].phase
+    verb = "do" if len(which) > 1 else "does"
+    what = f"{verb} not answer any more" if silent else f"{verb} not come further"
+    everyone = len(which) == len(beats) and len(beats) > 1
+    name = f"all {len(beats)} ranks" if everyone else f"rank {', '.join(map(str, which))}"
+    doing = {"starting": "while it starts", "data": "while it waits for data", "checkpoint": "at a checkpoint"}
+    return (
+        f"no step for {patience:.0f} s: {name} {what} after step {max(step, 0)} {doing.get(phase, 'while it trains')}: "
+        "look at that machine and run the same command again, or give a longer --cluster.patience"
+    )
+
+
+def let_go(folder: Place, run: PretrainRun, needed: set[int]) -> None:
+    """Take the checkpoints away that the run does not keep: not its newest, not its best, and not needed still."""
+    found = checkpoint.complete(folder)
+    if run.keep.last == 0:
+        return
+    scores = {one: score["mean"] for one in found if (score := checkpoint.score_of(one)) is not None}
+    kept = set(found[-run.keep.last :]) | set(sorted(scores, key=lambda one: -scores[one])[: run.keep.best])
+    for one in found:
+        if one not in kept and checkpoint.step_of(one) not in needed:
+            (one / "state.json").remove()  # first: what is left of it is no checkpoint
+            one.remove_folder()

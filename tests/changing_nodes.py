@@ -1,0 +1,49 @@
+"""Pretraining over a Ray cluster of several nodes on this machine, of which one goes and another comes; see test_nodes.py.
+
+A program of its own, because the tests' process has a Ray already. Its arguments: the run's settings as JSON, and where
+MLflow keeps its records.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster as Nodes
+
+from orchestration.pretrain import pretrain
+from orchestration.runs import PretrainRun, build
+
+LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
+
+
+def main(settings: str, uri: str) -> None:
+    """Two nodes of a core each, for the driver a third; the second goes after step 4, a new one comes after step 8."""
+    run = build(PretrainRun, json.loads(settings))
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **LOOPBACK})
+    nodes.add_node(num_cpus=1, **LOOPBACK)
+    second = nodes.add_node(num_cpus=1, **LOOPBACK)
+    os.environ["RAY_ADDRESS"] = nodes.address
+
+    def change() -> None:
+        _wait_for(run, 4)
+        nodes.remove_node(second, allow_graceful=False)
+        _wait_for(run, 8)
+        nodes.add_node(num_cpus=1, **LOOPBACK)
+
+    threading.Thread(target=change, daemon=True).start()
+    pretrain(run, uri)
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def _wait_for(run: PretrainRun, step: int) -> None:
+    while not Path(run.out, f"checkpoints/step-{step:08d}/state.json").exists():
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
