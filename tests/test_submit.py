@@ -1,0 +1,272 @@
+"""A job on a real Ray cluster: its own head and job server, with token authentication, in processes of their own."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from datasets import catalog, manifest, walker_scenes
+from datasets.schema import UsageError
+from datasets.storage import at
+from datasets.walker_trees import write_tree
+from jobs import submit
+from orchestration import package, submission
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cluster of one machine."""
+
+    address: str  # of its job server
+    token: str
+    process: psutil.Process
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """Started as on a cluster, with a token in a file, but on the loopback interface and on ports of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: the names of its sockets have a limit
+    token = secrets.token_hex(32)
+    (folder / "token").write_text(token)
+    places = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
+    ports = {place: free_port() for place in places}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
+    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={folder / 'ray'}"]
+    command += [f"--{place}={port}" for place, port in ports.items()]
+    with (folder / "log").open("wb") as log:
+        process = psutil.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    try:
+        while not answers(address):
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield Head(address, token, process)
+    finally:
+        everything = [process, *process.children(recursive=True)]
+        for one in everything:  # it would end them itself, in half a minute
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(everything, timeout=20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/api/authentication_mode", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+@pytest.fixture
+def ask(head: Head, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Run jobs.submit against the head; returns its exit status and what it printed."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # of another cluster: --address is what holds
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            submit.main(["--address", head.address, "--python", sys.executable, *argv])
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def submitted(out: str) -> str:
+    """The id in what was printed."""
+    return re.search(r"^submitted: (\S+)$", out, re.MULTILINE)[1]
+
+
+def test_a_job_that_is_left_to_itself_can_be_followed_to_its_end(ask, tmp_path: Path) -> None:
+    walks = [walker_scenes.casia_b("001", "nm-01", view) for view in ("036", "090")]
+    write_tree(tmp_path / "walks", catalog.find("CASIA-B").layouts[0], walks, num_frames=18, seed=1)
+    ingest = ["ingest", "--root", f"CASIA-B={tmp_path / 'walks'}", "--out", str(tmp_path / "shards")]
+    status, out, _ = ask("--detach", "--", *ingest)
+    assert status == 0
+    assert re.search(r"^packed \d+ files, 0\.\d MB$", out, re.MULTILINE)
+    job = submitted(out)
+    assert f"--follow {job}" in out and f"--stop {job}" in out
+    status, out, _ = ask("--follow", job)
+    assert status == 0, out
+    assert "report:" in out
+    assert len(manifest.read_rows(at(tmp_path / "shards"))) == 2
+    status, out, _ = ask("--stop", job)
+    assert (status, out) == (0, f"{job}: succeeded\n")
+
+
+def test_the_exit_status_is_that_of_the_job(ask, tmp_path: Path) -> None:
+    status, out, _ = ask("--", "ingest", "--root", "CASIA-B=/nowhere", "--out", str(tmp_path / "shards"))
+    assert status == 2
+    assert "error: no folder /nowhere for CASIA-B" in out
+
+
+def test_who_stops_following_leaves_the_job_running_and_can_end_it(head: Head, ask, tmp_path: Path) -> None:
+    """Interrupted as from a terminal; then the job is stopped, which following it tells."""
+    (tmp_path / "python").write_text("#!/bin/sh\necho here I am\nexec sleep 600\n")
+    (tmp_path / "python").chmod(0o755)
+    command = [sys.executable, "-m", "jobs.submit", "--address", head.address, "--python", str(tmp_path / "python")]
+    following = subprocess.Popen([*command, "--", "ingest"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    said = ""
+    while "here I am" not in said:
+        said += (line := following.stdout.readline())
+        assert line
+    following.send_signal(signal.SIGINT)
+    rest = following.communicate(timeout=30)[0]
+    job = submitted(said)
+    assert following.returncode == 130
+    assert f"{job} goes on" in rest and f"--follow {job}" in rest
+    assert ask("--stop", job)[:2] == (0, f"{job}: stopped\n")
+    status, out, err = ask("--follow", job)
+    assert status == 130
+    assert "here I am" in out and f"{job} stopped" in err
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [("f" * 64, "does not take the token of RAY_AUTH_TOKEN"), ("", "asks for a token, and there is none here")],
+)
+def test_without_the_token_nothing_is_sent(ask, monkeypatch, tmp_path: Path, token: str, message: str) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    status, out, err = ask("--", "ingest")
+    assert status == 2
+    assert message in err and err.count("\n") == 1
+    assert "submitted" not in out and "packed" not in out
+
+
+def test_a_job_that_is_not_there_is_said_so(ask) -> None:
+    status, _, err = ask("--follow", "raysubmit_none")
+    assert status == 2
+    assert "raysubmit_none does not exist" in err and err.count("\n") == 1
+
+
+def test_the_head_listens_to_its_own_machine_alone(head: Head) -> None:
+    """As tests/test_session.py has it of a local Ray: the fixture is how README says to start one."""
+    everything = [head.process, *head.process.children(recursive=True)]
+    listening = [
+        socket.laddr.ip
+        for process in everything
+        for socket in process.net_connections(kind="inet")
+        if socket.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 5
+    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+
+
+def mistake(capsys, *argv: str) -> str:
+    """The one line for a mistake that is found before anything is sent."""
+    with pytest.raises(SystemExit) as end:
+        submit.main(list(argv))
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.count("\n") == 1
+    return said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--", "levitate"], "unknown job 'levitate': give -- <job> <arguments>; the jobs are demo, evaluate,"),
+        (["--", "submit"], "unknown job 'submit'"),
+        (["--detach"], "nothing to submit"),
+        (["--follow", "a", "--stop", "b"], "give one of"),
+        (["--detach", "pretrain", "xl"], "put -- before the job: -- pretrain xl"),
+        (["--", "ingest", "--out", "shards"], "--out shards would lie in the job's own folder on the cluster"),
+        (["--", "ingest", "--out=shards"], "--out shards would lie in the job's own folder on the cluster"),
+        (["--", "ingest", "--out", "s3://me:secret@bucket/shards"], "the arguments hold a password"),
+        (["--address", "ray://head:10001", "--", "ingest"], "is no job server"),
+    ],
+)
+def test_mistakes_are_found_here(capsys, monkeypatch, words: list[str], message: str) -> None:
+    said = mistake(capsys, *words)
+    assert message in said
+    assert "secret" not in said
+
+
+def test_nobody_answers(capsys) -> None:
+    assert "no Ray answers at http://127.0.0.1:" in mistake(
+        capsys, "--address", f"127.0.0.1:{free_port()}", "--", "ingest"
+    )
+
+
+@pytest.mark.parametrize(
+    ("uri", "sent", "said"),
+    [
+        ("https://mlflow.example.org", {"MLFLOW_TRACKING_URI": "https://mlflow.example.org"}, ""),
+        ("sqlite:////home/me/mlflow.db", {}, "MLFLOW_TRACKING_URI names no server (sqlite:////home/me/mlflow.db):"),
+        ("", {}, "MLFLOW_TRACKING_URI is not set:"),
+    ],
+)
+def test_only_the_address_of_mlflow_goes_along(capsys, monkeypatch, uri: str, sent: dict[str, str], said: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert submission.environment() == sent
+    assert capsys.readouterr().out.startswith(said)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD in the environment of the cluster"):
+        submission.environment()
+
+
+def test_the_package_is_the_code_and_nothing_secret(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    wanted = ["datasets/splits/gait3d.txt", "docs/cluster.md", "jobs/demo.py", "model/tokens.py", "my-spec.json"]
+    secret = [".env", ".env.local", "id.pem", "keys/server.key", ".aws/credentials", ".ssh/id_ed25519", ".netrc"]
+    secret += [".git/config", "auth_token", "secrets/mlflow.txt", "conf/kubeconfig.yaml", "conf/credentials.json"]
+    data = ["runs/a/weights.safetensors", "shards/x.parquet", "mlflow.db", "mlflow.db-wal", ".venv/bin/python"]
+    data += ["private/notes.txt", "walks.tar.zst", "jobs/__pycache__/demo.cpython-311.pyc"]
+    for name in wanted + secret + data:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("x")
+    (tree / ".gitignore").write_text("/private/\n")
+    (tmp_path / "elsewhere").write_text("x")
+    (tree / "link").symlink_to(tmp_path / "elsewhere")
+    (tree / ".venv-other").symlink_to(tmp_path)
+    packed = package.pack(tree, tmp_path / "package.zip")
+    assert zipfile.ZipFile(tmp_path / "package.zip").namelist() == sorted([".gitignore", *wanted])
+    assert package.describe(packed) == f"packed {len(wanted) + 1} files, 0.0 MB; left out, as symbolic links: link"
+    package.pack(tree, tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "package.zip").read_bytes()
+
+
+def test_all_of_this_code_is_packed(tmp_path: Path) -> None:
+    package.pack(ROOT, tmp_path / "package.zip")
+    packed = set(zipfile.ZipFile(tmp_path / "package.zip").namelist())
+    rooms = ("datasets", "model", "evaluation", "orchestration", "jobs")
+    code = {path for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".txt")}
+    assert {path.relative_to(ROOT).as_posix() for path in code} <= packed
+
+
+def test_a_tree_with_data_in_it_is_refused(tmp_path: Path) -> None:
+    for name, size in {"walks/001.bin": 15, "walks/002.bin": 12, "small.py": 0}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size * 2**20)
+    with pytest.raises(UsageError, match=r"holds 27\.0 MB to send, more than 20\.0 MB: .* walks/001\.bin \(15\.0 MB\)"):
+        package.pack(tmp_path, tmp_path / "package.zip")
+    assert not (tmp_path / "package.zip").exists()
