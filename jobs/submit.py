@@ -52,7 +52,7 @@ def _run(arguments: Arguments, words: list[str]) -> int:
         return 0
     if arguments.follow is not None:
         return _follow(submission.connect(arguments.address), arguments.follow, arguments.address)
-    command, variables = submission.entrypoint(words, arguments.python), submission.environment()
+    command, variables = submission.entrypoint(words, arguments.python), submission.environment(words)
     client = submission.connect(arguments.address)
     job = submission.submit(client, command, variables)
     print(f"submitted: {job}", flush=True)

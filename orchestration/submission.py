@@ -31,6 +31,7 @@ TOKEN_FILE = "~/.ray/auth_token"  # where Ray keeps it
 TRACKING = "MLFLOW_TRACKING_URI"
 STOPPED = 130  # exit status of what was interrupted
 _PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # of an address that holds one
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PATIENCE = 5  # times in a row that a lost connection is taken up again
 _PAUSE = 1.0  # seconds between looks at a job
 
@@ -61,8 +62,8 @@ def entrypoint(words: Sequence[str], python: str) -> str:
     return shlex.join([python, "-m", f"jobs.{words[0]}", *words[1:]])
 
 
-def environment() -> dict[str, str]:
-    """What of this environment goes along: where MLflow's server is. Nothing else, as all can read it there."""
+def environment(words: Sequence[str]) -> dict[str, str]:
+    """What of this environment goes along with a job: MLflow's server. Nothing else, as all can read it there."""
     uri = os.environ.get(TRACKING, "")
     if _PASSWORD.search(uri):
         raise UsageError(
@@ -71,8 +72,9 @@ def environment() -> dict[str, str]:
         )
     if urlsplit(uri).scheme in ("http", "https"):
         return {TRACKING: uri}
-    said = f"{TRACKING} names no server ({uri})" if uri else f"{TRACKING} is not set"
-    print(f"{said}: unless the cluster sets it, MLflow's records lie in the job's folder there and go with it")
+    if not any(word.startswith("--tracking") for word in words):
+        said = f"{TRACKING} names no server ({uri})" if uri else f"{TRACKING} is not set"
+        print(f"{said}: unless the cluster sets it, MLflow's records lie in the job's folder there and go with it")
     return {}
 
 
@@ -86,11 +88,7 @@ def connect(address: str) -> JobSubmissionClient:
     for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):  # Ray prefers either to the address that it is given
         os.environ.pop(name, None)
     token, where = _token() if _asks_for_token(address) else ("", "")
-    if (
-        where
-        and urlsplit(address).scheme == "http"
-        and urlsplit(address).hostname not in ("127.0.0.1", "localhost", "::1")
-    ):
+    if token and address.startswith("http://") and urlsplit(address).hostname not in _LOOPBACK:
         print(f"the token goes to {address} unencrypted: a tunnel to the head's loopback is safer (docs/cluster.md)")
     try:
         return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
@@ -120,7 +118,7 @@ def follow(client: JobSubmissionClient, job: str) -> int:
 
     A connection that is lost is taken up again where the log was.
     """
-    info = _look(client, job)
+    _look(client, job)  # there is one of this id
     shown = failed = 0
     while True:
         shown, whole = asyncio.run(_tail(client, job, shown))

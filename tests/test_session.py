@@ -13,17 +13,11 @@ from datasets.schema import UsageError
 from orchestration import session
 
 
-def test_a_local_ray_listens_to_its_own_machine_alone(local_ray) -> None:
+def test_a_local_ray_listens_to_its_own_machine_alone(local_ray, listening) -> None:
     local_ray.get(local_ray.remote(lambda: 1).remote())  # a worker is up
-    mine = psutil.Process()
-    listening = [
-        socket.laddr.ip
-        for process in [mine, *mine.children(recursive=True)]
-        for socket in process.net_connections(kind="inet")
-        if socket.status == psutil.CONN_LISTEN
-    ]
-    assert len(listening) >= 3
-    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+    where = listening(psutil.Process())
+    assert len(where) >= 3
+    assert set(where) <= {"127.0.0.1", "::1"}
 
 
 def test_a_local_ray_takes_nothing_from_who_has_not_its_token(local_ray) -> None:

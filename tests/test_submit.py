@@ -11,14 +11,17 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import aiohttp
 import psutil
 import pytest
 import requests
+from ray.job_submission import JobStatus
 
 from datasets import catalog, manifest, walker_scenes
 from datasets.schema import UsageError
@@ -166,17 +169,54 @@ def test_a_job_that_is_not_there_is_said_so(ask) -> None:
     assert "raysubmit_none does not exist" in err and err.count("\n") == 1
 
 
-def test_the_head_listens_to_its_own_machine_alone(head: Head) -> None:
-    """As tests/test_session.py has it of a local Ray: the fixture is how README says to start one."""
-    everything = [head.process, *head.process.children(recursive=True)]
-    listening = [
-        socket.laddr.ip
-        for process in everything
-        for socket in process.net_connections(kind="inet")
-        if socket.status == psutil.CONN_LISTEN
-    ]
-    assert len(listening) >= 5
-    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+def test_a_head_started_as_docs_cluster_md_says_listens_to_its_own_machine_alone(head: Head, listening) -> None:
+    where = listening(head.process)
+    assert len(where) >= 5
+    assert set(where) <= {"127.0.0.1", "::1"}
+
+
+class Flaky:
+    """A job server whose connection breaks in the middle of a log, and is back with all of it."""
+
+    def __init__(self, exit_code: int | None, status: JobStatus) -> None:
+        self.logs = [["one\n", "tw"], [], ["one\n", "two\n", "three\n"]]
+        self.exit_code, self.status = exit_code, status
+
+    def get_address(self) -> str:
+        return "http://head"
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        for text in self.logs.pop(0):
+            yield text
+        if self.logs:
+            raise aiohttp.ClientError
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        status = JobStatus.RUNNING if self.logs else self.status
+        return SimpleNamespace(submission_id=job, status=status, driver_exit_code=self.exit_code, message="no node")
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "status"),
+    [("SUCCEEDED", 0, 0), ("FAILED", 3, 3), ("FAILED", -9, 137), ("FAILED", None, 1), ("STOPPED", None, 130)],
+)
+def test_a_log_goes_on_where_the_connection_was_lost(capsys, monkeypatch, ended: str, code: int, status: int) -> None:
+    monkeypatch.setattr(submission, "_PAUSE", 0)
+    assert submission.follow(Flaky(code, JobStatus(ended)), "job") == status
+    said = capsys.readouterr()
+    assert said.out == "one\ntwo\nthree\n"
+    assert said.err == ("" if code is not None else f"job {ended.lower()}: no node\n")
+
+
+def test_a_cluster_that_stays_away_is_said_so(monkeypatch) -> None:
+    def gone(_job: str) -> None:
+        raise requests.ConnectionError
+
+    client = Flaky(None, JobStatus.RUNNING)
+    client.get_job_info = gone
+    monkeypatch.setattr(submission, "_PAUSE", 0)
+    with pytest.raises(UsageError, match="http://head answers no more"):
+        submission.follow(client, "job")
 
 
 def mistake(capsys, *argv: str) -> str:
@@ -226,11 +266,14 @@ def test_nobody_answers(capsys) -> None:
 def test_only_the_address_of_mlflow_goes_along(capsys, monkeypatch, uri: str, sent: dict[str, str], said: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert submission.environment() == sent
-    assert capsys.readouterr().out.startswith(said)
+    assert submission.environment(["evaluate"]) == sent
+    out = capsys.readouterr().out
+    assert out.startswith(said) and bool(out) is bool(said)
+    assert submission.environment(["evaluate", "--tracking", "https://other.example.org"]) == sent
+    assert capsys.readouterr().out == ""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD in the environment of the cluster"):
-        submission.environment()
+        submission.environment(["evaluate"])
 
 
 def test_the_package_is_the_code_and_nothing_secret(tmp_path: Path) -> None:
