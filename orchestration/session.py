@@ -10,7 +10,6 @@ from pathlib import Path
 
 import ray
 from ray._private import ray_constants
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.exceptions import AuthenticationError
 
 from datasets.schema import UsageError
@@ -46,14 +45,14 @@ def start(num_cpus: int | None = None) -> None:
         os.environ.setdefault(name, value)
     runtime_env = None if _inside_job() else {"working_dir": str(ROOT), "excludes": EXCLUDES}
     if _on_cluster():
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # which Ray leaves off with RAY_ADDRESS
+        # RAY_AUTH_MODE stays as it is: a driver that wants tokens is taken for dead by a cluster that has none.
         try:
             ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, AuthenticationError) as error:
             where = os.environ.get("RAY_ADDRESS", "the job's address")
             raise UsageError(
-                f"no Ray cluster answers at {where} or takes the token of this machine (~/.ray/auth_token): "
-                "start it, mend the token, or unset RAY_ADDRESS"
+                f"no Ray cluster answers at {where}, or not without its token: start it, unset RAY_ADDRESS, "
+                "or put its token into ~/.ray/auth_token and set RAY_AUTH_MODE=token"
             ) from error
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a single process reports its own failures

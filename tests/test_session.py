@@ -58,7 +58,6 @@ def test_a_cluster_that_does_not_let_us_in_is_one_line(monkeypatch, error: Excep
     def refused(**_settings) -> None:
         raise error
 
-    monkeypatch.setattr(session, "maybe_enable_token_auth_if_token_available", lambda **_: False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refused)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
