@@ -5,18 +5,22 @@ The one place that knows about the runtime environment. It knows nothing of what
 
 import logging
 import os
+import secrets
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray.exceptions import AuthenticationError
 
 from datasets.schema import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Data, results and environments never travel with the code; neither does anything that could hold a secret.
-EXCLUDES = ["/.venv/", "/.pytest_cache/", "/.ruff_cache/", "/demo/", "/runs/", "/shards/", "/mlartifacts/"]
-EXCLUDES += ["**/__pycache__", "*.parquet", "*.safetensors", "*.pkl", "*.db", ".env*", "*.pem", "*.key"]
+EXCLUDES = ["/.git", "/.venv*", "/.pytest_cache/", "/.ruff_cache/", "/demo/", "/runs/", "/shards/", "/mlartifacts/"]
+EXCLUDES += ["**/__pycache__", "*.parquet", "*.safetensors", "*.pt", "*.pkl", "*.db", "*.db-*", "*.tar*", "*.zip"]
+EXCLUDES += [".env*", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_ed25519*", "id_ecdsa*", ".netrc", ".pypirc"]
+EXCLUDES += [".aws/", ".config/", ".kube/", ".ray/", ".ssh/", "secrets/", "auth_token", "credentials*", "kubeconfig*"]
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -29,8 +33,9 @@ QUIET = {
 def start(num_cpus: int | None = None) -> None:
     """Connect this process to Ray, once: the cluster of RAY_ADDRESS or of the submitted job, else a local one.
 
-    num_cpus: of the local one, all cores where None; it listens on the loopback interface alone. What tasks and
-    workers print goes to Ray's own logs; the drivers show the progress (orchestration/progress.py).
+    num_cpus: of the local one, all cores where None; it listens on the loopback interface alone, and takes nothing from
+    who has not its token. What tasks and workers print goes to Ray's own logs; the drivers show the progress
+    (orchestration/progress.py).
     """
     if ray.is_initialized():
         return
@@ -38,20 +43,25 @@ def start(num_cpus: int | None = None) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    inside_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the job's working directory is shipped already
-    runtime_env = None if inside_job else {"working_dir": str(ROOT), "excludes": EXCLUDES}
-    if inside_job or os.environ.get("RAY_ADDRESS"):
+    runtime_env = None if _inside_job() else {"working_dir": str(ROOT), "excludes": EXCLUDES}
+    if _on_cluster():
+        # RAY_AUTH_MODE stays as it is: a driver that wants tokens is taken for dead by a cluster that has none.
         try:
             ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
-        except ConnectionError as error:
+        except (ConnectionError, AuthenticationError) as error:
             where = os.environ.get("RAY_ADDRESS", "the job's address")
-            raise UsageError(f"no Ray cluster answers at {where}: start it, or unset RAY_ADDRESS") from error
+            raise UsageError(
+                f"no Ray cluster answers at {where}, or not without its token: start it, unset RAY_ADDRESS, "
+                "or put its token into ~/.ray/auth_token and set RAY_AUTH_MODE=token"
+            ) from error
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a single process reports its own failures
     # Ray's own switch for a node that listens to this machine alone; it is read when ray is imported, and by the
     # processes that ray starts.
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    # A token for this one alone; else Ray would write one into the home folder, where other users may read it.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         address="local",
         num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # two workers are the least that shows what is distributed
@@ -63,6 +73,22 @@ def start(num_cpus: int | None = None) -> None:
 
 
 def require_gpus() -> None:
-    """UsageError where this Ray has no GPU: workers that ask for one would wait for ever."""
-    if not ray.cluster_resources().get("GPU"):
+    """UsageError where this Ray has no GPU, and workers that ask for one would wait for ever.
+
+    A cluster may start machines that have some when they are asked for, and how far that is shows in `ray status`.
+    """
+    if ray.cluster_resources().get("GPU"):
+        return
+    if not _on_cluster():
         raise UsageError("--cluster.gpu: this Ray has no GPU; leave it out, or set RAY_ADDRESS to a cluster that has")
+    print("no GPU in the cluster yet: training starts when its autoscaler has brought them", flush=True)
+
+
+def _inside_job() -> bool:
+    """Whether this is a submitted job, whose working directory is shipped already."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def _on_cluster() -> bool:
+    """Whether Ray runs elsewhere, or was started by somebody else."""
+    return _inside_job() or bool(os.environ.get("RAY_ADDRESS"))

@@ -1,11 +1,13 @@
 """What several tests share: where reference material lies when it is there, and one Ray for the session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 
 from datasets import catalog, walker_scenes
@@ -51,6 +53,20 @@ def local_ray() -> Iterator[ModuleType]:
     session.start(num_cpus=2)
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def listening() -> Callable[[psutil.Process], list[str]]:
+    """The addresses that a process, and those that it started, wait for connections on."""
+
+    def addresses(process: psutil.Process) -> list[str]:
+        found = []
+        for one in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                found += [each.laddr.ip for each in one.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+        return [ip.removeprefix("::ffff:") for ip in found]
+
+    return addresses
 
 
 @pytest.fixture(scope="session")

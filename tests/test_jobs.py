@@ -124,7 +124,7 @@ def test_evaluate_mistakes(capsys, tmp_path: Path) -> None:
     assert "--split" in mistake(capsys, evaluate.main, "--run", "r", "--shards", "s", "--split", "dev")
 
 
-@pytest.mark.parametrize("verb", ["ingest", "pretrain", "evaluate", "release", "demo"])
+@pytest.mark.parametrize("verb", ["ingest", "pretrain", "evaluate", "release", "demo", "submit"])
 def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"jobs.{verb}", "--help"],
