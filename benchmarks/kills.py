@@ -11,14 +11,14 @@ import statistics
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import mlflow
 import psutil
 import tyro
 
-from datasets.storage import at
+from datasets.storage import Place, at
 from jobs.recipes import RECIPES
 from orchestration import checkpoint
 from orchestration.pretrain import pretrain
@@ -64,36 +64,45 @@ def main(arguments: Arguments) -> None:
         pretrain(alone, uri)
         same = _losses(disturbed, uri) == _losses(alone, uri)
     seconds = sorted(one for one, _ in found)
-    lost = sum(steps for _, steps in found)
+    lost = sum(steps for _, steps in found)  # the first checkpoint after a kill is of the very next step
     print(f"{len(seconds)} kills: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {statistics.median(seconds):.1f} s")
     print(f"committed steps lost: {lost}; losses equal to the undisturbed run's, bit for bit: {same}")
 
 
 def _kill(run: PretrainRun, arguments: Arguments, found: list[tuple[float, int]]) -> None:
-    """Kill one rank after another at random moments; seconds to the next step, and committed steps that went missing."""
+    """Kill ranks, one after another, at random moments: seconds to the next step, and steps that were lost."""
     chance, folder = random.Random(arguments.seed), at(run.out)
     for number in range(arguments.kills):
-        _wait(lambda: _newest(folder) > 5 * number)
+        _wait_for_step_after(folder, 5 * number)
         time.sleep(chance.random() * 1.5)
-        ranks = [one for one in psutil.Process().children(recursive=True) if one.cmdline()[:1] == [WORKER]]
-        ranks = ranks or [p for p in psutil.Process().children(recursive=True) if WORKER in " ".join(p.cmdline())]
-        before, began = _newest(folder), time.monotonic()
-        chance.choice(ranks).kill()
-        time.sleep(0.05)
-        at_kill = _newest(folder)  # one that was being renamed may still appear
-        _wait(lambda: _newest(folder) > at_kill)
-        found.append((time.monotonic() - began, max(before - _newest(folder) + 1, 0)))
-        print(f"kill {number} after step {before}: {found[-1][0]:.1f} s", flush=True)
+        chance.choice(_ranks()).kill()
+        began = time.monotonic()
+        time.sleep(0.05)  # a checkpoint that was all but there may still appear
+        committed = _newest(folder)
+        reached = _wait_for_step_after(folder, committed)
+        found.append((time.monotonic() - began, max(reached - committed - 1, 0)))
+        print(f"kill {number + 1} after step {committed}: {found[-1][0]:.1f} s", flush=True)
 
 
-def _newest(folder: object) -> int:
+def _ranks() -> list[psutil.Process]:
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # gone already
+            if WORKER in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
+def _newest(folder: Place) -> int:
     found = checkpoint.complete(folder)
     return checkpoint.step_of(found[-1]) if found else 0
 
 
-def _wait(until: object) -> None:
-    while not until():
+def _wait_for_step_after(folder: Place, step: int) -> int:
+    """The first checkpoint of a later step, once it is there."""
+    while (newest := _newest(folder)) <= step:
         time.sleep(0.02)
+    return newest
 
 
 def _losses(run: PretrainRun, uri: str) -> list[tuple[int, float]]:

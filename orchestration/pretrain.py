@@ -114,6 +114,7 @@ def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
             if watch.trouble or lost > _RETRIES:
                 return watch.trouble or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
             watch.bar.write(f"the controller of the run was lost: starting again after step {step}")
+            session.free_places()
         except TrainingFailedError as error:
             watch.look()
             return watch.trouble or _why(run, error)

@@ -112,7 +112,7 @@ class Cluster:
     recompute: bool = False  # activations are made again in the backward pass, to save memory
     restarts: int = 3  # deaths of workers without a checkpoint between them, after which the run ends
     patience: float = 600.0  # seconds without a step, after which the run ends
-    resize_every: float = 60.0  # seconds between two looks for room for more workers, where there are fewer than wanted
+    resize_every: float = 60.0  # seconds between two looks for room for more workers
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -123,10 +123,10 @@ class Cluster:
             )
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UsageError(f"--cluster.micro-batch {self.micro_batch} must be at least 1")
-        if self.restarts < 0 or self.patience <= 0 or self.resize_every <= 0:
-            raise UsageError(
-                "--cluster.restarts must not be negative, --cluster.patience and --cluster.resize-every must be positive"
-            )
+        if self.restarts < 0:
+            raise UsageError(f"--cluster.restarts {self.restarts} must not be negative")
+        if min(self.patience, self.resize_every) <= 0:
+            raise UsageError("--cluster.patience and --cluster.resize-every must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)

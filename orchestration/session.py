@@ -9,8 +9,10 @@ import secrets
 from pathlib import Path
 
 import ray
+from ray import PlacementGroupID
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from datasets.schema import UsageError
 
@@ -92,3 +94,15 @@ def _inside_job() -> bool:
 def _on_cluster() -> bool:
     """Whether Ray runs elsewhere, or was started by somebody else."""
     return _inside_job() or bool(os.environ.get("RAY_ADDRESS"))
+
+
+def free_places() -> None:
+    """Take back what a Ray of this process's own has set aside for workers whose controller is gone.
+
+    On a cluster Ray does that itself, by way of its dashboard, which a local Ray has none of.
+    """
+    if _on_cluster():
+        return
+    for name, place in placement_group_table().items():
+        if place["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))

@@ -38,6 +38,7 @@ class Watch:
     end_run: Callable[[], None]
     trouble: str | None = None
     _step: int = 0
+    _starts: int = 0
     _moved: float = field(default_factory=time.monotonic)
     _written: float = field(default_factory=time.monotonic)
     _over: Event = field(default_factory=Event)
@@ -74,8 +75,11 @@ class Watch:
         self._step, self._moved = step, time.monotonic()
         self.bar.reset(total=self.run.schedule.steps)
         self.bar.update(step)
-        if workers != self.run.cluster.workers:
-            self.bar.write(f"training with {workers} of {self.run.cluster.workers} workers from step {step} on")
+        if self._starts or workers != self.run.cluster.workers:
+            again = "workers were lost or have changed: " if self._starts else ""
+            wanted = self.run.cluster.workers
+            self.bar.write(f"{again}training with {workers} of {wanted} workers, after step {step}")
+        self._starts += 1
 
     def _on_metrics(self, content: tuple[int, dict[str, float]]) -> None:
         step, metrics = content
@@ -104,9 +108,9 @@ class Watch:
     def _look_for_stalls(self, beats: dict[int, Beat]) -> None:
         """End a run in which no rank has come further for longer than its patience."""
         furthest = max((beat.step for beat in beats.values()), default=0)
-        if furthest > self._step:
-            self._step, self._moved = furthest, time.monotonic()
-        if self.trouble is None and beats and time.monotonic() - self._moved > self.run.cluster.patience:
+        if furthest > self._step or not beats:  # no rank has started: Ray sees to that
+            self._step, self._moved = max(furthest, self._step), time.monotonic()
+        if self.trouble is None and time.monotonic() - self._moved > self.run.cluster.patience:
             self.trouble = stalled(beats, self.run.cluster.patience)
             self.end_run()
 

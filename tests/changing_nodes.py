@@ -1,4 +1,4 @@
-"""Pretraining over a Ray cluster of several nodes on this machine, of which one goes and another comes; see test_nodes.py.
+"""Pretraining over a Ray of several nodes on this machine, of which one goes and another comes; see test_nodes.py.
 
 A program of its own, because the tests' process has a Ray already. Its arguments: the run's settings as JSON, and where
 MLflow keeps its records.

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from orchestration.board import Beat
 from orchestration.pretrain import pretrain
 from orchestration.run_folder import tracked_run
 from orchestration.runs import Cluster, Keep, PretrainRun, Schedule
-from orchestration.saver import Saver, SaveFailed
+from orchestration.saver import SaveFailed, Saver
 
 WORKER, CONTROLLER = "ray::RayTrainWorker", "ray::TrainController"
 
@@ -68,8 +68,12 @@ def losses(run: PretrainRun, uri: str) -> list[tuple[int, float]]:
 
 def processes(title: str) -> list[psutil.Process]:
     """The processes of our Ray with a title, the oldest first."""
-    found = [one for one in psutil.Process().children(recursive=True) if " ".join(one.cmdline()).startswith(title)]
-    return sorted(found, key=lambda one: one.create_time())
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # gone already
+            if " ".join(one.cmdline()).startswith(title):
+                found.append(one)
+    return sorted(found, key=lambda one: one.pid)
 
 
 @contextmanager
@@ -143,14 +147,14 @@ def test_the_newest_whole_checkpoint_is_gone_on_from(
 
 
 def test_a_rank_that_stalls_is_named_and_ends_the_run(store: Path, uri: str, tmp_path: Path) -> None:
-    run = run_of(store, tmp_path / "run", steps=1000, patience=12.0)
+    run = run_of(store, tmp_path / "run", steps=1000, patience=15.0)
 
     def stop() -> None:
         os.kill(processes(WORKER)[0].pid, signal.SIGSTOP)
 
     with meanwhile(after_step(run, 2, stop)), pytest.raises(Unfinished) as raised:
         pretrain(run, uri)
-    assert "no step for 12 s: rank " in str(raised.value) and "does not answer any more" in str(raised.value)
+    assert "no step for 15 s: rank " in str(raised.value) and "does not answer any more" in str(raised.value)
     assert "\n" not in str(raised.value)
     until = time.monotonic() + 30
     while processes(WORKER) and time.monotonic() < until:
@@ -170,7 +174,7 @@ def test_a_rank_that_is_behind_is_told_from_those_that_wait() -> None:
 
 def test_numbers_that_are_none_end_the_run_with_rank_and_step(store: Path, uri: str, tmp_path: Path) -> None:
     run = run_of(store, tmp_path / "run")
-    run = replace(run, schedule=replace(run.schedule, rate=1e38, warmup=0, log_every=4), keep=Keep(every=100))
+    run = replace(run, schedule=replace(run.schedule, rate=1e20, warmup=0, log_every=4), keep=Keep(every=100))
     with pytest.raises(Unfinished, match=r"what rank 0, 1 computed at step 2 is not a finite number: give a lower"):
         pretrain(run, uri)
     assert checkpoint.complete(at(run.out)) == []
