@@ -7,7 +7,7 @@ processor, so that a busy machine does not count.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tyro
@@ -45,6 +45,19 @@ def grid(sizes: int, amounts: int, span: float) -> Callable[[np.random.Generator
     return lambda rng, noise: measured(SMALL, parameters.ravel(), seen.ravel(), rng, noise)
 
 
+def with_subjects(subjects: int) -> Callable[[np.random.Generator, float], Runs]:
+    """The 5 x 4 study, measured on so many subjects: each harder or easier (by half), and each run luckier with some
+    than with others (by a tenth)."""
+
+    def study(rng: np.random.Generator, noise: float) -> Runs:
+        runs = grid(5, 4, 100)(rng, noise)
+        luck = np.exp(rng.normal(0, 0.1, (len(runs), subjects)))
+        by_subject = runs.loss[:, None] * rng.gamma(4, 0.25, subjects) * luck
+        return replace(runs, loss=by_subject.mean(axis=1), by_subject=by_subject)
+
+    return study
+
+
 def measured(law: LossLaw, parameters: np.ndarray, seen: np.ndarray, rng: np.random.Generator, noise: float) -> Runs:
     """Runs whose losses are those of a law, with noise of that standard deviation in their logarithms."""
     loss = law.predict(parameters, seen) * np.exp(rng.normal(0, noise, len(parameters)))
@@ -58,6 +71,7 @@ STUDIES = (
     ("5 x 3, 1%", grid(5, 3, 100), SMALL, 0.01),
     ("5 x 3, 3%", grid(5, 3, 100), SMALL, 0.03),
     ("4 x 4, 15-fold sizes, 2%", grid(4, 4, 15), SMALL, 0.02),
+    ("5 x 4, 1%, 12 subjects", with_subjects(12), SMALL, 0.01),
 )
 
 

@@ -122,22 +122,26 @@ def fit_loss(runs: Runs, *, decay: float | None = np.inf, delta: float | None = 
     return fit(loss_problem(runs.parameters, runs.seen, runs.unique, runs.loss, decay, tuple(needs)), delta)
 
 
-def fit_error(runs: Runs, against: Axis, *, delta: float | None = None) -> Fit[SaturatingLaw]:
+def fit_error(
+    runs: Runs, against: Axis, *, shift: float | None = None, delta: float | None = None
+) -> Fit[SaturatingLaw]:
     """e = a (x + d)^-b + c, for an error rate against one quantity; what else differs between the runs is noise to it.
 
     Args:
-        runs: at least five, at five values of x, with `loss` the error rate in any unit.
+        runs: at least six, at five values of x, with `loss` the error rate in any unit.
         against: what x is.
+        shift: d, where it is known; 0 for no plateau at the small end. Four values of x in five runs are then enough.
         delta: see `scaling_fit.fit`.
 
     Raises:
         UsageError: too few or degenerate runs, with the reason.
     """
-    need = Need(name=f"values of {against}", values=getattr(runs, against), least=5)
-    refuse_few(len(runs), 5, need)
+    constants = 4 if shift is None else 3
+    need = Need(name=f"values of {against}", values=getattr(runs, against), least=constants + 1)
+    refuse_few(len(runs), constants + 2, need)
     _refuse_equal(runs.loss, "error rates")
-    # Draws of a bootstrap repeat runs, so they get along with one value less: as many as the form has constants.
-    return fit(saturating_problem(need.values, runs.loss, (replace(need, least=4),)), delta)
+    # Draws of a bootstrap repeat runs, so they get along with one value less: as many as there are constants.
+    return fit(saturating_problem(need.values, runs.loss, shift, (replace(need, least=constants),)), delta)
 
 
 def refuse_few(runs: int, least: int, *needs: Need) -> None:

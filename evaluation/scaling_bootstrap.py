@@ -39,8 +39,10 @@ def bootstrap(fit: Fit[Law], runs: Runs, *, seed: int, repeats: int = 1000) -> L
     the same for all: a loss is multiplied by the loss over the drawn subjects relative to that over all. Each fit
     starts from the law of all runs and from two places around it, and keeps the best end.
 
-    Percentiles of the draws cover the truth about as often as they say, also with 15 to 25 runs (`python -m
-    benchmarks.scaling_fits`). They know nothing of what all runs have in common, such as one shared seed.
+    Percentiles of the draws of runs alone cover the truth about as often as they say, also with 15 to 25 runs (`python
+    -m benchmarks.scaling_fits`). With subjects they are too wide rather than too narrow: the luck of a run with a
+    subject is in the draws of both (Owen, The pigeonhole bootstrap, 2007); `runs.without_subjects()` asks about these
+    subjects only. Nothing here knows of what all runs have in common, such as one shared seed.
 
     Args:
         fit: what is drawn again.
@@ -77,7 +79,7 @@ def intervals(draws: Array) -> Intervals:
 
 def with_noise(fit: Fit[Law], predictions: Array, *, seed: int) -> Array:
     """Predictions [R, n] of a bootstrap as a single run each might come out: with the noise of a fitted run on top."""
-    spread = fit.residuals * np.sqrt(len(fit.residuals) / (len(fit.residuals) - len(fit.constants)))
+    spread = fit.residuals * np.sqrt(len(fit.residuals) / (len(fit.residuals) - fit.problem.free))
     return predictions * np.exp(np.random.default_rng(seed).choice(spread, size=predictions.shape))
 
 
@@ -98,7 +100,7 @@ def _draw_runs(problem: Problem[Law], trunk: NDArray[np.str_] | None, rng: np.ra
 
 def _enough(problem: Problem[Law], weights: Array) -> NDArray[np.bool_]:
     """Whether a drawing has as many different runs as the law has constants, and all that the law needs, [R]."""
-    enough = (weights > 0).sum(axis=1) >= problem.bounds.shape[1]
+    enough = (weights > 0).sum(axis=1) >= problem.free
     for need in problem.needs:
         kinds = need.kinds()
         present = weights @ (kinds[:, None] == np.arange(kinds.max() + 1)) > 0

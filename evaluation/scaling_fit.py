@@ -54,6 +54,11 @@ class Problem(Generic[Law]):
     names: tuple[tuple[str, str], ...]
     needs: tuple[Need, ...]
 
+    @property
+    def free(self) -> int:
+        """How many of the constants are sought: those whose bounds differ."""
+        return int((self.bounds[1] > self.bounds[0]).sum())
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fit(Generic[Law]):
@@ -74,7 +79,7 @@ class Fit(Generic[Law]):
     @property
     def noise(self) -> float:
         """Standard deviation of the noise in log units, from the residuals and the constants spent on them."""
-        return float(np.sqrt((self.residuals**2).sum() / (len(self.residuals) - len(self.constants))))
+        return float(np.sqrt((self.residuals**2).sum() / (len(self.residuals) - self.problem.free)))
 
 
 def fit(problem: Problem[Law], delta: float | None = None) -> Fit[Law]:
@@ -90,7 +95,7 @@ def fit(problem: Problem[Law], delta: float | None = None) -> Fit[Law]:
     constants, loss = minimise(problem.form, problem.starts, target, once, delta or HOFFMANN_DELTA, problem.bounds)
     if delta is None:
         closest = problem.form(constants[[loss.argmin()]])[0][0] - problem.target
-        delta = max(HOFFMANN_DELTA, _EFFICIENT * _noise(closest, constants.shape[1]))
+        delta = max(HOFFMANN_DELTA, _EFFICIENT * _noise(closest, problem.free))
         kept = constants[np.argsort(loss)[:_KEPT_STARTS]]
         constants, loss = minimise(problem.form, kept, target, once, delta, problem.bounds)
     best = constants[loss.argmin()]

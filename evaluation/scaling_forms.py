@@ -136,36 +136,43 @@ def _log_terms(terms: Array, measured: Array) -> Array:
     return np.log(np.maximum(weights, 0.02 * measured.min()))
 
 
-def saturating_problem(x: Array, error: Array, needs: tuple[Need, ...]) -> Problem[SaturatingLaw]:
-    """log e of (log scale at the centre, exponent, log shift, log floor), for amounts x and error rates [n]."""
+def saturating_problem(x: Array, error: Array, shift: float | None, needs: tuple[Need, ...]) -> Problem[SaturatingLaw]:
+    """log e of (log scale at the centre, exponent, log shift, log floor), for amounts x and error rates [n].
+
+    A shift that is given has equal bounds.
+    """
     centre = np.log(x).mean()
     relative = x / np.exp(centre)
-    shifts = np.concatenate([[relative.min() * np.exp(-_NOTHING)], np.quantile(relative, [0.1, 0.5, 0.9])])
+    if shift is None:
+        ends = np.log(relative.min()) - _NOTHING, np.log(relative.max()) + 2
+        from_shifts = [ends[0], *np.log(np.quantile(relative, [0.1, 0.5, 0.9]))]
+    else:
+        ends = (np.log(max(shift, 1e-12 * x.min())) - centre,) * 2
+        from_shifts = [ends[0]]
     starts = [
-        [scale, exponent, np.log(shift), floor]
+        [scale, exponent, away, floor]
         for exponent in _EXPONENTS
-        for shift in shifts
-        for scale, floor in [_log_terms(np.stack([(relative + shift) ** -exponent, np.ones(len(x))], axis=1), error)]
+        for away in from_shifts
+        for scale, floor in [
+            _log_terms(np.stack([(relative + np.exp(away)) ** -exponent, np.ones(len(x))], axis=1), error)
+        ]
     ]
     low, high = np.log(error.min()), np.log(error.max())
-    ends = np.log(relative.min()) - _NOTHING, np.log(relative.max()) + 2
     bounds = np.array([[low - _NOTHING, 5e-3, ends[0], low - _NOTHING], [high + 12, 6, ends[1], high]])
 
     def form(constants: Array) -> tuple[Array, Array]:
-        scale, exponent, log_shift, floor = constants.T[:, :, None]
-        shift = np.exp(log_shift)
-        passed = np.log(relative + shift)
+        scale, exponent, log_away, floor = constants.T[:, :, None]
+        away = np.exp(log_away)
+        passed = np.log(relative + away)
         logs = np.stack([scale - exponent * passed, np.broadcast_to(floor, passed.shape)])
         prediction, (gain, rest) = _log_sum(logs)
-        return prediction, np.stack(
-            [gain, -gain * passed, -gain * exponent * shift / (relative + shift), rest], axis=-1
-        )
+        return prediction, np.stack([gain, -gain * passed, -gain * exponent * away / (relative + away), rest], axis=-1)
 
     def law_of(constants: Array) -> SaturatingLaw:
-        scale, exponent, shift, floor = np.moveaxis(constants, -1, 0)
+        scale, exponent, away, floor = np.moveaxis(constants, -1, 0)
         return SaturatingLaw(
             scale=np.exp(scale + exponent * centre),
-            shift=np.exp(shift + centre),
+            shift=np.exp(away + centre) if shift is None else shift,
             exponent=exponent,
             floor=np.exp(floor),
         )

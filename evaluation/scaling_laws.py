@@ -67,7 +67,7 @@ class LossLaw:
     def predict(self, parameters: ArrayLike, seen: ArrayLike, unique: ArrayLike | None = None) -> Array:
         """Loss [..., n] for n sizes and amounts; without `unique`, every sequence is seen once."""
         floor, a, alpha, b, beta, decay = (np.asarray(value, dtype=float)[..., None] for value in astuple(self))
-        data = np.asarray(seen, dtype=float) if unique is None else repeat_data(unique, seen, decay)
+        data = repeat_data(seen if unique is None else unique, seen, decay)
         return floor + a * np.asarray(parameters, dtype=float) ** -alpha + b * data**-beta
 
     def optimal(self, flop: ArrayLike, rule: FlopRule) -> tuple[Array, Array]:
@@ -114,4 +114,5 @@ class SaturatingLaw:
     def __str__(self) -> str:
         """The formula with its constants; of many, their medians."""
         scale, shift, exponent, floor = (float(np.median(value)) for value in astuple(self))
-        return f"e = {scale:.4g} (x + {shift:.3g})^-{exponent:.3f} + {floor:.4g}"
+        x = f"(x + {shift:.3g})" if shift else "x"
+        return f"e = {scale:.4g} {x}^-{exponent:.3f} + {floor:.4g}"

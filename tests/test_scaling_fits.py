@@ -114,6 +114,13 @@ def test_error_rates_that_saturate(plateau: bool) -> None:
     assert (fit.law.exponent, fit.law.floor) == (pytest.approx(0.3, abs=5e-3), pytest.approx(5.0, abs=0.2))
     np.testing.assert_allclose(fit.law.predict(flop), runs.loss, rtol=1e-4)
     assert fit.notes == (() if plateau else ("no plateau is seen at the small end",))
+    if not plateau:
+        few = runs.take(np.arange(0, 12, 2))
+        known = fit_error(few, "flop", shift=0.0)
+        assert (known.law.exponent, known.law.floor) == (pytest.approx(0.3, abs=1e-4), pytest.approx(5.0, abs=1e-2))
+        assert known.law.shift == 0 and known.problem.free == 3
+        draws = bootstrap(known, few, seed=0, repeats=50)
+        np.testing.assert_allclose(draws.predict(flop), np.tile(runs.loss, (50, 1)), rtol=1e-3)
 
 
 def test_intervals_from_runs_hold_the_truth_about_as_often_as_they_say() -> None:
