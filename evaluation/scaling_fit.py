@@ -17,6 +17,7 @@ HOFFMANN_DELTA = 1e-3  # where Huber's loss turns linear in Chinchilla's fit, in
 ALIKE = 1e-6  # relative difference up to which sizes, amounts or losses are the same
 _EFFICIENT = 1.345  # times the noise: Huber's loss then needs 5% more data than least squares if the noise is Gaussian
 _KEPT_STARTS = 24
+_MOST_UNEXPLAINED = 0.5  # of the variance of the logarithms
 
 Law = TypeVar("Law")
 
@@ -107,7 +108,7 @@ def fit(problem: Problem[Law], delta: float | None = None) -> Fit[Law]:
         delta=delta,
         objective=float(huber(prediction - problem.target, delta).sum()),
         residuals=problem.target - prediction,
-        notes=tuple(_notes(problem, best)),
+        notes=tuple(_notes(problem, best, problem.target - prediction)),
     )
 
 
@@ -116,9 +117,13 @@ def _noise(residuals: Array, constants: int) -> float:
     return float(1.4826 * np.median(np.sort(np.abs(residuals))[constants:]))
 
 
-def _notes(problem: Problem[Law], constants: Array) -> list[str]:
-    """What it means that constants lie at a bound."""
+def _notes(problem: Problem, constants: Array, residuals: Array) -> list[str]:
+    """What it means that constants lie at a bound, or that the residuals are hardly smaller than the variation."""
     span = 1e-3 * (problem.bounds[1] - problem.bounds[0])
     low, high = constants < problem.bounds[0] + span, constants > problem.bounds[1] - span
     ends = [name[0] * bool(low[i]) + name[1] * bool(high[i]) for i, name in enumerate(problem.names)]
+    count = len(residuals)
+    left = (residuals**2).sum() / (count - problem.free) / (problem.target.var() * count / (count - 1))
+    if left > _MOST_UNEXPLAINED:
+        ends.append(f"the law explains only {max(0, 100 * (1 - left)):.0f}% of the variation")
     return [text for text in ends if text]

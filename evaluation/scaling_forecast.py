@@ -157,7 +157,12 @@ def forecast(
 def allocate(law: LossLaw, rule: FlopRule, flop: float, unique: float, sizes: Array | None = None) -> Array:
     """The size that makes most of a budget over so many sequences; [] for one law, [R] for draws. See `forecast`."""
     once = law.optimal([flop], rule)[0]  # [..., 1], were all data new
-    choices = once * _STEPS if sizes is None else np.broadcast_to(np.sort(sizes), (*once.shape[:-1], len(sizes)))
+    most = max(1.0, (flop / rule.scale) ** (1 / rule.power))  # parameters, for a single sequence
+    choices = (
+        np.clip(once * _STEPS, 1, most)
+        if sizes is None
+        else np.broadcast_to(np.sort(sizes), (*once.shape[:-1], len(sizes)))
+    )
     losses = law.predict(choices, rule.seen(choices, flop), np.full(choices.shape, float(unique)))
     return np.take_along_axis(choices, losses.argmin(axis=-1)[..., None], axis=-1)[..., 0]
 

@@ -46,8 +46,8 @@ def loss_problem(
 
     notes = (
         _NO_FLOOR,
-        ("size makes no difference", ""),
-        ("the amount of data makes no difference", ""),
+        ("size makes hardly any difference", ""),
+        ("the amount of data makes hardly any difference", ""),
         ("the gain with size cannot be told from a constant", "only the smallest size is worse"),
         ("the gain with data cannot be told from a constant", "only the smallest amount is worse"),
         ("repeated sequences are worth nothing", "repeated sequences are worth as much as new ones"),

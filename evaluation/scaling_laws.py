@@ -73,12 +73,13 @@ class LossLaw:
     def optimal(self, flop: ArrayLike, rule: FlopRule) -> tuple[Array, Array]:
         """The size and the amount of new data, [..., n] each, at which n budgets in FLOP reach the smallest loss.
 
-        Where a / N^alpha and b / D^beta balance: alpha a N^-alpha = power beta b D^-beta, with D from the budget.
+        Where a / N^alpha and b / D^beta balance: alpha a N^-alpha = power beta b D^-beta, with D from the budget; but
+        at least one parameter and one sequence, where the exponents are so small that there is no such place.
         """
         _, a, alpha, b, beta, _ = (np.asarray(value, dtype=float)[..., None] for value in astuple(self))
-        once = np.asarray(flop, dtype=float) / rule.scale  # N^power * D
-        ratio = alpha * a / (rule.power * beta * b)
-        parameters = (ratio * once**beta) ** (1 / (alpha + rule.power * beta))
+        once = np.log(np.asarray(flop, dtype=float) / rule.scale)  # log(N^power * D)
+        balance = (np.log(alpha * a) - np.log(rule.power * beta * b) + beta * once) / (alpha + rule.power * beta)
+        parameters = np.exp(np.clip(balance, 0, np.maximum(once / rule.power, 0)))
         return parameters, rule.seen(parameters, flop)
 
     def size_exponent(self, power: float = 1.0) -> Array:

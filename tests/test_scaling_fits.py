@@ -337,3 +337,9 @@ def test_what_the_points_leave_open_is_said() -> None:
     assert any("size" in note for note in flat.notes)
     bare = fit_loss(replace(runs, loss=100 / runs.parameters**0.4 + 100 / runs.seen**0.4))
     assert bare.notes == ("no floor is seen",)
+    noise = replace(runs, loss=2 + 0.1 * np.random.default_rng(0).normal(size=20))
+    fit = fit_loss(noise)
+    assert any("of the variation" in note for note in fit.notes)
+    draws = bootstrap(fit, noise, seed=0, repeats=100)
+    told = forecast(fit, draws, noise, fit_flop_rule(noise), flop=1e17, unique=1e6)  # no best size, and still a number
+    assert np.isfinite([told.loss, told.parameters, told.interval.low95, told.parameters_interval.high95]).all()
