@@ -32,7 +32,7 @@ def rank1_figure(rows: Sequence[ResultRow], path: Path) -> None:
         raise ValueError("no results to draw")
     groups = list(dict.fromkeys((row.collection, row.probe_set) for row in rows))
     bars = len(groups) * len({row.method for row in rows})
-    figure = _figure(width=float(np.clip(2.5 + 0.62 * bars, 8, 14)), height=4.2)
+    figure = blank(width=float(np.clip(2.5 + 0.62 * bars, 8, 14)), height=4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     _bars(left, rows, [row.excluding_identical for row in rows], "Without the identical view")
     _bars(right, rows, [row.identical_only for row in rows], "Identical view alone")
@@ -67,7 +67,7 @@ def _bars(axes: Axes, rows: Sequence[ResultRow], accuracies: Sequence[float], ti
     axes.set_ylim(0, 105)
     axes.set_yticks(range(0, 101, 20))
     axes.set_title(title if several else f"{groups[0][0]}: {title[0].lower()}{title[1:]}", fontsize=11)
-    _clean(axes)
+    tidy(axes)
 
 
 def loss_figure(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
@@ -84,7 +84,7 @@ def loss_figure(steps: Sequence[int], losses: Sequence[float], path: Path) -> No
     values = np.array(losses, dtype=float)
     values[~np.isfinite(values)] = np.nan
     window = len(values) // 20
-    figure = _figure(width=7.0, height=4.0)
+    figure = blank(width=7.0, height=4.0)
     axes = figure.subplots()
     marker = "o" if len(values) == 1 else None  # a line of one point would be invisible
     if window < 3:
@@ -97,18 +97,19 @@ def loss_figure(steps: Sequence[int], losses: Sequence[float], path: Path) -> No
         axes.legend(frameon=False)
     axes.set_xlabel("Step")
     axes.set_ylabel("Loss")
-    _clean(axes)
+    tidy(axes)
     figure.savefig(path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
     """An empty figure of that many inches, bound to the Agg canvas."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _clean(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """No frame above and to the right, and pale lines to read values by."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
