@@ -108,13 +108,13 @@ def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
             trainer.fit()
         except RayActorError as error:  # the controller: workers that die are its own matter
             watch.look()
+            session.free_places()
             found = checkpoint.complete(folder_of(run))
             step = checkpoint.step_of(found[-1]) if found else 0
             lost, reached = (lost + 1 if step == reached else 1), step
             if watch.trouble or lost > _RETRIES:
                 return watch.trouble or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
             watch.bar.write(f"the controller of the run was lost: starting again after step {step}")
-            session.free_places()
         except TrainingFailedError as error:
             watch.look()
             return watch.trouble or _why(run, error)

@@ -17,11 +17,14 @@ from ray.cluster_utils import Cluster as Nodes
 from orchestration.pretrain import pretrain
 from orchestration.runs import PretrainRun, build
 
+os.environ.setdefault(
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30"
+)  # the place of a node that is gone stays wanted as long
 LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
 
 
 def main(settings: str, uri: str) -> None:
-    """Two nodes of a core each, for the driver a third; the second goes after step 4, a new one comes after step 8."""
+    """Two nodes of a core each, for the driver a third; the second goes after step 10, a new one comes after step 20."""
     run = build(PretrainRun, json.loads(settings))
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **LOOPBACK})
     nodes.add_node(num_cpus=1, **LOOPBACK)
@@ -29,9 +32,9 @@ def main(settings: str, uri: str) -> None:
     os.environ["RAY_ADDRESS"] = nodes.address
 
     def change() -> None:
-        _wait_for(run, 4)
+        _wait_for(run, 10)
         nodes.remove_node(second, allow_graceful=False)
-        _wait_for(run, 8)
+        _wait_for(run, 20)
         nodes.add_node(num_cpus=1, **LOOPBACK)
 
     threading.Thread(target=change, daemon=True).start()

@@ -16,7 +16,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "ray": {"orchestration"},
-    "deepspeed": {"orchestration/engine.py"},
+    "deepspeed": {"orchestration/engine.py", "orchestration/engine_state.py"},
     "mlflow": {"orchestration/tracking.py"},
     "cv2": {"datasets"},
     "torch": {"model", "orchestration"},

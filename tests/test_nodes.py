@@ -17,7 +17,7 @@ from orchestration.run_folder import tracked_run
 from orchestration.runs import Cluster, Keep, PretrainRun, Schedule, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
-STEPS = 60
+STEPS = 200
 
 
 def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path, local_ray, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path
         clips=ClipSettings(frames=2),
         network=NetworkSettings(channels=8),
         schedule=Schedule(steps=STEPS, batch=16, warmup=2, rate=1e-4, log_every=1, guard_every=0),
-        keep=Keep(every=4, last=2),
+        keep=Keep(every=10, last=2),
         cluster=Cluster(precision="fp32"),
     )
     elastic = replace(
