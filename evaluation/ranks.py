@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from evaluation.distances import Metric, check_metric, paired_distances
 from evaluation.screen import Screen
@@ -94,8 +95,8 @@ class _Gallery:
         device: torch.device,
     ) -> None:
         self.sequences, self.codes, self.metric = sequences, codes, metric
-        self.ends = np.cumsum([len(group) for group in groups])
-        self.group = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        ends = np.cumsum([len(group) for group in groups]).tolist()
+        self.bounds = [slice(end - len(group), end) for end, group in zip(ends, groups, strict=True)]
         members = np.concatenate(groups)
         self.subjects = torch.from_numpy(codes[members]).to(device)
         self.embeddings = sequences.embeddings[members]
@@ -103,43 +104,60 @@ class _Gallery:
 
     def ranks(self, probes: NDArray[np.int64], screen: Screen, most: int) -> NDArray[np.uint8]:
         """Ranks uint8 [k, groups] of k probes, by their numbers and rounded."""
-        device = self.subjects.device
-        same = torch.from_numpy(self.codes[probes]).to(device)[:, None] == self.subjects
-        rows, columns = (index.cpu().numpy() for index in torch.nonzero(same, as_tuple=True))
-        ranks = np.zeros((len(probes), len(self.ends)), dtype=np.uint8)
-        if not len(rows):
+        same = torch.from_numpy(self.codes[probes]).to(self.subjects.device)[:, None] == self.subjects
+        ranks = np.zeros((len(probes), len(self.bounds)), dtype=np.uint8)
+        if not same.any():
             return ranks
-        x = self.sequences.embeddings[probes]
-        exact = _exact(x, self.embeddings, rows, columns, self.metric)
-        best, best_column = np.full(ranks.shape, -np.inf), np.zeros(ranks.shape, dtype=np.int64)
-        order = np.lexsort((columns, exact))[::-1]  # written last: the closest, and among equal ones the first
-        cell = (rows[order], self.group[columns[order]])
-        best[cell], best_column[cell] = exact[order], columns[order]
         approximate = screen.distances(self.screen)
-        start = 0
-        for group, end in enumerate(self.ends.tolist()):
-            matched = best[:, group] > -np.inf
+        for group, here in enumerate(self.bounds):
+            right = same[:, here]
+            matched = right.any(dim=1).cpu().numpy()
             if matched.any():
-                here = slice(start, end)
-                limit = np.where(matched, best[:, group], 0)
-                reach = screen.margins + self.screen.margins[here].max() + 1e-6 * limit
-                low, high = (
-                    torch.from_numpy((limit + sign * reach).astype(np.float32)).to(device)[:, None] for sign in (-1, 1)
-                )
-                surely = approximate[:, here] < low
-                count = surely.sum(dim=1).cpu().numpy()
-                # Written so that a distance that is no number is measured, too.
-                unsure = ~(surely | (approximate[:, here] > high) | same[:, here])
-                unsure &= torch.from_numpy(matched & (count < most)).to(device)[:, None]
-                row, column = (index.cpu().numpy() for index in torch.nonzero(unsure, as_tuple=True))
-                column = column + start
-                distance = _exact(x, self.embeddings, row, column, self.metric)
-                first = (distance == limit[row]) & (column < best_column[row, group])
-                closer = (distance < limit[row]) | first
-                count = count + np.bincount(row[closer], minlength=len(count))
+                reach = screen.margins + self.screen.margins[here].max()
+                count, unsure = _screened(approximate[:, here], right, torch.from_numpy(reach), most)
+                count += self._closer(probes, here, right, unsure)
                 ranks[matched, group] = np.minimum(count[matched], most) + 1
-            start = end
         return ranks
+
+    def _closer(self, probes: NDArray[np.int64], here: slice, right: Tensor, unsure: Tensor) -> NDArray[np.int64]:
+        """How many of the unsure sequences come before the first correct one, by exact distances, [k]."""
+        closer = np.zeros(len(probes), dtype=np.int64)
+        rows = torch.nonzero(unsure.any(dim=1))[:, 0]
+        if not len(rows):
+            return closer
+        x, y = self.sequences.embeddings[probes[rows.cpu().numpy()]], self.embeddings[here]
+        nearest, place = np.empty(len(rows)), np.empty(len(rows), dtype=np.int64)  # of the first correct one
+        row, column = _nonzero(right[rows])
+        distance = _exact(x, y, row, column, self.metric)
+        order = np.lexsort((column, distance))[::-1]  # written last: the closest, and the first of equal ones
+        nearest[row[order]], place[row[order]] = distance[order], column[order]
+        row, column = _nonzero(unsure[rows])
+        distance = _exact(x, y, row, column, self.metric)
+        before = (distance < nearest[row]) | ((distance == nearest[row]) & (column < place[row]))
+        closer[rows.cpu().numpy()] = np.bincount(row[before], minlength=len(rows))
+        return closer
+
+
+def _screened(distance: Tensor, right: Tensor, reach: Tensor, most: int) -> tuple[NDArray[np.int64], Tensor]:
+    """How many sequences are surely closer than the first correct one, [k], and which ones may or may not be [k, l].
+
+    distance: approximate [k, l], each off by `reach` [k] at most, and so is that of the correct sequences `right`.
+    Where more than `most` - 1 are surely closer nothing more needs to be known, and nothing is unsure.
+    """
+    best = torch.where(right, distance, torch.inf).amin(dim=1)
+    both = 2 * reach.to(best) + 1e-6 * best.abs()
+    low, high = (torch.where(right.any(dim=1), best + sign * both, -torch.inf)[:, None] for sign in (-1, 1))
+    surely = distance < low
+    count = surely.sum(dim=1)
+    # Written so that a distance that is no number is measured, too.
+    unsure = ~(surely | (distance > high) | right) & (count < most)[:, None]
+    return count.cpu().numpy(), unsure
+
+
+def _nonzero(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of what is true."""
+    row, column = torch.nonzero(mask, as_tuple=True)
+    return row.cpu().numpy(), column.cpu().numpy()
 
 
 def _exact(
