@@ -149,3 +149,9 @@ def test_every_collection_with_a_protocol_is_scored(monkeypatch: pytest.MonkeyPa
     del entries["CASIA-B"], entries["Gait3D"]
     with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: try --split holdout"):
         evaluation._scored(tmp_path, "test", None)
+
+
+def test_kinds_of_protocol_are_named_on_the_command_line(capsys, tmp_path: Path) -> None:
+    said = mistake(capsys, evaluate.main, "--run", str(tmp_path), "--shards", "s", "--kinds", "pooled", "view-pairs")
+    assert "is not the folder of a run" in said
+    assert "cross-view-gallery" in mistake(capsys, evaluate.main, "--run", "r", "--shards", "s", "--kinds", "views")
