@@ -18,8 +18,8 @@ from evaluation.distances import Metric, check_metric, paired_distances
 from evaluation.screen import Screen
 from evaluation.sequences import Sequences
 
-_PROBES = 512  # a unit of work
-_PAIRS = 256  # copied at once, to be measured exactly
+_PROBES = 256  # a unit of work
+_PAIRS = 16  # copied at once, to be measured exactly
 _GALLERY = 4096  # sequences of the gallery in memory at once, or one group
 
 
@@ -32,8 +32,8 @@ def first_match_ranks(
 ) -> NDArray[np.uint8]:
     """Rank of the first correct sequence of each probe in each group of the gallery, on its own.
 
-    Among exactly equal distances the sequence with the smaller number comes first. In memory are, beside the result:
-    all probes rounded to a byte a value, and one group (or several small ones) as it is given.
+    Among exactly equal distances the sequence with the smaller number comes first. In memory are, beside the result and
+    what `sequences` holds: all probes and one group (or several small ones), rounded to a byte a value.
 
     Args:
         sequences: the test set.
@@ -58,7 +58,7 @@ def first_match_ranks(
     blocks = [slice(start, start + _PROBES) for start in range(0, len(probes), _PROBES)]
     # A thread for each block of probes, not for each product: the blocks are small, and share nothing.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        screens = list(pool.map(lambda rows: Screen.of(sequences.embeddings[probes[rows]], metric, device), blocks))
+        screens = list(pool.map(lambda rows: Screen.of(sequences.embeddings, probes[rows], metric, device), blocks))
         for columns, members in _chunks(groups):
             gallery = _Gallery(sequences, members, codes, metric, device)
 
@@ -67,6 +67,7 @@ def first_match_ranks(
 
             for rows, found in zip(blocks, pool.map(rank, zip(blocks, screens, strict=True)), strict=True):
                 result[rows, columns] = found
+            del gallery, rank  # before the next one is read
     torch.set_num_threads(threads)
     return result
 
@@ -84,7 +85,7 @@ def _chunks(groups: Sequence[NDArray[np.int64]]) -> Iterator[tuple[slice, list[N
 
 
 class _Gallery:
-    """A few groups of the gallery in memory, as they are and rounded."""
+    """A few groups of the gallery in memory, rounded."""
 
     def __init__(
         self,
@@ -97,10 +98,9 @@ class _Gallery:
         self.sequences, self.codes, self.metric = sequences, codes, metric
         ends = np.cumsum([len(group) for group in groups]).tolist()
         self.bounds = [slice(end - len(group), end) for end, group in zip(ends, groups, strict=True)]
-        members = np.concatenate(groups)
-        self.subjects = torch.from_numpy(codes[members]).to(device)
-        self.embeddings = sequences.embeddings[members]
-        self.screen = Screen.of(self.embeddings, metric, device)
+        self.members = np.concatenate(groups)
+        self.subjects = torch.from_numpy(codes[self.members]).to(device)
+        self.screen = Screen.of(sequences.embeddings, self.members, metric, device)
 
     def ranks(self, probes: NDArray[np.int64], screen: Screen, most: int) -> NDArray[np.uint8]:
         """Ranks uint8 [k, groups] of k probes, by their numbers and rounded."""
@@ -125,17 +125,25 @@ class _Gallery:
         rows = torch.nonzero(unsure.any(dim=1))[:, 0]
         if not len(rows):
             return closer
-        x, y = self.sequences.embeddings[probes[rows.cpu().numpy()]], self.embeddings[here]
+        asked, known = probes[rows.cpu().numpy()], self.members[here]
         nearest, place = np.empty(len(rows)), np.empty(len(rows), dtype=np.int64)  # of the first correct one
         row, column = _nonzero(right[rows])
-        distance = _exact(x, y, row, column, self.metric)
+        distance = self._exact(asked[row], known[column])
         order = np.lexsort((column, distance))[::-1]  # written last: the closest, and the first of equal ones
         nearest[row[order]], place[row[order]] = distance[order], column[order]
         row, column = _nonzero(unsure[rows])
-        distance = _exact(x, y, row, column, self.metric)
+        distance = self._exact(asked[row], known[column])
         before = (distance < nearest[row]) | ((distance == nearest[row]) & (column < place[row]))
         closer[rows.cpu().numpy()] = np.bincount(row[before], minlength=len(rows))
         return closer
+
+    def _exact(self, probes: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Exact distances of pairs of sequences, read a few at a time as they are needed."""
+        embeddings, result = self.sequences.embeddings, np.empty(len(probes))
+        for start in range(0, len(probes), _PAIRS):
+            some = slice(start, start + _PAIRS)
+            result[some] = paired_distances(embeddings[probes[some]], embeddings[members[some]], self.metric)
+        return result
 
 
 def _screened(distance: Tensor, right: Tensor, reach: Tensor, most: int) -> tuple[NDArray[np.int64], Tensor]:
@@ -158,18 +166,3 @@ def _nonzero(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of what is true."""
     row, column = torch.nonzero(mask, as_tuple=True)
     return row.cpu().numpy(), column.cpu().numpy()
-
-
-def _exact(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    metric: Metric,
-) -> NDArray[np.float64]:
-    """Exact distances of the pairs (x[row], y[column]), a few copied at a time."""
-    result = np.empty(len(rows))
-    for start in range(0, len(rows), _PAIRS):
-        some = slice(start, start + _PAIRS)
-        result[some] = paired_distances(x[rows[some]], y[columns[some]], metric)
-    return result

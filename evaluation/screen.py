@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.distances import Metric, parts_first
+from evaluation.sequences import Embeddings
 
 _ROUNDING = 2.0**-24  # of one float32 operation
 _LEVELS = 127
 _MOST_CHANNELS = 2**31 // _LEVELS**2  # with more in one product, int32 could overflow
 _LEAST_CHANNELS = 16  # with fewer, integers gain nothing, and torch multiplies matrices of one column wrongly
-_ROWS = 512  # copied at once
-_COLUMNS = 256  # of one product: with _ROWS, results that stay in a core's cache from one step to the next
+_ROWS = 64  # copied at once
+_COLUMNS = 512  # of one product: with a few hundred rows, results stay in a core's cache from one step to the next
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +43,31 @@ class Screen:
     metric: Metric
 
     @classmethod
-    def of(cls, embeddings: NDArray[np.floating], metric: Metric, device: torch.device) -> "Screen":
-        """Round embeddings [k, C, P] for distances by this metric."""
-        k, channels, parts = embeddings.shape
+    def of(cls, embeddings: Embeddings, rows: NDArray[np.int64], metric: Metric, device: torch.device) -> "Screen":
+        """Round k embeddings, by their numbers, for distances by this metric; they are read twice, a few at a time."""
+        _, channels, parts = embeddings.shape
+        k = len(rows)
         width, count = (channels * parts, 1) if metric == "cos" else (channels, parts)
         integers = device.type == "cpu" and _LEAST_CHANNELS <= width <= _MOST_CHANNELS and _int8_is_fast()
         values = torch.empty((count, k, width), dtype=torch.int8 if integers else torch.float32, device=device)
         squares = torch.empty((count, k), dtype=torch.float32, device=device)
         lost = torch.zeros((count, k), dtype=torch.float32, device=device)
-        largest = np.abs(embeddings).max(axis=(0, 1)) if metric == "euc" else np.ones(1)
-        scales = [float(one) / _LEVELS if integers and one > 0 else 1.0 for one in largest]
-        if metric == "cos" and integers:
-            scales = [_largest_direction(embeddings) / _LEVELS]
+        scales = _scales(embeddings, rows, metric) if integers else [1.0] * count
         for start in range(0, k, _ROWS):
-            rows = slice(start, start + _ROWS)
-            block = torch.from_numpy(parts_first(embeddings[rows], metric)).to(device)
+            here = slice(start, start + _ROWS)
+            block = torch.from_numpy(parts_first(embeddings[rows[here]], metric)).to(device)
             if metric == "cos":
                 block = block.transpose(0, 1).reshape(1, -1, width)
             if integers:
                 scale = torch.tensor(scales)[:, None, None]
                 rounded = torch.round(block / scale).clamp_(-_LEVELS, _LEVELS)
-                values[:, rows] = rounded.to(torch.int8)
+                values[:, here] = rounded.to(torch.int8)
                 rounded *= scale
-                lost[:, rows] = block.sub_(rounded).norm(dim=2)
+                lost[:, here] = block.sub_(rounded).norm(dim=2)
                 block = rounded
             else:
-                values[:, rows] = block
-            squares[:, rows] = block.square().sum(dim=2)
+                values[:, here] = block
+            squares[:, here] = block.square().sum(dim=2)
         margins = _margins(lost.double(), squares.double(), metric, parts, 0 if integers else width)
         return cls(values, scales, squares, margins.cpu().numpy(), parts, metric)
 
@@ -125,10 +124,15 @@ def _rounding(width: int) -> float:
     return (8 + 2 * width) * _ROUNDING
 
 
-def _largest_direction(embeddings: NDArray[np.floating]) -> float:
-    """The largest absolute value among the parts at unit length; 1 bounds it, where all are zero."""
-    blocks = range(0, len(embeddings), _ROWS)
-    return max(float(np.abs(parts_first(embeddings[s : s + _ROWS], "cos")).max()) for s in blocks) or 1.0
+def _scales(embeddings: Embeddings, rows: NDArray[np.int64], metric: Metric) -> list[float]:
+    """Scales that make the largest value of each part 127; one for all, at unit length, where they are one matrix."""
+    largest = np.zeros(embeddings.shape[2])
+    for start in range(0, len(rows), _ROWS):
+        block = parts_first(embeddings[rows[start : start + _ROWS]], metric)
+        largest = np.maximum(largest, np.maximum(block.max(axis=(1, 2)), -block.min(axis=(1, 2))))
+    if metric == "cos":
+        largest = largest.max(keepdims=True)
+    return [float(one) / _LEVELS if one > 0 else 1.0 for one in largest]
 
 
 @cache

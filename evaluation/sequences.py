@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datasets.schema import ProbeSet, Protocol, UsageError
 
-_BLOCK = 4096  # rows read at once
+_BLOCK = 256  # rows read at once
 
 
 class Embeddings(Interface):

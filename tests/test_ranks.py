@@ -74,7 +74,7 @@ def test_margins_hold(products: str, scale: float, metric: Metric) -> None:
         y[10:20] = x[10:20] * 1.001
         x[0], y[1], x[5, :, 0] = 0, 0, 0
         x[2, :, 0] *= 100  # one part that outweighs the others
-        a, b = Screen.of(x, metric, CPU), Screen.of(y, metric, CPU)
+        a, b = Screen.of(x, np.arange(40), metric, CPU), Screen.of(y, np.arange(40), metric, CPU)
         error = np.abs(a.distances(b).numpy().astype(np.float64) - exact_distances(x, y, metric))
         assert (error <= a.margins[:, None] + b.margins[None, :]).all()
         if metric == "cos" and channels > 1:
@@ -83,7 +83,7 @@ def test_margins_hold(products: str, scale: float, metric: Metric) -> None:
 
 def test_more_channels_than_int32_can_add_are_multiplied_as_floats() -> None:
     x = np.ones((2, screen._MOST_CHANNELS + 1, 1), dtype=np.float32)
-    assert Screen.of(x, "euc", CPU).values.dtype == torch.float32
+    assert Screen.of(x, np.arange(2), "euc", CPU).values.dtype == torch.float32
 
 
 def test_the_number_of_threads_is_left_as_it_was() -> None:
