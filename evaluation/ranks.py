@@ -8,6 +8,7 @@ know how a protocol groups its gallery.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.distances import Metric, check_metric, paired_distances
-from evaluation.screen import Screen
+from evaluation.screen import Screen, empty_values
 from evaluation.sequences import Sequences
 
 _PROBES = 256  # a unit of work
@@ -54,11 +55,15 @@ def first_match_ranks(
         return result
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _, codes = np.unique(sequences.subjects, return_inverse=True)
-    threads = torch.get_num_threads()
     blocks = [slice(start, start + _PROBES) for start in range(0, len(probes), _PROBES)]
-    # A thread for each block of probes, not for each product: the blocks are small, and share nothing.
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        screens = list(pool.map(lambda rows: Screen.of(sequences.embeddings, probes[rows], metric, device), blocks))
+    # In one piece: many small ones would stay with the process when they are not needed any more.
+    values = empty_values(len(probes), sequences.embeddings.shape, metric, device)
+
+    def screen(rows: slice) -> Screen:
+        return Screen.of(sequences.embeddings, probes[rows], metric, device, values[:, rows])
+
+    with _threads() as pool:
+        screens = list(pool.map(screen, blocks))
         for columns, members in _chunks(groups):
             gallery = _Gallery(sequences, members, codes, metric, device)
 
@@ -68,8 +73,18 @@ def first_match_ranks(
             for rows, found in zip(blocks, pool.map(rank, zip(blocks, screens, strict=True)), strict=True):
                 result[rows, columns] = found
             del gallery, rank  # before the next one is read
-    torch.set_num_threads(threads)
     return result
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch would use, for a block each and not for a product: blocks are small, and share nothing."""
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _chunks(groups: Sequence[NDArray[np.int64]]) -> Iterator[tuple[slice, list[NDArray[np.int64]]]]:

@@ -43,13 +43,20 @@ class Screen:
     metric: Metric
 
     @classmethod
-    def of(cls, embeddings: Embeddings, rows: NDArray[np.int64], metric: Metric, device: torch.device) -> "Screen":
-        """Round k embeddings, by their numbers, for distances by this metric; they are read twice, a few at a time."""
-        _, channels, parts = embeddings.shape
-        k = len(rows)
-        width, count = (channels * parts, 1) if metric == "cos" else (channels, parts)
-        integers = device.type == "cpu" and _LEAST_CHANNELS <= width <= _MOST_CHANNELS and _int8_is_fast()
-        values = torch.empty((count, k, width), dtype=torch.int8 if integers else torch.float32, device=device)
+    def of(
+        cls,
+        embeddings: Embeddings,
+        rows: NDArray[np.int64],
+        metric: Metric,
+        device: torch.device,
+        values: Tensor | None = None,
+    ) -> "Screen":
+        """Round k embeddings, by their numbers, for distances by this metric; they are read twice, a few at a time.
+
+        values: the room to keep them in, of `empty_values`, if it is there already.
+        """
+        values = empty_values(len(rows), embeddings.shape, metric, device) if values is None else values
+        (count, k, width), parts, integers = values.shape, embeddings.shape[2], values.dtype == torch.int8
         squares = torch.empty((count, k), dtype=torch.float32, device=device)
         lost = torch.zeros((count, k), dtype=torch.float32, device=device)
         scales = _scales(embeddings, rows, metric) if integers else [1.0] * count
@@ -96,6 +103,14 @@ class Screen:
             squared.add_((self.squares[matrix] * room)[:, None])
             result.add_(_root(squared))
         result.div_(self.num_parts)
+
+
+def empty_values(k: int, shape: tuple[int, ...], metric: Metric, device: torch.device) -> Tensor:
+    """Room for the rounded values of k embeddings of an array of this shape, [M, k, channels]."""
+    _, channels, parts = shape
+    width, count = (channels * parts, 1) if metric == "cos" else (channels, parts)
+    integers = device.type == "cpu" and _LEAST_CHANNELS <= width <= _MOST_CHANNELS and _int8_is_fast()
+    return torch.empty((count, k, width), dtype=torch.int8 if integers else torch.float32, device=device)
 
 
 def _root(squared: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 It does not know where embeddings come from, nor any collection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
@@ -67,9 +67,7 @@ class Sequences:
         """Which of them are probes and gallery of a probe set; sequences of excluded views are neither."""
         compared = np.array([protocol.compared_view(view) for view in self.views])
         scored = ~np.isin(compared, sorted(protocol.excluded_views))
-        walks = list(zip(self.subjects, self.conditions, self.views, strict=True))
-        probe = np.array([probe_set.is_probe(*walk) for walk in walks])
-        gallery = np.array([probe_set.is_gallery(*walk) for walk in walks])
+        probe, gallery = (self._that(role) for role in (probe_set.is_probe, probe_set.is_gallery))
         return Selection(
             probes=np.flatnonzero(probe & scored),
             gallery=np.flatnonzero(gallery & scored),
@@ -77,6 +75,11 @@ class Sequences:
             view_names=tuple(np.unique(compared[scored]).tolist()),
             num_excluded=int(((probe | gallery) & ~scored).sum()),
         )
+
+    def _that(self, role: Callable[[str, str, str], bool]) -> NDArray[np.bool_]:
+        """Which sequences have a role, [n]."""
+        walks = zip(self.subjects, self.conditions, self.views, strict=True)
+        return np.fromiter((role(*walk) for walk in walks), dtype=bool, count=len(self.subjects))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
