@@ -47,6 +47,15 @@ CASIA_B = CollectionSpec(
             )
             for condition, numbers in (("nm", (5, 6)), ("bg", (1, 2)), ("cl", (1, 2)))
         )
+        + tuple(
+            ProbeSet(
+                name=f"{condition.upper()}-01",
+                probe=frozenset({f"{condition}-01"}),
+                gallery=frozenset({"nm-02", "bg-02", "cl-02"}),
+                kinds=("cross-view-gallery",),
+            )
+            for condition in ("nm", "bg", "cl")
+        )
     ),
     published={"subjects": 124, "sequences": 13_640},
     synchronised="{subject}/{condition}",  # eleven cameras around the walk
@@ -112,6 +121,9 @@ CASIA_E = CollectionSpec(
 )
 
 
+_CCGR_TYPES = frozenset({*words("ccgr-mini-types"), "CD1"})  # CD1 is in CCGR alone
+
+
 def _ccgr_mini_gallery() -> frozenset[str]:
     """Two tokens for each subject from 601 on: an index of the types and one of the views, or dots for none."""
     types, views = words("ccgr-mini-types"), words("ccgr-mini-views")
@@ -145,10 +157,14 @@ CCGR = CollectionSpec(
     split=Split(
         train=frozenset(numbered(1, 134, 0) + numbered(164, 600, 0)), test=frozenset(numbered(601, 1000, 0))
     ),  # 135..163 were never released
-    # That of CCGR-MINI, for a tree of CCGR-MINI. The whole of CCGR is scored by pairs of covariates instead.
+    # MINI is that of CCGR-MINI, for a tree of CCGR-MINI; the whole of CCGR is scored by pairs of its conditions.
     protocol=Protocol(
         kinds=("pooled",),
-        probe_sets=(ProbeSet(name="MINI", probe=None, gallery=_ccgr_mini_gallery(), by="sequence"),),
+        probe_sets=(
+            ProbeSet(name="MINI", probe=None, gallery=_ccgr_mini_gallery(), by="sequence"),
+            ProbeSet(name="easy", probe=_CCGR_TYPES, gallery=frozenset({"NM1"}), kinds=("condition-pairs",)),
+            ProbeSet(name="hard", probe=_CCGR_TYPES, gallery=_CCGR_TYPES, kinds=("condition-pairs",)),
+        ),
     ),
     label_values={
         "angle": {"22_5": "22.5", "67_5": "67.5", "112_5": "112.5", "157_5": "157.5"},
@@ -196,7 +212,10 @@ OU_MVLP = CollectionSpec(
     ),
     # Odd subjects train, even ones test; the last one tests too.
     split=Split(train=frozenset(numbered(1, 10306, 5)[::2]), test=frozenset([*numbered(2, 10307, 5)[::2], "10307"])),
-    protocol=Protocol(probe_sets=(ProbeSet(name="NM", probe=frozenset({"00"}), gallery=frozenset({"01"})),)),
+    protocol=Protocol(
+        kinds=("view-pairs", "cross-view-gallery"),
+        probe_sets=(ProbeSet(name="NM", probe=frozenset({"00"}), gallery=frozenset({"01"})),),
+    ),
     label_values={"way": {"0": "there", "1": "back", "2": "back"}},
     published={"subjects": 10_307},
     synchronised="{subject}/{condition}/{way}",

@@ -166,11 +166,14 @@ GREW = CollectionSpec(
     split=Split(
         train=frozenset(numbered(1, 20_000, 5, after="train")), test=frozenset([*numbered(1, 6_000, 5), "probe"])
     ),
-    # Between the two gallery walks, which have names. The owners score the probes (condition 03) against both; who
-    # the probes are is their secret.
+    # Local: between the two gallery walks, which have names. The owners score the probes (condition 03) against both;
+    # who the probes are is their secret.
     protocol=Protocol(
         kinds=("pooled",),
-        probe_sets=(ProbeSet(name="local", probe=frozenset({"02"}), gallery=frozenset({"01"})),),
+        probe_sets=(
+            ProbeSet(name="local", probe=frozenset({"02"}), gallery=frozenset({"01"})),
+            ProbeSet(name="server", probe=frozenset({"03"}), gallery=frozenset({"01", "02"}), kinds=("submission",)),
+        ),
     ),
     published={"subjects": 26_345, "sequences": 128_671},  # quoted; 233,857 distractors beside them
     anonymous=r"probe|distractor",

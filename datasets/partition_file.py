@@ -45,6 +45,8 @@ def _protocol(protocol: Protocol | None, value: Value, members: Mapping[str, Val
     if both := named.get("probe", frozenset()) & named.get("gallery", frozenset()):
         raise value.mistake(f"has sequences in PROBE_SET and in GALLERY_SET ({some(both)}): keep each in one of them")
     before = protocol or Protocol(probe_sets=(), kinds=("pooled",))
-    name = before.probe_sets[0].name if len(before.probe_sets) == 1 else "partition"
+    others = tuple(one for one in before.probe_sets if one.kinds)  # judged otherwise: no such file speaks of them
+    replaced = [one.name for one in before.probe_sets if not one.kinds]
+    name = replaced[0] if len(replaced) == 1 else "partition"
     probe_set = ProbeSet(name=name, probe=named.get("probe"), gallery=named.get("gallery"), by="joined")
-    return replace(before, probe_sets=(probe_set,))
+    return replace(before, probe_sets=(probe_set, *others))

@@ -119,23 +119,30 @@ def _protocol(value: Value) -> Protocol:
         if key not in members:
             options = f": one of {', '.join(get_args(ProtocolKind))}" if key == "kind" else ": a list of probe sets"
             raise value.mistake(f"has no {key}{options}")
-    kind = members["kind"]
-    kinds = tuple(one.choice(get_args(ProtocolKind)) for one in (kind.items() if _is_list(kind) else [kind]))
+    kinds = _kinds(members["kind"])
     sets = [_probe_set(one) for one in members["probe_sets"].items()]
     if not kinds or not sets:
         raise members["probe_sets" if kinds else "kind"].mistake("is empty: name at least one")
-    if len({one.name for one in sets}) < len(sets):
-        raise members["probe_sets"].mistake("has two sets of one name: give each its own")
-    return Protocol(
+    protocol = Protocol(
         probe_sets=tuple(sets),
         kinds=kinds,
         excluded_views=members["excluded_views"].names() if "excluded_views" in members else frozenset(),
         view_until=members["view_until"].text() if "view_until" in members else "",
     )
+    scored = [(kind, one.name) for kind, one in protocol.scored()]
+    if len(set(scored)) < len(scored):
+        raise members["probe_sets"].mistake("has two sets of one name: give each its own")
+    if any(kind == "condition-pairs" and one.by != "condition" for kind, one in protocol.scored()):
+        raise members["probe_sets"].mistake('must name whole conditions for the kind "condition-pairs"')
+    return protocol
+
+
+def _kinds(value: Value) -> tuple[ProtocolKind, ...]:
+    return tuple(one.choice(get_args(ProtocolKind)) for one in (value.items() if _is_list(value) else [value]))
 
 
 def _probe_set(value: Value) -> ProbeSet:
-    members = value.members(("name", "probe", "gallery", "by"))
+    members = value.members(("name", "probe", "gallery", "by", "kind"))
     if "name" not in members or not {"probe", "gallery"} & set(members):
         raise value.mistake("needs a name, and a list of names as probe, gallery or both")
     if not own.USABLE.fullmatch(members["name"].text()):
@@ -144,17 +151,23 @@ def _probe_set(value: Value) -> ProbeSet:
     for side, names in sets.items():
         if not names:
             raise members[side].mistake("is empty: leave it out for all sequences of the test split not in the other")
-    if both := sets.get("probe", frozenset()) & sets.get("gallery", frozenset()):
-        raise value.mistake(f"has {some(both)} as probe and as gallery: keep each in one of them")
     by = members["by"].choice(get_args(NamedBy)) if "by" in members else "condition"
-    return ProbeSet(name=members["name"].text(), probe=sets.get("probe"), gallery=sets.get("gallery"), by=by)
+    kinds = _kinds(members["kind"]) if "kind" in members else ()
+    both = sets.get("probe", frozenset()) & sets.get("gallery", frozenset())
+    if both and kinds != ("condition-pairs",):
+        raise value.mistake(f"has {some(both)} as probe and as gallery: keep each in one of them")
+    return ProbeSet(
+        name=members["name"].text(), probe=sets.get("probe"), gallery=sets.get("gallery"), by=by, kinds=kinds
+    )
 
 
 def _protocol_to_json(protocol: Protocol) -> dict[str, object]:
     sets = []
     for one in protocol.probe_sets:
         named = {"probe": one.probe, "gallery": one.gallery}
-        sets.append({"name": one.name, "by": one.by, **{k: sorted(v) for k, v in named.items() if v is not None}})
+        kinds = {"kind": list(one.kinds)} if one.kinds else {}
+        sides = {side: sorted(names) for side, names in named.items() if names is not None}
+        sets.append({"name": one.name, "by": one.by, **kinds, **sides})
     data: dict[str, object] = {"kind": list(protocol.kinds), "probe_sets": sets}
     if protocol.excluded_views:
         data["excluded_views"] = sorted(protocol.excluded_views)

@@ -12,7 +12,7 @@ from datasets.walker_films import Walk
 
 
 def _casia_b() -> Iterator[Walk]:
-    conditions = ("nm-01", "nm-05", "bg-01", "cl-01")
+    conditions = ("nm-01", "nm-02", "nm-05", "bg-01", "cl-01")
     for name in product(_subjects("CASIA-B", 3, 5), conditions, ("054", "090")):
         yield walker_scenes.casia_b(*name)
 
@@ -25,15 +25,15 @@ def _casia_e() -> Iterator[Walk]:
 
 
 def _ccgr() -> Iterator[Walk]:
-    """Subjects of one to four digits; of those to test on what CCGR-MINI puts into its gallery, and a probe."""
+    """Subjects of one to four digits; of those to test on what CCGR-MINI puts into its gallery, and probes."""
     for name in product(_subjects("CCGR", 4, 0), ("NM1", "BGCL1"), ("90_3.avi", "22_5_1.avi", "over.avi")):
         yield walker_scenes.ccgr(*name)
-    (probes,) = catalog.find("CCGR").protocol.probe_sets
+    mini = catalog.find("CCGR").protocol.probe_sets[0]
     for subject in _subjects("CCGR", 0, 6):
-        yield walker_scenes.ccgr(subject, "NM2", "0_2.avi")
-        for name in sorted(probes.gallery):
-            if name.startswith(f"{subject}/"):
-                yield walker_scenes.ccgr(*name.split("/"))
+        names = {(subject, *name) for name in product(("NM1", "NM2"), ("0_2.avi", "90_3.avi"))}
+        names |= {tuple(name.split("/")) for name in mini.gallery if name.startswith(f"{subject}/")}
+        for name in sorted(names):
+            yield walker_scenes.ccgr(*name)
 
 
 def _ccpg() -> Iterator[Walk]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from evaluation.tables import MISSING, ResultRow
+from evaluation.tables import MISSING, PAIRED, ResultRow
 
 PALETTE = ("#2f5d8a", "#d98032", "#4f9463", "#a1506b", "#7a6fb0", "#8a7a5c", "#4aa3b5", "#9a9a9a")
 GROUP_WIDTH = 0.8  # of the distance between two probe sets; the rest is the gap
@@ -22,7 +22,8 @@ MOST_LABELLED_BARS = 18  # with more bars in a panel, their numbers would overla
 def rank1_figure(rows: Sequence[ResultRow], path: Path) -> None:
     """Bars of rank-1 accuracy in percent, a group per probe set, a colour per method, the chance level dotted.
 
-    Left without the identical view, right the identical view alone; a missing accuracy is a dash.
+    A row of panels for each collection and kind of protocol, as published evaluators count: left without the identical
+    view or condition, right with it alone, where the kind knows it. A missing accuracy is a dash.
 
     Raises:
         ValueError: no rows, two rows for one bar, or a suffix that matplotlib cannot write.
@@ -30,43 +31,50 @@ def rank1_figure(rows: Sequence[ResultRow], path: Path) -> None:
     """
     if not rows:
         raise ValueError("no results to draw")
-    groups = list(dict.fromkeys((row.collection, row.probe_set) for row in rows))
-    bars = len(groups) * len({row.method for row in rows})
-    figure = blank(width=float(np.clip(2.5 + 0.62 * bars, 8, 14)), height=4.2)
-    left, right = figure.subplots(1, 2, sharey=True)
-    _bars(left, rows, [row.excluding_identical for row in rows], "Without the identical view")
-    _bars(right, rows, [row.identical_only for row in rows], "Identical view alone")
-    left.set_ylabel("Rank-1 accuracy (%)")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    blocks: dict[tuple[str, str], list[ResultRow]] = {}
+    for row in rows:
+        blocks.setdefault((row.collection, row.kind), []).append(row)
+    bars = max(map(len, blocks.values()))
+    figure = blank(width=float(np.clip(2.5 + 0.62 * bars, 8, 14)), height=4.2 * len(blocks))
+    panels = figure.subplots(len(blocks), 2, sharey=True, squeeze=False)
+    for (left, right), ((collection, kind), block) in zip(panels, blocks.items(), strict=True):
+        what = PAIRED.get(kind)
+        title = f"without the identical {what}" if what else kind.replace("-", " ")
+        _bars(left, block, [row.excluding_identical for row in block], f"{collection}: {title}")
+        left.set_ylabel("Rank-1 accuracy (%)")
+        if what:
+            _bars(right, block, [row.identical_only for row in block], f"{collection}: identical {what} alone")
+        else:
+            right.set_axis_off()
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path)
 
 
 def _bars(axes: Axes, rows: Sequence[ResultRow], accuracies: Sequence[float], title: str) -> None:
     """One panel of `rank1_figure`."""
-    groups = list(dict.fromkeys((row.collection, row.probe_set) for row in rows))
+    groups = list(dict.fromkeys(row.probe_set for row in rows))
     methods = list(dict.fromkeys(row.method for row in rows))
-    cells = {(row.method, row.collection, row.probe_set): value for row, value in zip(rows, accuracies, strict=True)}
+    cells = {(row.method, row.probe_set): value for row, value in zip(rows, accuracies, strict=True)}
     if len(cells) < len(rows):
         raise ValueError("two results of one method on one probe set")
     width = GROUP_WIDTH / len(methods)
     for index, method in enumerate(methods):
-        values = [cells.get((method, *group), np.nan) for group in groups]
+        values = [cells.get((method, group), np.nan) for group in groups]
         at = np.arange(len(groups)) + (index + 0.5) * width - GROUP_WIDTH / 2
         bars = axes.bar(at, np.nan_to_num(values), width * 0.94, color=PALETTE[index % len(PALETTE)], label=method)
         number = "{:.1f}" if len(groups) * len(methods) <= MOST_LABELLED_BARS else ""
         labels = [MISSING if np.isnan(value) else number.format(value) for value in values]
         axes.bar_label(bars, labels, padding=2, fontsize=8, color="#333333")
-    galleries = {(groups.index((row.collection, row.probe_set)), row.num_gallery_subjects) for row in rows}
+    galleries = {(groups.index(row.probe_set), row.num_gallery_subjects) for row in rows}
     for centre, subjects in galleries:
         if subjects:
             left, right = centre - GROUP_WIDTH / 2, centre + GROUP_WIDTH / 2
             axes.hlines(100 / subjects, left, right, colors="#333333", linestyles=":")
     axes.plot([], [], color="#333333", linestyle=":", label="chance")
-    several = len({collection for collection, _ in groups}) > 1
-    axes.set_xticks(range(len(groups)), [f"{c}\n{p}" if several else p for c, p in groups])
+    axes.set_xticks(range(len(groups)), groups)
     axes.set_ylim(0, 105)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_title(title if several else f"{groups[0][0]}: {title[0].lower()}{title[1:]}", fontsize=11)
+    axes.set_title(title, fontsize=11)
     tidy(axes)
 
 

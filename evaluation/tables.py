@@ -1,6 +1,7 @@
 """Results as rows: for a data frame, a CSV file, or the terminal.
 
-A row is one method on one probe set of one collection. This file computes no accuracy; missing numbers stay missing.
+A row is one method on one probe set of one collection, scored in one kind of protocol. This file computes no accuracy;
+missing numbers stay missing.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,43 +10,87 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import pandas as pd
 
-from evaluation.retrieval import ViewPairTable
+from evaluation.outcomes import Score
 
 MISSING = "\u2013"  # en dash
+NAN = float("nan")
+PAIRED = {"view-pairs": "view", "condition-pairs": "condition"}  # kinds that compare part with part, and what is a part
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
     """One method on one probe set: accuracies in percent (NaN: not measurable), and how much was scored.
 
-    `num_probes` and `num_gallery` count sequences over all views; chance is one in `num_gallery_subjects`.
+    `excluding_identical` and `identical_only` are Rank-1 as published evaluators count it, over every probe: without
+    the identical view or condition, and with it alone (NaN where the gallery is pooled). The other scores leave out
+    what cannot be measured (evaluation/outcomes.py): `rank1` with its 95% interval over subjects from `rank1_low` to
+    `rank1_high`, and so on; `map` and `minp` for pooled galleries alone.
+
+    `num_probes` and `num_gallery` count sequences over all views; chance is one in `num_gallery_subjects`. Left out
+    are `num_unmatched` of `num_comparisons` (of a probe with a part of the gallery without its subject),
+    `num_missing_cells` of `num_cells` (pairs of views or conditions without a counted probe), and `num_excluded`
+    sequences of views that the protocol excludes.
     """
 
     method: str
     collection: str
+    kind: str = "view-pairs"
     probe_set: str
+    rank1: float = NAN
+    rank1_low: float = NAN
+    rank1_high: float = NAN
+    rank5: float = NAN
+    rank10: float = NAN
+    rank20: float = NAN
+    map: float = NAN
+    map_low: float = NAN
+    map_high: float = NAN
+    minp: float = NAN
     excluding_identical: float
     identical_only: float
     num_probes: int
     num_gallery: int
     num_gallery_subjects: int
+    num_comparisons: int = 0
+    num_unmatched: int = 0
+    num_cells: int = 0
+    num_missing_cells: int = 0
+    num_excluded: int = 0
 
 
-def from_tables(method: str, collection: str, tables: Iterable[ViewPairTable]) -> list[ResultRow]:
-    """One row per probe set, in the order of the tables."""
-    return [
-        ResultRow(
+def from_scores(method: str, collection: str, scores: Iterable[Score]) -> list[ResultRow]:
+    """One row per score, in their order."""
+    rows = []
+    for score in scores:
+        outcomes = score.outcomes
+        ranks = {f"rank{k}": outcomes.rank(k) if k <= outcomes.most else NAN for k in (1, 5, 10, 20)}
+        rank_low, rank_high = outcomes.rank_interval(1)
+        map_low, map_high = outcomes.mean_average_precision_interval()
+        row = ResultRow(
             method=method,
             collection=collection,
-            probe_set=table.name,
-            excluding_identical=table.excluding_identical(),
-            identical_only=table.identical_only(),
-            num_probes=int(table.probes.sum()),
-            num_gallery=int(table.gallery.sum()),
-            num_gallery_subjects=table.gallery_subjects,
+            kind=score.kind,
+            probe_set=score.probe_set,
+            **ranks,
+            rank1_low=rank_low,
+            rank1_high=rank_high,
+            map=outcomes.mean_average_precision(),
+            map_low=map_low,
+            map_high=map_high,
+            minp=outcomes.mean_inverse_negative_penalty(),
+            excluding_identical=score.excluding_identical,
+            identical_only=score.identical_only,
+            num_probes=score.num_probes,
+            num_gallery=score.num_gallery,
+            num_gallery_subjects=score.num_gallery_subjects,
+            num_comparisons=outcomes.comparisons,
+            num_unmatched=outcomes.unmatched,
+            num_cells=int((outcomes.weights > 0).sum()),
+            num_missing_cells=outcomes.missing_cells,
+            num_excluded=score.num_excluded,
         )
-        for table in tables
-    ]
+        rows.append(row)
+    return rows
 
 
 def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
@@ -54,35 +99,37 @@ def to_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
 
 
 def render(rows: Sequence[ResultRow]) -> str:
-    """A plain-text table per collection: a line per method, its probe sets without and then with the identical view.
+    """Plain-text tables, one for each collection and kind of protocol: accuracies, then how much was scored.
 
-    Each half ends with the plain mean over the probe sets. Whatever is missing is a dash, and so is a mean over it.
-    Methods, probe sets and collections keep the order in which they first occur.
+    Pairs of views or conditions have a line per method: its probe sets without and then with the identical one, as
+    published evaluators count, each half ending with the plain mean; then Rank-1 with what cannot be measured left
+    out, and its interval. Pooled galleries have a line per method and probe set. Whatever is missing is a dash, and so
+    is a mean over it. Methods, probe sets, kinds and collections keep the order in which they first occur.
 
     Raises:
-        ValueError: two rows with the same collection, method and probe set.
+        ValueError: two rows with the same collection, kind, method and probe set.
     """
-    blocks = [
-        _render_collection(name, [row for row in rows if row.collection == name])
-        for name in dict.fromkeys(row.collection for row in rows)
-    ]
+    blocks = []
+    for collection, kind in dict.fromkeys((row.collection, row.kind) for row in rows):
+        block = [row for row in rows if (row.collection, row.kind) == (collection, kind)]
+        names = [(row.method, row.probe_set) for row in block]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{collection}: two results of {repeated[0][0]} on {repeated[0][1]}")
+        lines = _pairs(collection, block) if kind in PAIRED else _pooled(collection, block)
+        blocks.append("\n".join([*lines, _chance_level(block), *_amounts(block)]))
     return "\n\n".join(blocks)
 
 
-def _render_collection(collection: str, rows: Sequence[ResultRow]) -> str:
-    cells: dict[tuple[str, str], ResultRow] = {}
-    for row in rows:
-        if (row.method, row.probe_set) in cells:
-            raise ValueError(f"{collection}: two results of {row.method} on {row.probe_set}")
-        cells[row.method, row.probe_set] = row
-    methods = list(dict.fromkeys(row.method for row in rows))
-    probe_sets = list(dict.fromkeys(row.probe_set for row in rows))
+def _pairs(collection: str, rows: Sequence[ResultRow]) -> list[str]:
+    cells = {(row.method, row.probe_set): row for row in rows}
+    methods, probe_sets = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
 
     def half(method: str, accuracy: Callable[[ResultRow], float]) -> list[str]:
         found = [cells.get((method, name)) for name in probe_sets]
-        values = [np.nan if row is None else accuracy(row) for row in found]
+        values = [NAN if row is None else accuracy(row) for row in found]
         return [_number(value) for value in [*values, float(np.mean(values))]]
 
+    what = PAIRED[rows[0].kind]
     names = [*probe_sets, "mean"]
     widths = [max(6, len(name)) for name in names]
     label_width = max(len(text) for text in ["method", *methods])
@@ -96,17 +143,47 @@ def _render_collection(collection: str, rows: Sequence[ResultRow]) -> str:
 
     lines = [
         f"{collection}: rank-1 accuracy in %",
-        line("", "without the identical view", "identical view alone"),
+        line("", f"without the identical {what}", f"identical {what} alone"),
         line("method", columns(names), columns(names)),
     ]
     for method in methods:
         left = half(method, lambda row: row.excluding_identical)
         lines.append(line(method, columns(left), columns(half(method, lambda row: row.identical_only))))
-    return "\n".join([*lines, _chance_level(rows)])
+    if any(row.num_comparisons for row in rows):
+        lines.append(
+            f"the same without the identical {what}, as far as it can be measured [95% interval over subjects]"
+        )
+        texts = [[_with_interval(cells.get((method, name))) for name in probe_sets] for method in methods]
+        lines += _grid([["method", *probe_sets], *([m, *some] for m, some in zip(methods, texts, strict=True))])
+    return lines
+
+
+def _pooled(collection: str, rows: Sequence[ResultRow]) -> list[str]:
+    texts = [["probe set", "method", "rank-1", "95% interval", "rank-5", "rank-10", "rank-20", "mAP", "mINP"]]
+    for name in dict.fromkeys(row.probe_set for row in rows):
+        for row in (row for row in rows if row.probe_set == name):
+            scores = [_number(value) for value in (row.rank5, row.rank10, row.rank20, row.map, row.minp)]
+            texts.append([name, row.method, _number(row.rank1), _interval(row), *scores])
+    return [f"{collection}: {rows[0].kind.replace('-', ' ')}, accuracy in %", *_grid(texts, labels=2)]
+
+
+def _grid(texts: Sequence[Sequence[str]], labels: int = 1) -> list[str]:
+    """Lines of columns as wide as their widest text; the first `labels` columns start left, the others end right."""
+    widths = [max(len(text) for text in column) for column in zip(*texts, strict=True)]
+    aligned = ["<" if column < labels else ">" for column in range(len(widths))]
+    return ["  ".join(f"{t:{a}{w}}" for t, a, w in zip(line, aligned, widths, strict=True)).rstrip() for line in texts]
 
 
 def _number(value: float) -> str:
     return MISSING if np.isnan(value) else f"{value:.2f}"
+
+
+def _interval(row: ResultRow) -> str:
+    return MISSING if np.isnan(row.rank1_low) else f"[{row.rank1_low:.1f}, {row.rank1_high:.1f}]"
+
+
+def _with_interval(row: ResultRow | None) -> str:
+    return MISSING if row is None else f"{_number(row.rank1)} {_interval(row)}"
 
 
 def _chance_level(rows: Iterable[ResultRow]) -> str:
@@ -116,3 +193,21 @@ def _chance_level(rows: Iterable[ResultRow]) -> str:
         return f"chance level {MISSING} (no gallery subjects)"
     ends = counts if len(counts) == 1 else [counts[0], counts[-1]]
     return f"chance level {' to '.join(_number(100 / n) for n in ends)} (1 of {' to '.join(map(str, ends))} subjects)"
+
+
+def _amounts(rows: Sequence[ResultRow]) -> list[str]:
+    """How much was scored and left out, a line for the probe sets that have it in common; the same for every method."""
+    said: dict[str, list[str]] = {}
+    for row in {row.probe_set: row for row in rows}.values():
+        if not row.num_comparisons:
+            continue
+        counts = f"{row.num_probes:,} probes, {row.num_gallery:,} gallery sequences"
+        left_out = []
+        if row.num_unmatched:
+            left_out.append(f"{row.num_unmatched:,} of {row.num_comparisons:,} comparisons without a match")
+        if row.num_missing_cells:
+            left_out.append(f"{row.num_missing_cells:,} of {row.num_cells:,} pairs or parts without a probe to score")
+        if row.num_excluded:
+            left_out.append(f"{row.num_excluded:,} sequences of excluded views")
+        said.setdefault(counts + (f"; left out: {', '.join(left_out)}" if left_out else ""), []).append(row.probe_set)
+    return [f"{', '.join(names)}: {text}" for text, names in said.items()]

@@ -16,7 +16,7 @@ from orchestration.evaluate import EvaluateRun, evaluate, results_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Rank-1 of a run by each collection's own protocol, with the identical view left out and with it alone."""
+    """Scores of a run by each collection's own protocol, with intervals over subjects and what was left out."""
 
     settings: Annotated[EvaluateRun, tyro.conf.arg(name="")]
     tracking: str = field(default_factory=tracking.default_uri)

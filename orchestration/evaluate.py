@@ -9,13 +9,15 @@ from typing import Literal
 from datasets import own, storage
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
-from datasets.schema import CollectionSpec, UsageError
+from datasets.schema import CollectionSpec, ProtocolKind, UsageError
 from evaluation import plots, tables
-from evaluation.retrieval import single_view_gallery
+from evaluation.retrieval import score
+from evaluation.sequences import Sequences
+from evaluation.submission import submission
 from evaluation.tables import ResultRow
 from orchestration import checkpoint, embed, run_folder, runs, tracking
 
-SCORED = ("view-pairs",)  # the kinds of protocol that `evaluation` can score
+_METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class EvaluateRun:
     """The checkpoint to evaluate, by the steps behind it; the newest if none is given."""
     metric: Literal["euc", "cos"] = "euc"
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
+    kinds: tuple[ProtocolKind, ...] = ()
+    """Score only these kinds of protocol; all that a collection declares if none is given."""
 
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
@@ -42,15 +46,17 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
-    rows = [row for spec in _scored(store, settings.split, run) for row in _score(spec, settings, run, chosen, store)]
+    specs = _scored(store, settings.split, run, settings.kinds)
     tags = {"job": "evaluate", "run": str(folder), "step": str(step)}
     if parent := run_folder.tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
-    with tracking.open_run(uri, f"evaluate {folder.name} {settings.split}", runs.to_json(settings), tags) as tracker:
-        tracker.log(0, _metrics(rows))
-        with tempfile.TemporaryDirectory() as made:
-            tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
-            plots.rank1_figure(rows, Path(made) / "rank1.png")
+    name = f"evaluate {folder.name} {settings.split}"
+    with tempfile.TemporaryDirectory() as made:
+        rows = [row for spec in specs for row in _score(spec, settings, run, chosen, Path(made))]
+        tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
+        plots.rank1_figure(rows, Path(made) / "rank1.png")
+        with tracking.open_run(uri, name, runs.to_json(settings), tags) as tracker:
+            tracker.log(0, _metrics(rows))
             for path in sorted(Path(made).iterdir()):
                 tracker.attach(path)
                 (results_folder(settings) / path.name).adopt(path)
@@ -63,8 +69,10 @@ def results_folder(settings: EvaluateRun) -> storage.Place:
     return folder / settings.split if settings.step is None else folder / f"steps/{settings.split}-{settings.step:08d}"
 
 
-def _scored(store: storage.Place, split: str, run: runs.PretrainRun) -> list[CollectionSpec]:
-    """The collections of a store that have sequences of the split and a protocol that can be scored."""
+def _scored(
+    store: storage.Place, split: str, run: runs.PretrainRun, wanted: tuple[ProtocolKind, ...] = ()
+) -> list[CollectionSpec]:
+    """The collections of a store with sequences of the split and a protocol, of a wanted kind if any are named."""
     manifest = read_manifest(store)
     entries = manifest["collections"]
     if split == "holdout":
@@ -73,14 +81,12 @@ def _scored(store: storage.Place, split: str, run: runs.PretrainRun) -> list[Col
         names = {name for name, entry in entries.items() if split in entry["splits"]}
     specs = [declared_in(manifest, name) for name in sorted(names)]
     unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and own.is_own(spec.name)]
-    kinds = {spec.name: spec.protocol.kinds for spec in specs if spec.protocol is not None}
-    for name, asked in kinds.items():
-        if unknown := [kind for kind in asked if kind not in SCORED]:
-            print(f"{name}: its protocol asks for {', '.join(unknown)} retrieval, which is not scored yet")
-    scored = [spec for spec in specs if set(kinds.get(spec.name, ())) & set(SCORED)]
+    kinds = {spec.name: {kind for kind, _ in spec.protocol.scored()} for spec in specs if spec.protocol is not None}
+    scored = [spec for spec in specs if spec.name in kinds and (not wanted or kinds[spec.name] & set(wanted))]
     if not scored:
         other = "test" if split == "holdout" else "holdout"
-        fix = f"ingest a collection with a {' or '.join(SCORED)} protocol" if kinds else f"try --split {other}"
+        declared = sorted(set().union(*kinds.values()))
+        fix = f"its protocols are of the kinds {', '.join(declared)}" if kinds else f"try --split {other}"
         if any(own.is_own(name) for name in entries):
             fix += ", or let a spec file say who is tested and how (docs/own-walks.md)"
         nothing = f"{store} has nothing to score in the split {split!r} of this run: {fix}"
@@ -103,25 +109,41 @@ def _without_protocol(name: str) -> str:
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: storage.Place, store: storage.Place
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: storage.Place, made: Path
 ) -> list[ResultRow]:
-    rows = embed.sequences_of(store, spec.name, settings.split, run)
+    """The rows of one collection; what its owners score themselves becomes files in `made`."""
+    rows = embed.sequences_of(storage.at(settings.shards), spec.name, settings.split, run)
     table = embed.embed_rows(rows, chosen)
     results = []
     for method, embeddings in table.embeddings.items():
-        scored = single_view_gallery(
-            embeddings, table.subjects, table.conditions, table.views, spec.protocol, settings.metric
-        )
-        results += tables.from_tables(method, spec.name, scored)
+        sequences = Sequences.of(embeddings, table.subjects, table.conditions, table.views)
+        scores = score(sequences, spec.protocol, settings.metric, settings.kinds)
+        results += tables.from_scores(method, spec.name, scores)
+        _submit(spec, settings, sequences, method, made)
     return results
 
 
+def _submit(spec: CollectionSpec, settings: EvaluateRun, sequences: Sequences, method: str, made: Path) -> None:
+    """Write what the collection's owners score themselves: a file for each of their probe sets."""
+    for kind, probe_set in spec.protocol.scored():
+        if kind != "submission" or (settings.kinds and kind not in settings.kinds):
+            continue
+        table = submission(sequences, spec.protocol, probe_set, settings.metric)
+        if len(table):
+            name = f"submission {spec.name} {probe_set.name} {method}.csv".replace(" ", "-")
+            table.to_csv(made / name, index=False)
+
+
 def _metrics(rows: list[ResultRow]) -> dict[str, float]:
-    """Metrics named `<method>/<collection>/<probe set>/rank1_<which>`; missing numbers are left out."""
+    """Metrics named `<method>/<collection>/<kind>/<probe set>/<score>`; missing numbers are left out.
+
+    Rank-1 as published evaluators count it is `<method>/<collection>/<probe set>/rank1_<which>` for pairs of views.
+    """
     metrics = {}
     for row in rows:
-        for which in ("excluding_identical", "identical_only"):
-            value = getattr(row, which)
-            if not math.isnan(value):
-                metrics[f"{row.method}/{row.collection}/{row.probe_set}/rank1_{which}"] = value
-    return metrics
+        place = f"{row.method}/{row.collection}"
+        metrics |= {f"{place}/{row.kind}/{row.probe_set}/{name}": getattr(row, name) for name in _METRICS}
+        if row.kind == "view-pairs":
+            for which in ("excluding_identical", "identical_only"):
+                metrics[f"{place}/{row.probe_set}/rank1_{which}"] = getattr(row, which)
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

@@ -19,7 +19,7 @@ ONLY_IN = {
     "deepspeed": {"orchestration/engine.py", "orchestration/engine_state.py"},
     "mlflow": {"orchestration/tracking.py"},
     "cv2": {"datasets"},
-    "torch": {"model", "orchestration"},
+    "torch": {"model", "evaluation", "orchestration"},
     "tyro": {"jobs"},
 }
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))

@@ -273,13 +273,17 @@ def test_d_gait_has_its_classes() -> None:
 
 
 def test_casia_b_has_its_official_probes() -> None:
-    sets = {one.name: one for one in CATALOG["CASIA-B"].protocol.probe_sets}
+    scored = CATALOG["CASIA-B"].protocol.scored()
+    sets = {one.name: one for kind, one in scored if kind == "view-pairs"}
     assert {name: sorted(one.probe) for name, one in sets.items()} == {
         "NM": ["nm-05", "nm-06"],
         "BG": ["bg-01", "bg-02"],
         "CL": ["cl-01", "cl-02"],
     }
     assert all(one.gallery == {"nm-01", "nm-02", "nm-03", "nm-04"} for one in sets.values())
+    pooled = [one for kind, one in scored if kind == "cross-view-gallery"]
+    assert [sorted(one.probe) for one in pooled] == [["nm-01"], ["bg-01"], ["cl-01"]]
+    assert {one.gallery for one in pooled} == {frozenset({"nm-02", "bg-02", "cl-02"})}
 
 
 def test_casia_e_is_probed_in_the_other_scenes() -> None:
@@ -319,7 +323,7 @@ def test_gait3d_has_one_probe_for_each_test_subject() -> None:
 
 def test_ccgr_mini_has_its_gallery() -> None:
     spec = CATALOG["CCGR"]
-    (probes,) = spec.protocol.probe_sets
+    probes = spec.protocol.probe_sets[0]
     found = Counter(key.split("/")[0] for key in probes.gallery)
     assert len(probes.gallery) == 795
     assert {subject for subject, count in found.items() if count != 2} == {"940", "978", "982"}
@@ -329,10 +333,22 @@ def test_ccgr_mini_has_its_gallery() -> None:
     assert digest(probes.gallery) == PROBE_HASHES["CCGR"]
 
 
+def test_ccgr_is_scored_by_pairs_of_54_conditions() -> None:
+    assert [(kind, one.name) for kind, one in CATALOG["CCGR"].protocol.scored()] == [
+        *(("pooled", "MINI"), ("condition-pairs", "easy"), ("condition-pairs", "hard"))
+    ]
+    _, easy, hard = CATALOG["CCGR"].protocol.probe_sets
+    assert (len(easy.probe), easy.gallery, len(hard.probe), len(hard.gallery)) == (54, {"NM1"}, 54, 54)
+    both = [(one.is_probe("601", "CD1", "over.avi"), one.is_gallery("601", "CD1", "over.avi")) for one in (easy, hard)]
+    assert both == [(True, False), (True, True)]
+
+
 def test_grew_is_scored_where_its_subjects_have_names() -> None:
-    (local,) = CATALOG["GREW"].protocol.probe_sets
+    local, server = CATALOG["GREW"].protocol.probe_sets
     roles = [local.role(subject, condition, "x") for subject, condition in (("00001", "01"), ("00001", "02"))]
     assert (roles, local.role("probe", "03", "x")) == (["gallery", "probe"], "neither")
+    roles = [server.role("00001", condition, "x") for condition in ("01", "02", "03")]
+    assert (roles, server.kinds) == (["gallery", "gallery", "probe"], ("submission",))
 
 
 def test_gaitlu_is_for_training_alone() -> None:

@@ -138,13 +138,20 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_protocol_that_cannot_be_scored_yet_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A pooled gallery is passed over with a line; a store with nothing else is a mistake."""
+def test_every_collection_with_a_protocol_is_scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A store without any, or without one of the kinds that were asked for, is a mistake."""
     entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
     monkeypatch.setattr(evaluation, "read_manifest", lambda _: {"collections": entries})
-    scored = evaluation._scored(tmp_path, "test", None)
-    assert [spec.name for spec in scored] == ["CASIA-B"]
-    assert capsys.readouterr().out == "Gait3D: its protocol asks for pooled retrieval, which is not scored yet\n"
-    del entries["CASIA-B"]
-    with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: ingest a collection with"):
+    assert [spec.name for spec in evaluation._scored(tmp_path, "test", None)] == ["CASIA-B", "Gait3D"]
+    assert [spec.name for spec in evaluation._scored(tmp_path, "test", None, ("pooled",))] == ["Gait3D"]
+    with pytest.raises(UsageError, match="its protocols are of the kinds cross-view-gallery, pooled, view-pairs"):
+        evaluation._scored(tmp_path, "test", None, ("submission",))
+    del entries["CASIA-B"], entries["Gait3D"]
+    with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: try --split holdout"):
         evaluation._scored(tmp_path, "test", None)
+
+
+def test_kinds_of_protocol_are_named_on_the_command_line(capsys, tmp_path: Path) -> None:
+    said = mistake(capsys, evaluate.main, "--run", str(tmp_path), "--shards", "s", "--kinds", "pooled", "view-pairs")
+    assert "is not the folder of a run" in said
+    assert "cross-view-gallery" in mistake(capsys, evaluate.main, "--run", "r", "--shards", "s", "--kinds", "views")

@@ -1,7 +1,6 @@
-"""Retrieval against the published evaluator, and against tables small enough to work out by hand."""
+"""Retrieval by pairs of views against the published evaluator, and against tables small enough to work out by hand."""
 
 import json
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,10 @@ import pytest
 
 from datasets.catalog import CATALOG
 from datasets.schema import ProbeSet, Protocol, UsageError
-from evaluation import retrieval
 from evaluation.baselines import gei, gei_strips
-from evaluation.retrieval import ViewPairTable, distances, single_view_gallery
+from evaluation.distances import Metric
+from evaluation.retrieval import single_view_gallery
+from evaluation.view_pairs import ViewPairTable
 
 GOLDEN = {"casia-b": "CASIA-B", "casia-e": "CASIA-E", "oumvlp": "OU-MVLP", "sustech1k": "SUSTech1K"}
 WALK = Protocol(probe_sets=(ProbeSet(name="walk", probe=frozenset({"p"}), gallery=frozenset({"g"})),))
@@ -27,7 +27,7 @@ def score(sequences: list[tuple[float, str, str, str]]) -> ViewPairTable:
 
 @pytest.mark.parametrize("metric", ["euc", "cos"])
 @pytest.mark.parametrize("name", sorted(GOLDEN))
-def test_agrees_with_opengait(golden_folder: Path, name: str, metric: retrieval.Metric) -> None:
+def test_agrees_with_opengait(golden_folder: Path, name: str, metric: Metric) -> None:
     expected, tables = golden(golden_folder, name, CATALOG[GOLDEN[name]].protocol, metric)
     printed = dict(line.split("@R1: [") for line in expected["log"] if "[" in line)
     for table in tables:
@@ -40,59 +40,33 @@ def test_agrees_with_opengait(golden_folder: Path, name: str, metric: retrieval.
 
 
 @pytest.mark.parametrize("metric", ["euc", "cos"])
-def test_agrees_with_opengait_where_views_are_cameras(golden_folder: Path, metric: retrieval.Metric) -> None:
+def test_agrees_with_opengait_beyond_rank_1(golden_folder: Path, metric: Metric) -> None:
+    expected, tables = golden(golden_folder, "sustech1k", CATALOG["SUSTech1K"].protocol, metric)
+    for rank in range(1, 6):
+        (line,) = (line for line in expected["log"] if line.startswith(f"Normal@R{rank}: ") and "[" not in line)
+        assert line == "".join(f"{one.name}@R{rank}: {one.excluding_identical(rank):.2f}%\t" for one in tables)
+
+
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+def test_agrees_with_opengait_where_views_are_cameras(golden_folder: Path, metric: Metric) -> None:
     expected, tables = golden(golden_folder, "ccpg", CATALOG["CCPG"].protocol, metric)
     assert [table.name for table in tables] == ["CL", "UP", "DN", "BG"]
     for table in tables:
         np.testing.assert_allclose(table.rank1, expected["result"][f"scalar/test_accuracy/{table.name}"], atol=1e-6)
+    for title, score in (
+        ("Include", ViewPairTable.including_identical),
+        ("Exclude", ViewPairTable.excluding_identical),
+    ):
+        printed = expected["log"][expected["log"].index(f"===Rank-1 ({title} identical-view cases)===") + 1]
+        assert printed == ",\t".join(f"{table.name}: {score(table):.3f}" for table in tables)
 
 
-def golden(folder: Path, name: str, protocol: Protocol, metric: retrieval.Metric) -> tuple[dict, list[ViewPairTable]]:
+def golden(folder: Path, name: str, protocol: Protocol, metric: Metric) -> tuple[dict, list[ViewPairTable]]:
     """What OpenGait computed from the stored embeddings, and what we compute from them."""
     stored = np.load(folder / f"eval_{name}.npz")
     expected = json.loads((folder / f"eval_{name}.json").read_text())[metric]
     names = (stored["labels"], stored["types"], stored["views"])
     return expected, single_view_gallery(stored["embeddings"], *names, protocol, metric)
-
-
-@pytest.mark.parametrize("metric", ["euc", "cos"])
-@pytest.mark.parametrize("seed", range(5))
-def test_blocked_distances_equal_the_naive_formula(
-    monkeypatch: pytest.MonkeyPatch, seed: int, metric: retrieval.Metric
-) -> None:
-    rng = np.random.default_rng(seed)
-    n, m, channels, parts = rng.integers(1, 30, size=4)
-    x, y = rng.normal(size=(n, channels, parts)), rng.normal(size=(m, channels, parts))
-    if metric == "euc":
-        naive = np.linalg.norm(x[:, None] - y[None], axis=2).mean(axis=2)
-    else:
-        unit_x, unit_y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
-        naive = 1 - np.einsum("icp,jcp->ij", unit_x, unit_y) / parts
-    for rows in (1, 7, 2**11):
-        monkeypatch.setattr(retrieval, "BLOCK_ROWS", rows)
-        blocked = distances(x.astype(np.float32), y.astype(np.float32), metric)
-        assert blocked.dtype == np.float32
-        np.testing.assert_allclose(blocked, naive, rtol=1e-4, atol=1e-5)
-
-
-def test_distances_need_little_beside_their_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "BLOCK_VALUES", 2**14)
-    x = np.zeros((2000, 64, 8), dtype=np.float32)
-    tracemalloc.start()
-    result = distances(x, x[:50], "euc")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak - result.nbytes < x.nbytes / 10
-
-
-def test_distances_refuse_what_they_cannot_measure() -> None:
-    x = np.zeros((2, 3, 4), dtype=np.float32)
-    with pytest.raises(UsageError, match="unknown metric 'l1'"):
-        distances(x, x, "l1")
-    with pytest.raises(ValueError, match="expected embeddings"):
-        distances(x, x[:, :2], "euc")
-    assert distances(x[:0], x, "cos").shape == (0, 2)
-    assert np.array_equal(distances(x, x, "cos"), np.ones((2, 2)))  # the zero vector has no direction: no NaN
 
 
 def test_two_subjects_two_views_by_hand() -> None:
@@ -136,6 +110,20 @@ def test_duplicate_sequences_count_each() -> None:
 def test_a_probe_without_counterpart_is_an_error() -> None:
     table = score([(0, "1", "g", "a"), (0, "1", "p", "a"), (5, "2", "p", "a")])
     assert table.identical_only() == 50
+    # where nobody can be right, nobody is wrong: that probe is left out of what can be measured
+    np.testing.assert_array_equal(table.outcomes.cells(1), [[100]])
+
+
+def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
+    # subject 2 is not in the gallery of view b; nobody is in that of c, where no one is asked either
+    gallery = [(0, "1", "g", "a"), (9, "2", "g", "a"), (0, "1", "g", "b")]
+    table = score([*gallery, (1, "1", "p", "a"), (8, "2", "p", "a"), (6, "1", "p", "b"), (5, "2", "x", "c")])
+    outcomes = table.outcomes
+    np.testing.assert_array_equal(outcomes.cells(1), [[100, 100, np.nan], [0, 100, np.nan], [np.nan] * 3])
+    assert np.isnan(table.excluding_identical())
+    assert (outcomes.rank(1), outcomes.rank(2)) == (50, 100)  # a against b, and b against a
+    # compared: two probes of a with b and c, one of b with a and c; without a match: 2 in b, and all three in c
+    assert (outcomes.comparisons, outcomes.unmatched, outcomes.missing_cells) == (6, 4, 4)
 
 
 def test_a_view_without_probes_is_missing() -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datasets.schema import ProbeSet, Protocol
 from evaluation.plots import loss_figure, rank1_figure
-from evaluation.retrieval import ViewPairTable
-from evaluation.tables import MISSING, ResultRow, from_tables, render, to_frame
+from evaluation.retrieval import score
+from evaluation.sequences import Sequences
+from evaluation.tables import MISSING, ResultRow, from_scores, render, to_frame
 
 NAN = float("nan")
 
@@ -38,17 +40,54 @@ ROWS = [
 ]
 
 
-def test_rows_come_from_tables() -> None:
-    table = ViewPairTable(
-        name="NM",
-        views=("000", "090"),
-        rank1=np.array([[100.0, 50.0], [25.0, 80.0]]),
-        probes=np.array([4, 5]),
-        gallery=np.array([6, 7]),
-        gallery_subjects=3,
+def scored() -> list[ResultRow]:
+    """Four walks of each of three subjects on a line, before two cameras; one subject is missing from a gallery."""
+    walks = [(3.0 * n, str(n), "g", view) for n in range(3) for view in ("000", "090")][:-1]
+    walks += [(3.0 * n + 1.4 * n, str(n), "p", view) for n in range(3) for view in ("000", "090")]
+    position, *names = zip(*walks, strict=True)
+    sequences = Sequences.of(np.array(position, dtype=np.float32).reshape(-1, 1, 1), *names)
+    nm = ProbeSet(name="NM", probe=frozenset("p"), gallery=frozenset("g"))
+    return from_scores("GEI", "Park", score(sequences, Protocol(probe_sets=(nm,), kinds=KINDS), "euc"))
+
+
+KINDS = ("view-pairs", "pooled")
+
+
+def test_rows_come_from_scores() -> None:
+    pairs, pooled = scored()
+    counts = {"num_probes": 6, "num_gallery": 5, "num_gallery_subjects": 3}
+    # positions 0, 4.4 and 8.8 against 0, 3 and 6: all right, but in view 090 there is no third
+    assert pairs.excluding_identical == pytest.approx((100 + 66.67) / 2)
+    assert (pairs.identical_only, pairs.rank1, pairs.rank5) == (pairs.excluding_identical, 100, 100)
+    assert (pairs.rank1_low, pairs.rank1_high) == (100, 100)
+    assert (pairs.num_comparisons, pairs.num_unmatched, pairs.num_cells, pairs.num_missing_cells) == (6, 1, 2, 0)
+    assert np.isnan([pairs.rank10, pairs.rank20, pairs.map, pairs.minp, pooled.identical_only]).all()
+    assert (pooled.rank1, pooled.rank20, pooled.map, pooled.minp, pooled.map_low) == (100, 100, 100, 100, 100)
+    assert (pooled.kind, pooled.num_comparisons, pooled.num_unmatched, pooled.excluding_identical) == (
+        "pooled",
+        6,
+        0,
+        100,
     )
-    (result,) = from_tables("GEI", "Park", [table])
-    assert result == replace(row("GEI", "NM", 37.5, 90), num_probes=9, num_gallery=13, num_gallery_subjects=3)
+    for found in (pairs, pooled):
+        assert {name: getattr(found, name) for name in counts} == counts
+
+
+def test_render_says_how_much_was_scored_and_left_out() -> None:
+    views, pooled = render(scored()).split("\n\n")
+    assert views.splitlines()[-4:] == [
+        "method                     NM",
+        "GEI     100.00 [100.0, 100.0]",
+        "chance level 33.33 (1 of 3 subjects)",
+        "NM: 6 probes, 5 gallery sequences; left out: 1 of 6 comparisons without a match",
+    ]
+    assert pooled.splitlines() == [
+        "Park: pooled, accuracy in %",
+        "probe set  method  rank-1    95% interval  rank-5  rank-10  rank-20     mAP    mINP",
+        "NM         GEI     100.00  [100.0, 100.0]  100.00   100.00   100.00  100.00  100.00",
+        "chance level 33.33 (1 of 3 subjects)",
+        "NM: 6 probes, 5 gallery sequences",
+    ]
 
 
 def test_render_shows_every_method_once_and_dashes_for_what_is_missing() -> None:
@@ -89,7 +128,7 @@ def test_frame_goes_through_csv() -> None:
 
 
 def test_figures_are_drawn(tmp_path: Path) -> None:
-    rank1_figure(ROWS, tmp_path / "rank1.png")
+    rank1_figure([*ROWS, *scored()[1:], row("GEI", "walk", 1, 2, "Street")], tmp_path / "rank1.png")
     loss_figure([0, 1, 2], [3.0, NAN, 1.0], tmp_path / "short.png")
     loss_figure(range(100), np.geomspace(5, 1, 100), tmp_path / "long.png")
     loss_figure([7], [1.0], tmp_path / "one.png")
