@@ -78,7 +78,7 @@ def first_match_ranks(
 
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch would use, for a block each and not for a product: blocks are small, and share nothing."""
+    """As many threads as torch would use, a block each and not a product: blocks are small, and share nothing."""
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:

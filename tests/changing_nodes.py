@@ -24,7 +24,7 @@ LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
 
 
 def main(settings: str, uri: str) -> None:
-    """Two nodes of a core each, for the driver a third; the second goes after step 10, a new one comes after step 20."""
+    """Two nodes of a core each, a third for the driver; the second goes after step 10, a new one comes after 20."""
     run = build(PretrainRun, json.loads(settings))
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **LOOPBACK})
     nodes.add_node(num_cpus=1, **LOOPBACK)
