@@ -14,7 +14,6 @@ import pyarrow as pa
 import ray.train
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
-from ray.train.torch import TorchConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from tqdm import tqdm
 
@@ -29,6 +28,7 @@ from evaluation import plots
 from model import sizes
 from orchestration import checkpoint, run_folder, runs, session, tracking
 from orchestration.board import put_up
+from orchestration.meeting import Meeting
 from orchestration.published import published_weights
 from orchestration.run_folder import folder_of
 from orchestration.runs import PretrainRun
@@ -179,7 +179,7 @@ def _trainer(run: PretrainRun, board: ActorHandle, profile: bool) -> Trainer:
         allowed=counts,
         train_loop_per_worker=_train_rank,
         train_loop_config={"run": runs.to_json(run), "board": board, "profile": profile},
-        torch_config=TorchConfig(backend="nccl" if run.cluster.gpu else "gloo"),
+        torch_config=Meeting(backend="nccl" if run.cluster.gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
             use_gpu=run.cluster.gpu,

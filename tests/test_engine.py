@@ -23,7 +23,7 @@ RUN = PretrainRun(
     cluster=Cluster(workers=2, precision="fp32"),
 )
 # ZeRO stage, pairs at once, activations made again; halfway each is stopped and goes on in a new engine.
-ARMS = [(0, 16, False), (1, 16, False), (2, 8, True), (3, 16, False), (3, 8, True)]
+ARMS = [(0, 16, False), (1, 16, False), (2, 8, True), (3, 8, True)]
 
 
 def _started() -> PartContrast:

@@ -108,13 +108,25 @@ def after_step(run: PretrainRun, step: int, deed: Callable[[], None]) -> Callabl
     return wait
 
 
-def test_a_run_whose_processes_are_killed_is_the_same_run(undisturbed: PretrainRun, uri: str, tmp_path: Path) -> None:
-    """A rank, then the controller: the losses and the weights are those of the undisturbed run, to the bit."""
+def test_a_run_whose_processes_are_killed_is_the_same_run(
+    undisturbed: PretrainRun, uri: str, tmp_path: Path, listening: Callable[[psutil.Process], list[str]]
+) -> None:
+    """A rank, then the controller: the losses and the weights are those of the undisturbed run, to the bit.
+
+    And what the ranks listen on is of this machine alone.
+    """
     run = replace(undisturbed, out=str(tmp_path / "run"))
-    kill_a_rank = after_step(run, 4, lambda: processes(WORKER)[-1].kill())
+    addresses = set()
+
+    def look_and_kill() -> None:
+        addresses.update(*map(listening, processes(WORKER)))
+        processes(WORKER)[-1].kill()
+
+    kill_a_rank = after_step(run, 4, look_and_kill)
     kill_the_controller = after_step(run, 8, lambda: processes(CONTROLLER)[-1].kill())
     with meanwhile(kill_a_rank, kill_the_controller):
         pretrain(run, uri)
+    assert addresses and addresses <= {"127.0.0.1", "::1"}
     assert losses(run, uri) == losses(undisturbed, uri)
     for name, value in weights(undisturbed, 12).items():
         assert torch.equal(weights(run, 12)[name], value), name

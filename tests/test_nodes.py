@@ -14,7 +14,7 @@ from datasets.storage import at
 from model.network import NetworkSettings
 from orchestration.pretrain import pretrain
 from orchestration.run_folder import tracked_run
-from orchestration.runs import Cluster, Keep, PretrainRun, Schedule, to_json
+from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 90  # differences in rounding grow: after 200 steps losses differ by 1e-4
@@ -26,6 +26,7 @@ def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path
         recipe="test",
         shards=str(store),
         out=str(tmp_path / "fixed"),
+        data=DataSettings(collections=("CASIA-B",)),
         clips=ClipSettings(frames=4),
         network=NetworkSettings(channels=8),
         schedule=Schedule(steps=STEPS, batch=32, warmup=2, rate=1e-4, log_every=1, guard_every=0),

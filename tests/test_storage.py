@@ -6,12 +6,20 @@ from pathlib import Path
 
 import boto3
 import pytest
+import torch
 from moto.server import ThreadedMotoServer
 
 from datasets import manifest, shards
+from datasets.clips import ClipSettings
 from datasets.schema import Unreadable, UsageError
 from datasets.storage import Entry, LocalPlace, Place, at, local
 from jobs import ingest as ingest_job
+from model.network import NetworkSettings
+from orchestration import checkpoint
+from orchestration.pretrain import pretrain
+from orchestration.run_folder import folder_of
+from orchestration.runs import Cluster, Keep, PretrainRun, Schedule
+from orchestration.watch import let_go
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +112,53 @@ def test_ingest_reads_from_and_writes_to_object_storage(bucket, walks: Path, sto
     before = shards.block_names(at(out))
     ingest_job.main([*roots, "--out", out])
     assert shards.block_names(at(out)) == before
+
+
+def test_files_are_taken_in_and_folders_taken_away(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    file.write_bytes(b"content")
+    (place / "a/b").adopt(file)
+    assert (place / "a/b").read() == b"content" and not file.exists()
+    (place / "a/c/d").write(b"")
+    assert not (place / "a").is_empty_folder()
+    (place / "a").remove_folder()
+    (place / "a").remove_folder()
+    assert not (place / "a").exists()
+
+
+def test_checkpoints_lie_anywhere(place: Place) -> None:
+    run = PretrainRun(recipe="x", shards="s", out=str(place / "run"), keep=Keep(last=1, best=1))
+    folder, state = folder_of(run), {"a": torch.arange(3.0)}
+    for step in (1, 2, 3):
+        checkpoint.save(folder, run, step, state, state)
+    checkpoint.write_score(checkpoint.complete(folder)[0], {"mean": 5.0})
+    (folder / "checkpoints/step-00000009/weights.safetensors").write(b"half of")
+    (folder / "checkpoints/step-00000003/weights.safetensors").write(b"damaged")
+    assert checkpoint.step_of(checkpoint.newest_whole(folder)) == 2
+    assert torch.equal(checkpoint.load_moments(checkpoint.newest_whole(folder))["a"], state["a"])
+    checkpoint.discard_unfinished(folder)
+    assert not (folder / "checkpoints/step-00000009").exists()
+    let_go(folder, run, needed=set())
+    assert [checkpoint.step_of(one) for one in checkpoint.complete(folder)] == [1, 3]
+
+
+def test_a_run_trains_and_goes_on_in_object_storage(bucket: tuple[str, str], store: Path, tmp_path: Path) -> None:
+    address, options = bucket
+    run = PretrainRun(
+        recipe="test",
+        shards=str(store),
+        out=f"{address}/runs/one{options}",
+        clips=ClipSettings(frames=2),
+        network=NetworkSettings(channels=8),
+        schedule=Schedule(steps=2, batch=16, warmup=1, guard_every=0),
+        keep=Keep(every=1, last=0),
+        cluster=Cluster(precision="fp32"),
+    )
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    last = pretrain(run, uri)
+    assert str(last) == f"{address}/runs/one/checkpoints/step-00000002{options}"
+    whole = checkpoint.load_moments(last)
+    (last / "state.json").remove()
+    again = checkpoint.load_moments(pretrain(run, uri))
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+    assert (folder_of(run) / "loss.png").exists()
