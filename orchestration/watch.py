@@ -73,8 +73,8 @@ class Watch:
         step, workers = content
         ray.get(self.board.begin.remote())
         self._step, self._moved = step, time.monotonic()
-        self.bar.reset(total=self.run.schedule.steps)
-        self.bar.update(step)
+        self.bar.n = step
+        self.bar.refresh()
         if self._starts or workers != self.run.cluster.workers:
             again = "workers were lost or have changed: " if self._starts else ""
             wanted = self.run.cluster.workers
