@@ -9,6 +9,7 @@ know how a protocol groups its gallery.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -62,10 +63,11 @@ def first_match_ranks(
     def screen(rows: slice) -> Screen:
         return Screen.of(sequences.embeddings, probes[rows], metric, device, values[:, rows])
 
-    with _threads() as pool:
+    threads = torch.get_num_threads()
+    with _threads(threads) as pool:
         screens = list(pool.map(screen, blocks))
         for columns, members in _chunks(groups):
-            gallery = _Gallery(sequences, members, codes, metric, device)
+            gallery = _Gallery(sequences, members, codes, metric, device, threads)
 
             def rank(job: tuple[slice, Screen], gallery: _Gallery = gallery) -> NDArray[np.uint8]:
                 return gallery.ranks(probes[job[0]], job[1], most)
@@ -77,9 +79,8 @@ def first_match_ranks(
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch would use, for a block each and not for a product: blocks are small, and share nothing."""
-    threads = torch.get_num_threads()
+def _threads(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has, for a block each and not for a product: blocks are small, and share nothing."""
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
@@ -109,6 +110,7 @@ class _Gallery:
         codes: NDArray[np.int64],
         metric: Metric,
         device: torch.device,
+        threads: int,
     ) -> None:
         self.sequences, self.codes, self.metric = sequences, codes, metric
         ends = np.cumsum([len(group) for group in groups]).tolist()
@@ -116,14 +118,26 @@ class _Gallery:
         self.members = np.concatenate(groups)
         self.subjects = torch.from_numpy(codes[self.members]).to(device)
         self.screen = Screen.of(sequences.embeddings, self.members, metric, device)
+        # Rooms for distances, one for each thread that asks at a time. Made anew for every block of probes, they would
+        # grow the process by several times their size.
+        self.rooms: SimpleQueue[Tensor] = SimpleQueue()
+        for _ in range(threads):
+            self.rooms.put(torch.empty((_PROBES, len(self.members)), dtype=torch.float32, device=device))
 
     def ranks(self, probes: NDArray[np.int64], screen: Screen, most: int) -> NDArray[np.uint8]:
-        """Ranks uint8 [k, groups] of k probes, by their numbers and rounded."""
+        """Ranks uint8 [k, groups] of k probes, by their numbers and rounded; k is at most _PROBES."""
+        room = self.rooms.get()
+        try:
+            return self._ranks(probes, screen, most, room)
+        finally:
+            self.rooms.put(room)
+
+    def _ranks(self, probes: NDArray[np.int64], screen: Screen, most: int, room: Tensor) -> NDArray[np.uint8]:
         same = torch.from_numpy(self.codes[probes]).to(self.subjects.device)[:, None] == self.subjects
         ranks = np.zeros((len(probes), len(self.bounds)), dtype=np.uint8)
         if not same.any():
             return ranks
-        approximate = screen.distances(self.screen)
+        approximate = screen.distances(self.screen, room)
         for group, here in enumerate(self.bounds):
             right = same[:, here]
             matched = right.any(dim=1).cpu().numpy()
@@ -167,7 +181,9 @@ def _screened(distance: Tensor, right: Tensor, reach: Tensor, most: int) -> tupl
     distance: approximate [k, l], each off by `reach` [k] at most, and so is that of the correct sequences `right`.
     Where more than `most` - 1 are surely closer nothing more needs to be known, and nothing is unsure.
     """
-    best = torch.where(right, distance, torch.inf).amin(dim=1)
+    row, column = torch.nonzero(right, as_tuple=True)
+    best = torch.full((len(distance),), torch.inf, device=distance.device)
+    best.scatter_reduce_(0, row, distance[row, column], "amin")
     both = 2 * reach.to(best) + 1e-6 * best.abs()
     low, high = (torch.where(right.any(dim=1), best + sign * both, -torch.inf)[:, None] for sign in (-1, 1))
     surely = distance < low
