@@ -9,6 +9,7 @@ know how a protocol groups its gallery.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -62,10 +63,11 @@ def first_match_ranks(
     def screen(rows: slice) -> Screen:
         return Screen.of(sequences.embeddings, probes[rows], metric, device, values[:, rows])
 
-    with _threads() as pool:
+    threads = torch.get_num_threads()
+    with _threads(threads) as pool:
         screens = list(pool.map(screen, blocks))
         for columns, members in _chunks(groups):
-            gallery = _Gallery(sequences, members, codes, metric, device)
+            gallery = _Gallery(sequences, members, codes, metric, device, threads)
 
             def rank(job: tuple[slice, Screen], gallery: _Gallery = gallery) -> NDArray[np.uint8]:
                 return gallery.ranks(probes[job[0]], job[1], most)
@@ -77,9 +79,8 @@ def first_match_ranks(
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch would use, a block each and not a product: blocks are small, and share nothing."""
-    threads = torch.get_num_threads()
+def _threads(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has, for a block each and not for a product: blocks are small, and share nothing."""
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
@@ -109,48 +110,120 @@ class _Gallery:
         codes: NDArray[np.int64],
         metric: Metric,
         device: torch.device,
+        threads: int,
     ) -> None:
         self.sequences, self.codes, self.metric = sequences, codes, metric
         ends = np.cumsum([len(group) for group in groups]).tolist()
         self.bounds = [slice(end - len(group), end) for end, group in zip(ends, groups, strict=True)]
         self.members = np.concatenate(groups)
-        self.subjects = torch.from_numpy(codes[self.members]).to(device)
+        self.by_subject = np.argsort(codes[self.members], kind="stable")
         self.screen = Screen.of(sequences.embeddings, self.members, metric, device)
+        # Rooms for distances, one for each thread that asks at a time. Made anew for every block of probes, they would
+        # grow the process by several times their size.
+        self.rooms: SimpleQueue[Tensor] = SimpleQueue()
+        for _ in range(threads):
+            self.rooms.put(torch.empty((_PROBES, len(self.members)), dtype=torch.float32, device=device))
 
     def ranks(self, probes: NDArray[np.int64], screen: Screen, most: int) -> NDArray[np.uint8]:
-        """Ranks uint8 [k, groups] of k probes, by their numbers and rounded."""
-        same = torch.from_numpy(self.codes[probes]).to(self.subjects.device)[:, None] == self.subjects
+        """Ranks uint8 [k, groups] of k probes, by their numbers and rounded; k is at most _PROBES."""
         ranks = np.zeros((len(probes), len(self.bounds)), dtype=np.uint8)
-        if not same.any():
+        rows, columns = self._matches(probes)
+        if not len(rows):
             return ranks
-        approximate = screen.distances(self.screen)
-        for group, here in enumerate(self.bounds):
-            right = same[:, here]
-            matched = right.any(dim=1).cpu().numpy()
-            if matched.any():
-                reach = screen.margins + self.screen.margins[here].max()
-                count, unsure = _screened(approximate[:, here], right, torch.from_numpy(reach), most)
-                count += self._closer(probes, here, right, unsure)
-                ranks[matched, group] = np.minimum(count[matched], most) + 1
+        with self._room() as room:
+            distance = screen.distances(self.screen, room)
+            for group, here in enumerate(self.bounds):
+                pairs = slice(*np.searchsorted(columns, [here.start, here.stop]))
+                if pairs.stop > pairs.start:
+                    right = rows[pairs], columns[pairs] - here.start
+                    reach = screen.margins + self.screen.margins[here].max()
+                    matched = np.unique(right[0])
+                    count = self._count(probes, self.members[here], distance[:, here], right, reach, most)
+                    ranks[matched, group] = np.minimum(count[matched], most) + 1
         return ranks
 
-    def _closer(self, probes: NDArray[np.int64], here: slice, right: Tensor, unsure: Tensor) -> NDArray[np.int64]:
-        """How many of the unsure sequences come before the first correct one, by exact distances, [k]."""
-        closer = np.zeros(len(probes), dtype=np.int64)
-        rows = torch.nonzero(unsure.any(dim=1))[:, 0]
-        if not len(rows):
-            return closer
-        asked, known = probes[rows.cpu().numpy()], self.members[here]
-        nearest, place = np.empty(len(rows)), np.empty(len(rows), dtype=np.int64)  # of the first correct one
-        row, column = _nonzero(right[rows])
-        distance = self._exact(asked[row], known[column])
-        order = np.lexsort((column, distance))[::-1]  # written last: the closest, and the first of equal ones
-        nearest[row[order]], place[row[order]] = distance[order], column[order]
-        row, column = _nonzero(unsure[rows])
-        distance = self._exact(asked[row], known[column])
-        before = (distance < nearest[row]) | ((distance == nearest[row]) & (column < place[row]))
-        closer[rows.cpu().numpy()] = np.bincount(row[before], minlength=len(rows))
-        return closer
+    @contextmanager
+    def _room(self) -> Iterator[Tensor]:
+        room = self.rooms.get()
+        try:
+            yield room
+        finally:
+            self.rooms.put(room)
+
+    def _matches(self, probes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of probes and of members with the same subject, pair by pair, in the order of the members."""
+        known, asked = self.codes[self.members[self.by_subject]], self.codes[probes]
+        first, end = (np.searchsorted(known, asked, side=side) for side in ("left", "right"))
+        number = end - first
+        rows = np.repeat(np.arange(len(probes)), number)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(number) - number, number)
+        columns = self.by_subject[np.repeat(first, number) + within]
+        order = np.argsort(columns, kind="stable")
+        return rows[order], columns[order]
+
+    def _count(
+        self,
+        probes: NDArray[np.int64],
+        members: NDArray[np.int64],
+        distance: Tensor,
+        right: tuple[NDArray[np.int64], NDArray[np.int64]],
+        reach: NDArray[np.float64],
+        most: int,
+    ) -> NDArray[np.int64]:
+        """How many members come before the first correct one of each probe, [k]; `most` stands for more, too.
+
+        distance: approximate [k, l], each off by `reach` [k] at most; those of the pairs `right` are overwritten.
+        """
+        where = tuple(torch.from_numpy(index).to(distance.device) for index in right)
+        best = torch.full((len(distance),), torch.inf, device=distance.device)
+        best.scatter_reduce_(0, where[0], distance[where], "amin")
+        distance[where] = torch.inf
+        # The nearest of the others tells for most probes: it is too far to matter, or it is too close to be unsure of.
+        nearest, best = distance.amin(dim=1).double().cpu().numpy(), best.double().cpu().numpy()
+        matched = np.isin(np.arange(len(probes)), right[0])
+        best = np.where(matched, best, 0)
+        both = 2 * reach + 1e-6 * np.abs(best)
+        low, high = best - both, best + both
+        missed = (nearest < low) & (most == 1)
+        unsettled = matched & ~missed & ~(nearest > high)  # written so that a distance that is no number is measured
+        count = np.where(missed, 1, 0)
+        rows = np.flatnonzero(unsettled)
+        if len(rows):
+            place = np.cumsum(unsettled) - 1
+            kept = unsettled[right[0]]
+            pairs = place[right[0][kept]], right[1][kept]
+            limits = low[rows], high[rows]
+            some = distance[torch.from_numpy(rows).to(distance.device)]
+            count[rows] = self._count_exactly(probes[rows], members, some, pairs, limits, most)
+        return count
+
+    def _count_exactly(
+        self,
+        probes: NDArray[np.int64],
+        members: NDArray[np.int64],
+        distance: Tensor,
+        right: tuple[NDArray[np.int64], NDArray[np.int64]],
+        limits: tuple[NDArray[np.float64], NDArray[np.float64]],
+        most: int,
+    ) -> NDArray[np.int64]:
+        """The same for probes that need a closer look: what lies between their limits is measured."""
+        low, high = (torch.from_numpy(limit.astype(np.float32)).to(distance.device)[:, None] for limit in limits)
+        surely = distance < low
+        count = surely.sum(dim=1, dtype=torch.int32)
+        unsure = ~(surely | (distance > high)) & (count < most)[:, None]
+        count = count.cpu().numpy().astype(np.int64)
+        rows, columns = (index.cpu().numpy() for index in torch.nonzero(unsure, as_tuple=True))
+        wrong = self.codes[probes[rows]] != self.codes[members[columns]]
+        rows, columns = rows[wrong], columns[wrong]
+        asked = np.isin(right[0], rows)
+        row, column = right[0][asked], right[1][asked]
+        exact = self._exact(probes[row], members[column])
+        order = np.lexsort((column, exact))[::-1]  # written last: the closest, and the first of equal ones
+        nearest, place = np.empty(len(probes)), np.empty(len(probes), dtype=np.int64)
+        nearest[row[order]], place[row[order]] = exact[order], column[order]
+        exact = self._exact(probes[rows], members[columns])
+        before = (exact < nearest[rows]) | ((exact == nearest[rows]) & (columns < place[rows]))
+        return count + np.bincount(rows[before], minlength=len(probes))
 
     def _exact(self, probes: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact distances of pairs of sequences, read a few at a time as they are needed."""
@@ -159,25 +232,3 @@ class _Gallery:
             some = slice(start, start + _PAIRS)
             result[some] = paired_distances(embeddings[probes[some]], embeddings[members[some]], self.metric)
         return result
-
-
-def _screened(distance: Tensor, right: Tensor, reach: Tensor, most: int) -> tuple[NDArray[np.int64], Tensor]:
-    """How many sequences are surely closer than the first correct one, [k], and which ones may or may not be [k, l].
-
-    distance: approximate [k, l], each off by `reach` [k] at most, and so is that of the correct sequences `right`.
-    Where more than `most` - 1 are surely closer nothing more needs to be known, and nothing is unsure.
-    """
-    best = torch.where(right, distance, torch.inf).amin(dim=1)
-    both = 2 * reach.to(best) + 1e-6 * best.abs()
-    low, high = (torch.where(right.any(dim=1), best + sign * both, -torch.inf)[:, None] for sign in (-1, 1))
-    surely = distance < low
-    count = surely.sum(dim=1)
-    # Written so that a distance that is no number is measured, too.
-    unsure = ~(surely | (distance > high) | right) & (count < most)[:, None]
-    return count.cpu().numpy(), unsure
-
-
-def _nonzero(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of what is true."""
-    row, column = torch.nonzero(mask, as_tuple=True)
-    return row.cpu().numpy(), column.cpu().numpy()

@@ -78,29 +78,33 @@ class Screen:
         margins = _margins(lost.double(), squares.double(), metric, parts, 0 if integers else width)
         return cls(values, scales, squares, margins.cpu().numpy(), parts, metric)
 
-    def distances(self, other: "Screen") -> Tensor:
-        """Approximate distances float32 [k, l] from another's: off by the margins of the two at most."""
-        shape = (self.values.shape[1], other.values.shape[1])
-        result = torch.zeros(shape, dtype=torch.float32, device=self.values.device)
-        for start in range(0, shape[1], _COLUMNS):
+    def distances(self, other: "Screen", room: Tensor) -> Tensor:
+        """Approximate distances float32 [k, l] from another's: off by the margins of the two at most.
+
+        room: float32 with k rows or more and l columns, where they are written.
+        """
+        result = room[: self.values.shape[1]].zero_()
+        for start in range(0, result.shape[1], _COLUMNS):
             self._add(other, slice(start, start + _COLUMNS), result[:, start : start + _COLUMNS])
         return result
 
     def _add(self, other: "Screen", columns: slice, result: Tensor) -> None:
         """Distances from some of the others, into `result`, which is zero."""
         # Rounding must not make a square negative: both squared lengths are enlarged by what it can take away.
-        room = 1 + _rounding(0 if self.values.dtype == torch.int8 else self.values.shape[2])
+        larger = 1 + _rounding(0 if self.values.dtype == torch.int8 else self.values.shape[2])
+        integers = self.values.dtype == torch.int8
         squared = torch.empty(result.shape, device=result.device)
+        product = torch.empty(result.shape, dtype=torch.int32 if integers else torch.float32, device=result.device)
         for matrix in range(len(self.values)):
             a, b = self.values[matrix], other.values[matrix, columns]
-            product = torch._int_mm(a, b.t()) if a.dtype == torch.int8 else a @ b.t()
+            torch._int_mm(a, b.t(), out=product) if integers else torch.mm(a, b.t(), out=product)
             scale = self.scales[matrix] * other.scales[matrix]
             squared.copy_(product)
             if self.metric == "cos":
                 torch.add(1, squared, alpha=-scale / self.num_parts, out=result)
                 return
-            torch.add(other.squares[matrix, columns] * room, squared, alpha=-2 * scale, out=squared)
-            squared.add_((self.squares[matrix] * room)[:, None])
+            torch.add(other.squares[matrix, columns] * larger, squared, alpha=-2 * scale, out=squared)
+            squared.add_((self.squares[matrix] * larger)[:, None])
             result.add_(_root(squared))
         result.div_(self.num_parts)
 
