@@ -108,7 +108,6 @@ def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
             trainer.fit()
         except RayActorError as error:  # the controller: workers that die are its own matter
             watch.look()
-            session.free_places()
             found = checkpoint.complete(folder_of(run))
             step = checkpoint.step_of(found[-1]) if found else 0
             lost, reached = (lost + 1 if step == reached else 1), step
@@ -121,6 +120,8 @@ def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
         else:
             watch.look()
             return watch.trouble
+        finally:
+            session.free_places()
 
 
 def _why(run: PretrainRun, error: TrainingFailedError) -> str:
