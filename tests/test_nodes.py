@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS = 90  # differences in rounding grow: after 200 steps losses differ by 1e-4
 
 
+@pytest.mark.slow
 def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path, local_ray, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     fixed = PretrainRun(
