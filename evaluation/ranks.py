@@ -21,7 +21,7 @@ from evaluation.screen import Screen, empty_values
 from evaluation.sequences import Sequences
 
 _PROBES = 256  # a unit of work
-_PAIRS = 16  # copied at once, to be measured exactly
+_PAIRS = 8  # copied at once, to be measured exactly
 _GALLERY = 4096  # sequences of the gallery in memory at once, or one group
 
 

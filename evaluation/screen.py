@@ -23,7 +23,7 @@ _ROUNDING = 2.0**-24  # of one float32 operation
 _LEVELS = 127
 _MOST_CHANNELS = 2**31 // _LEVELS**2  # with more in one product, int32 could overflow
 _LEAST_CHANNELS = 16  # with fewer, integers gain nothing, and torch multiplies matrices of one column wrongly
-_ROWS = 64  # copied at once
+_ROWS = 16  # copied at once: large copies between small things that stay would leave holes in memory
 _COLUMNS = 512  # of one product: with a few hundred rows, results stay in a core's cache from one step to the next
 
 
