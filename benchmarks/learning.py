@@ -17,25 +17,21 @@ import numpy as np
 import torch
 import tyro
 
-from datasets import clips, contours, corpus, storage
-from datasets.corpus_map import write_map
+from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
+from datasets import contours, corpus, storage
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest, read_rows
-from datasets.order import GlobalOrder
-from datasets.pairs import PairLoader
 from datasets.schema import CollectionSpec
 from evaluation import baselines
 from evaluation.retrieval import single_view_gallery
 from jobs.recipes import RECIPES
-from model import transfer
 from model.embedding import embed
 from model.objective import PartContrast
+from orchestration.embed import walk_of
 from orchestration.runs import PretrainRun
 
 _TICKS = 10_000  # of the time of a training, in which its cool-down is counted
 _SCORED_FRAMES = 32  # of a sequence, the first ones: scoring must not take longer than training
-
-Walk = tuple[np.ndarray, np.ndarray]  # frames [T, 64, 44] and their numbers [T]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +86,7 @@ class Subjects:
         rows = rows.filter(corpus.held_out(rows["sequence_id"], holdout))
         self._spec = spec
         self._names = [rows[name].to_pylist() for name in ("subject", "condition", "view")]
-        self.walks: list[Walk] = [_walk(row) for row in rows.to_pylist()]
+        self.walks = [walk_of(row, _SCORED_FRAMES) for row in rows.to_pylist()]
 
     def score(self, embeddings: np.ndarray) -> dict[str, list[float]]:
         """Rank-1 in % of each probe set, without the identical view and with it alone. embeddings: [n, C, P]."""
@@ -114,7 +110,7 @@ def main(arguments: Arguments) -> None:
     for method in (baselines.gei, baselines.gei_strips):
         _report(arguments, method.__name__, 0, 0, 0, subjects.score(np.stack([method(one) for one in masks])))
     with tempfile.TemporaryDirectory() as folder:
-        write_map(corpus.training_tables(store, (name,), base.data.holdout), {name: spec}, Path(folder))
+        map_training_data(base, Path(folder))
         sequences = corpus.Corpus(Path(folder))
         for seed in arguments.seeds:
             for arm in arguments.arms:
@@ -123,34 +119,19 @@ def main(arguments: Arguments) -> None:
 
 def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.Corpus, subjects: Subjects) -> None:
     """One arm, for its time: warm-up in steps, cool-down as a share of the time."""
-    torch.manual_seed(run.seed)
-    module = PartContrast(run.network, run.contrast)
-    groups = transfer.parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=transfer.BETAS)
-    order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
-    loader = PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, positives=run.data.positives)
+    loop, loader = PlainLoop(run), pairs_of(run, sequences)
     limit, spent, scored = 60 * arguments.minutes, 0.0, 0
     cooling = replace(run.schedule, steps=_TICKS, warmup=0)
     for batch in loader.steps(0, 10**6):
         if spent >= scored * limit / arguments.scores:
-            results = subjects.score(_embeddings(module, subjects, run))
+            results = subjects.score(_embeddings(loop.module, subjects, run))
             _report(arguments, arm, run.seed, batch.step, spent, results)
             scored += 1
         if spent >= limit:
             return
         started = time.thread_time()
         warm = min(1.0, (batch.step + 1) / max(run.schedule.warmup, 1))
-        rate = warm * cooling.rate_at(int(_TICKS * spent / limit))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["rate_share"]
-        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):
-            watched = module(*(torch.from_numpy(array) for array in arrays), step=batch.step)
-        optimizer.zero_grad()
-        watched["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(module.student.parameters(), run.schedule.clip_norm)
-        optimizer.step()
-        module.update_teacher()
+        loop.step(batch, warm * cooling.rate_at(int(_TICKS * spent / limit)))
         spent += time.thread_time() - started
 
 
@@ -158,12 +139,6 @@ def _embeddings(module: PartContrast, subjects: Subjects, run: PretrainRun) -> n
     with torch.autocast("cpu", dtype=torch.bfloat16):
         some = [subjects.walks[start : start + 32] for start in range(0, len(subjects.walks), 32)]
         return np.concatenate([embed(module.teacher, one, run.clips.frames, torch.device("cpu")) for one in some])
-
-
-def _walk(row: dict[str, object]) -> Walk:
-    frames = np.arange(min(row["num_frames"], _SCORED_FRAMES))
-    masks = clips.to_input(contours.decode(corpus.contours_of(row), frames))
-    return masks, np.asarray(row["frame_numbers"], np.float32)[frames]
 
 
 def _report(

@@ -19,15 +19,9 @@ import torch.distributed as dist
 import tyro
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
 from datasets import corpus, storage
-from datasets.corpus_map import write_map
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.order import GlobalOrder
-from datasets.pairs import PairLoader
 from jobs.recipes import RECIPES
-from model import transfer
-from model.objective import PartContrast
 from orchestration import collectives
 from orchestration.pretrain import pretrain
 from orchestration.run_folder import tracked_run
@@ -63,7 +57,9 @@ def main(arguments: Arguments) -> None:
     )
     ours, bare = [], []
     with tempfile.TemporaryDirectory() as folder:
-        _map(run, Path(folder) / "map")
+        mapped = Path(folder) / "map"
+        mapped.mkdir()
+        map_training_data(run, mapped)
         for turn in range(arguments.repeats):
             ours.append(_ours(replace(run, out=f"{folder}/run-{turn}"), f"sqlite:///{folder}/mlflow.db"))
             bare.append(_bare(run, folder, turn))
@@ -81,14 +77,6 @@ def _ours(run: PretrainRun, uri: str) -> float:
     return statistics.median(run.schedule.batch / one.value for one in history if one.step > WINDOW)
 
 
-def _map(run: PretrainRun, folder: Path) -> None:
-    store = storage.at(run.shards)
-    manifest = read_manifest(store)
-    specs = {name: declared_in(manifest, name) for name in run.data.collections}
-    folder.mkdir()
-    write_map(corpus.training_tables(store, run.data.collections, ()), specs, folder)
-
-
 def _bare(run: PretrainRun, folder: str, turn: int) -> float:
     """The same of the bare loop."""
     torch.multiprocessing.spawn(_rank, (run.cluster.workers, run, folder, turn), nprocs=run.cluster.workers)
@@ -98,26 +86,12 @@ def _bare(run: PretrainRun, folder: str, turn: int) -> float:
 def _rank(rank: int, ranks: int, run: PretrainRun, folder: str, turn: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet-{turn}", rank=rank, world_size=ranks)
-    torch.manual_seed(run.seed)
-    module = PartContrast(run.network, run.contrast)
-    trained = DistributedDataParallel(module)
-    groups = transfer.parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=transfer.BETAS)
-    sequences = corpus.Corpus(Path(folder) / "map")
-    order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
-    loader = PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
+    loop = PlainLoop(run, collectives.gather)
+    loop.wrapped = DistributedDataParallel(loop.module)
+    loader = pairs_of(run, corpus.Corpus(Path(folder) / "map"), rank, ranks)
     windows, since = [], time.monotonic()
     for batch in loader.steps(0, run.schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = run.schedule.rate_at(batch.step) * group["rate_share"]
-        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):
-            loss = trained(*map(torch.from_numpy, arrays), step=batch.step, gather=collectives.gather)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.student.parameters(), run.schedule.clip_norm)
-        optimizer.step()
-        module.update_teacher()
+        loop.step(batch, run.schedule.rate_at(batch.step))
         if (batch.step + 1) % WINDOW == 0:
             windows.append((time.monotonic() - since) / WINDOW)
             since = time.monotonic()

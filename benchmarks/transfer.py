@@ -15,15 +15,9 @@ from pathlib import Path
 import torch
 import tyro
 
-from datasets import corpus, storage
-from datasets.corpus_map import write_map
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.order import GlobalOrder
-from datasets.pairs import PairLoader
+from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
+from datasets import corpus
 from jobs.recipes import RECIPES
-from model import transfer
-from model.objective import PartContrast
 from orchestration.runs import PretrainRun
 
 COUNTED = 15  # the last steps, over which losses are averaged
@@ -57,11 +51,8 @@ def main(arguments: Arguments) -> None:
     base = RECIPES[arguments.recipe](arguments.shards, "")
     schedule = replace(base.schedule, steps=arguments.steps, batch=arguments.batch, warmup=10)
     base = replace(base, seed=arguments.seed, clips=replace(base.clips, frames=arguments.frames), schedule=schedule)
-    store = storage.at(arguments.shards)
-    manifest = read_manifest(store)
-    specs = {name: declared_in(manifest, name) for name in base.data.collections or manifest["collections"]}
     with tempfile.TemporaryDirectory() as folder:
-        write_map(corpus.training_tables(store, base.data.collections, base.data.holdout), specs, Path(folder))
+        map_training_data(base, Path(folder))
         sequences = corpus.Corpus(Path(folder))
         for size in arguments.sizes:
             for rate in arguments.rates:
@@ -75,24 +66,9 @@ def main(arguments: Arguments) -> None:
 
 def _final_loss(run: PretrainRun, sequences: corpus.Corpus) -> float:
     """The mean of the last losses of a run, on batches it has not seen before."""
-    torch.manual_seed(run.seed)
-    module = PartContrast(run.network, run.contrast)
-    groups = transfer.parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=transfer.BETAS)
-    order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
-    loader = PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, positives=run.data.positives)
-    losses = []
-    for batch in loader.steps(0, run.schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = run.schedule.rate_at(batch.step) * group["rate_share"]
-        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):
-            loss = module(*map(torch.from_numpy, arrays), step=batch.step)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.student.parameters(), run.schedule.clip_norm)
-        optimizer.step()
-        losses.append(float(loss.detach()))
+    loop = PlainLoop(run)
+    batches = pairs_of(run, sequences).steps(0, run.schedule.steps)
+    losses = [loop.step(batch, run.schedule.rate_at(batch.step)) for batch in batches]
     return statistics.fmean(losses[-COUNTED:])
 
 

@@ -89,9 +89,12 @@ class PartContrast(nn.Module):
         these (of `compare`) in the predictions and the keys; `loss` then has the gradient which that loss has in the
         weights by way of these pairs, and its value means nothing.
         """
-        embedded, watched = self.embed_pairs(query, query_times, key, key_times, step=step)
         if cotangents is not None:
-            return {"loss": sum((one * along).sum() for one, along in zip(embedded, cotangents, strict=True))} | watched
+            loss = (self._embed_queries(query, query_times)[0] * cotangents[0]).sum()
+            if not self._taught(step):  # a teacher's keys have no gradient
+                loss = loss + (self._project_keys(key, key_times) * cotangents[1]).sum()
+            return {"loss": loss}
+        embedded, watched = self.embed_pairs(query, query_times, key, key_times, step=step)
         return self.compare(*embedded, walks, step=step, gather=gather) | watched
 
     def embed_pairs(
@@ -102,12 +105,11 @@ class PartContrast(nn.Module):
         No pair has to do with another here: many pairs may be embedded a few at a time (not with the norms of P3D).
         """
         taught = self._taught(step)
-        rows, watched = self.student.pool(query, query_times, assign(len(query)) if self.settings.strips else None)
-        predicted = self.student.embed(rows)
+        predicted, watched = self._embed_queries(query, query_times)
         if taught or self._remembers:
             keys = self._teach(key, key_times)
         if not taught:
-            keys = self.student.project(self.student.pool(key, key_times)[0])
+            keys = self._project_keys(key, key_times)
         sound = predicted.isfinite().all() & keys.isfinite().all()
         return (predicted, keys), watched | {"sound": sound.float()}
 
@@ -121,6 +123,15 @@ class PartContrast(nn.Module):
         if not self._taught(step):
             found.append(self.contrast(keys, gather(predicted)[0], offset, same))
         return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+
+    def _embed_queries(self, clips: Tensor, times: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The student's predictions [B, P, C] of clips cut into strips, and what is watched of them."""
+        rows, watched = self.student.pool(clips, times, assign(len(clips)) if self.settings.strips else None)
+        return self.student.embed(rows), watched
+
+    def _project_keys(self, clips: Tensor, times: Tensor) -> Tensor:
+        """The student's projections [B, P, C] of whole clips."""
+        return self.student.project(self.student.pool(clips, times)[0])
 
     def _taught(self, step: int) -> bool:
         return step >= self.settings.teacher_from

@@ -38,9 +38,9 @@ class Board:
         """Put up a piece of news."""
         self._news.append((kind, content))
 
-    def begin(self) -> None:
-        """Forget the ranks of before: others have taken their place."""
-        self._beats = {}
+    def begin(self, ranks: int) -> None:
+        """So many ranks begin: forget those of before whose places are not taken."""
+        self._beats = {rank: beat for rank, beat in self._beats.items() if rank < ranks}
 
     def beat(self, rank: int, step: int, phase: str) -> None:
         """Where a rank is."""

@@ -38,6 +38,17 @@ def complete(folder: Place) -> list[Place]:
     return [one for name in sorted(names) if ((one := folder / f"checkpoints/{name}") / "state.json").exists()]
 
 
+def at_step(folder: Place, step: int) -> Place:
+    """Where the checkpoint of a step lies, or would."""
+    return folder / f"checkpoints/step-{step:08d}"
+
+
+def reached(folder: Place) -> int:
+    """How many steps the newest complete checkpoint of a run's folder has behind it; 0 where there is none."""
+    found = complete(folder)
+    return step_of(found[-1]) if found else 0
+
+
 def newest_whole(folder: Place) -> Place | None:
     """The newest checkpoint whose files are as they were written; says which ones are not, and why."""
     for one in reversed(complete(folder)):
@@ -87,7 +98,7 @@ def step_of(checkpoint: Place) -> int:
 
 def save(folder: Place, run: PretrainRun, step: int, weights: State, moments: State) -> Place:
     """Write the checkpoint after `step` steps, from one process. OSError where there is no room for it."""
-    target = folder / f"checkpoints/step-{step:08d}"
+    target = at_step(folder, step)
     target.remove_folder()
     staged_in = None
     if isinstance(folder, LocalPlace):  # beside it, on the same disk

@@ -71,9 +71,8 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False) -> Place:
             newest = checkpoint.save(folder, run, 0, published, {})
         if run.schedule.steps:
             _train(run, tracker, checkpoint.step_of(newest) if newest else 0, profile)
-    found = checkpoint.complete(folder)
-    assert found and checkpoint.step_of(found[-1]) == run.schedule.steps, "the run ended before its last step"
-    return found[-1]
+    assert checkpoint.reached(folder) == run.schedule.steps, "the run ended before its last step"
+    return checkpoint.at_step(folder, run.schedule.steps)
 
 
 def _train(run: PretrainRun, tracker: Tracker, done: int, profile: bool) -> None:
@@ -108,8 +107,7 @@ def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
             trainer.fit()
         except RayActorError as error:  # the controller: workers that die are its own matter
             watch.look()
-            found = checkpoint.complete(folder_of(run))
-            step = checkpoint.step_of(found[-1]) if found else 0
+            step = checkpoint.reached(folder_of(run))
             lost, reached = (lost + 1 if step == reached else 1), step
             if watch.trouble or lost > _RETRIES:
                 return watch.trouble or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
@@ -126,8 +124,7 @@ def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
 
 def _why(run: PretrainRun, error: TrainingFailedError) -> str:
     """One line for what ended the workers."""
-    found = checkpoint.complete(folder_of(run))
-    step = checkpoint.step_of(found[-1]) if found else 0
+    step = checkpoint.reached(folder_of(run))
     failures = getattr(error, "worker_failures", {})
     if any("memory" in str(one).lower() and "kill" in str(one).lower() for one in failures.values()):
         return (

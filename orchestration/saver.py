@@ -47,8 +47,7 @@ class Saver:
         try:
             checkpoint.save(self._folder, self._run, step, weights, moments)
         except OSError as error:
-            newest = checkpoint.complete(self._folder)
-            after = f"step {checkpoint.step_of(newest[-1])}" if newest else "the first step"
+            after = f"step {checkpoint.reached(self._folder)}"
             full = error.errno == errno.ENOSPC or "No space left" in str(error)
             why = "no space is left" if full else str(error.strerror or error)
             raise SaveFailed(

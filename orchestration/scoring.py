@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
+from ray.exceptions import RayError
 
 from datasets import storage
 from datasets.declared import declared_in
@@ -57,7 +58,10 @@ class Scorer:
             if not ray.wait([task], timeout=timeout)[0]:
                 return
             self._under_way = None
-            self._keep(step, ray.get(task))
+            try:
+                self._keep(step, ray.get(task))
+            except RayError as error:
+                print(f"the checkpoint of step {step} is not scored: {' '.join(str(error).split())[-300:]}", flush=True)
         if self._queue:
             step = self._queue.popleft()
             self._under_way = (step, self._send(step))
@@ -70,13 +74,13 @@ class Scorer:
         spare_gpu = self._run.cluster.gpu and ray.cluster_resources().get("GPU", 0) > self._run.cluster.workers
         # A process of its own, because it stays stepped back.
         task = ray.remote(num_cpus=0, num_gpus=int(spare_gpu), max_calls=1, max_retries=3)(_score_in_task)
-        return task.remote(str(folder_of(self._run) / f"checkpoints/step-{step:08d}"), self._names)
+        return task.remote(str(checkpoint.at_step(folder_of(self._run), step)), self._names)
 
     def _keep(self, step: int, score: dict[str, float]) -> None:
-        one = folder_of(self._run) / f"checkpoints/step-{step:08d}"
-        checkpoint.write_score(one, score)
-        self._tracker.log(step, {f"score/{name}": value for name, value in score.items()})
-        self._latest = (step, score["mean"])
+        if "mean" in score:
+            checkpoint.write_score(checkpoint.at_step(folder_of(self._run), step), score)
+            self._tracker.log(step, {f"score/{name}": value for name, value in score.items()})
+            self._latest = (step, score["mean"])
 
 
 def scored_collections(run: PretrainRun) -> list[str]:
@@ -97,7 +101,10 @@ def _score_in_task(address: str, names: list[str]) -> dict[str, float]:
 
 
 def score(address: str, names: list[str]) -> dict[str, float]:
-    """Rank-1 in percent without the identical view of each probe set `<collection>/<set>`, and the mean of them all."""
+    """Rank-1 in percent without the identical view of each probe set `<collection>/<set>`, and the `mean` of them all.
+
+    What cannot be measured is left out; the mean, where nothing can be.
+    """
     place = storage.at(address)
     run = read_run(place)
     module = PartContrast(run.network, run.contrast)
@@ -107,8 +114,8 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     for name in names:
         rows = sequences_of(store, name, "holdout", run)
         found |= _of_collection(declared_in(manifest, name), rows, module, run)
-    known = [value for value in found.values() if not np.isnan(value)]
-    return found | {"mean": float(np.mean(known)) if known else float("nan")}
+    known = {name: value for name, value in found.items() if not np.isnan(value)}
+    return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
 
 
 def _of_collection(spec: CollectionSpec, rows: pa.Table, module: PartContrast, run: PretrainRun) -> dict[str, float]:

@@ -40,8 +40,7 @@ class PatientPolicy(DefaultFailurePolicy):
         if isinstance(training_failed_error, WorkerGroupError):
             if not all(_is_loss(error) for error in training_failed_error.worker_failures.values()):
                 return FailureDecision.RAISE
-            found = checkpoint.complete(self._folder)
-            reached = checkpoint.step_of(found[-1]) if found else 0
+            reached = checkpoint.reached(self._folder)
             self._deaths = self._deaths + 1 if reached == self._reached else 1
             self._reached = reached
             if self._deaths > self._restarts:

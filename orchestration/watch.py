@@ -6,8 +6,9 @@ nothing any more are named, and the run is ended. Knows neither models nor how a
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event, Lock
 
 import ray
 from ray.actor import ActorHandle
@@ -42,36 +43,41 @@ class Watch:
     _moved: float = field(default_factory=time.monotonic)
     _written: float = field(default_factory=time.monotonic)
     _over: Event = field(default_factory=Event)
-    _thread: Thread | None = None
+    _looking: Lock = field(default_factory=Lock)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="watch"))
+    _watching: Future[None] | None = None
 
     def __enter__(self) -> "Watch":
-        self._thread = Thread(target=self._keep_watch, name="watch", daemon=True)
-        self._thread.start()
+        self._watching = self._pool.submit(self._keep_watch)
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._over.set()
-        self._thread.join()
+        self._watching.result()
 
     def _keep_watch(self) -> None:
-        while not self._over.wait(_LOOKS):
+        try:
+            while not self._over.wait(_LOOKS):
+                self.look()
             self.look()
-        self.look()
+        except BaseException:  # a run that nobody watches would lose what it tells
+            self.end_run()
+            raise
 
     def look(self) -> None:
-        """One look at the board, and what follows from it."""
-        news, beats = ray.get(self.board.take.remote())
-        for kind, content in news:
-            getattr(self, f"_on_{kind}")(content)
-        self.scorer.look()
-        if time.monotonic() - self._written > _WRITES:
-            self.tracker.flush()
-            self._written = time.monotonic()
-        self._look_for_stalls(beats)
+        """One look at the board, and what follows from it; from any thread."""
+        with self._looking:
+            news, beats = ray.get(self.board.take.remote())
+            for kind, content in news:
+                getattr(self, f"_on_{kind}")(content)
+            self.scorer.look()
+            if time.monotonic() - self._written > _WRITES:
+                self.tracker.flush()
+                self._written = time.monotonic()
+            self._look_for_stalls(beats)
 
     def _on_begun(self, content: tuple[int, int]) -> None:
         step, workers = content
-        ray.get(self.board.begin.remote())
         self._step, self._moved = step, time.monotonic()
         self.bar.n = step
         self.bar.refresh()
@@ -102,13 +108,13 @@ class Watch:
     def _on_trouble(self, message: str) -> None:
         self.trouble = self.trouble or message
 
-    def _on_trained(self, _content: None) -> None:
-        """The last word of a rank."""
-
     def _look_for_stalls(self, beats: dict[int, Beat]) -> None:
-        """End a run in which no rank has come further for longer than its patience."""
+        """End a run in which no rank has come further for longer than its patience.
+
+        While no rank answers, none has started or all are gone: Ray sees to that.
+        """
         furthest = max((beat.step for beat in beats.values()), default=0)
-        if furthest > self._step or not beats:  # no rank has started: Ray sees to that
+        if furthest > self._step or all(beat.age > _SILENT for beat in beats.values()):
             self._step, self._moved = max(furthest, self._step), time.monotonic()
         if self.trouble is None and time.monotonic() - self._moved > self.run.cluster.patience:
             self.trouble = stalled(beats, self.run.cluster.patience)

@@ -62,6 +62,7 @@ def _train(run: PretrainRun, board: ActorHandle, pulse: Pulse, profiled: bool) -
     peak = matrix_flops(trained.device, run.cluster.precision)
     journal = Journal(run, start, trained.device, peak, lambda step, found: _tell(board, "metrics", (step, found)))
     if dist.get_rank() == 0:
+        board.begin.remote(dist.get_world_size())
         _tell(board, "begun", (start, dist.get_world_size()))
     with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
         pulse.at(start, "data")
@@ -83,7 +84,8 @@ def _train(run: PretrainRun, board: ActorHandle, pulse: Pulse, profiled: bool) -
             pulse.at(done, "data")
     pulse.at(run.schedule.steps, "checkpoint")
     saver.finish()
-    ray.get(board.tell.remote("trained", None))  # nothing that was told is lost with this process
+    # Calls are taken in order: nothing that was told is lost with this process.
+    ray.get(board.beat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
 
 
 def _tell(board: ActorHandle, kind: str, content: object) -> None:

@@ -34,9 +34,9 @@ def _started() -> PartContrast:
 def _pairs(step: int, mine: slice = slice(None)) -> list[torch.Tensor]:
     """Clips whose outline differs in every row and frame: of alike ones rounding would choose the maximum."""
     generator = torch.Generator().manual_seed(step)
-    width = torch.randint(4, 20, (2, BATCH, 4, 64, 1), generator=generator)
+    width = torch.randint(4, 20, (2, BATCH, 2, 64, 1), generator=generator)
     query, key = ((torch.arange(44) - 20).abs() < width).to(torch.uint8)
-    times = torch.arange(4).float().expand(BATCH, -1)
+    times = torch.arange(2).float().expand(BATCH, -1)
     return [one[mine] for one in (query, times, key, times, torch.arange(BATCH) // 2)]
 
 

@@ -1,0 +1,59 @@
+"""A run in plain PyTorch, in one process or with gradients shared by whatever wraps the model: pairs, and a step.
+
+What benchmarks compare arms with, or a run itself with: the recipe's model, data and optimizer, and nothing else.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from datasets import corpus, storage
+from datasets.corpus_map import write_map
+from datasets.declared import declared_in
+from datasets.manifest import read_manifest
+from datasets.order import GlobalOrder
+from datasets.pairs import PairBatch, PairLoader
+from model import transfer
+from model.objective import Gather, PartContrast, alone
+from orchestration.runs import PretrainRun
+
+
+def map_training_data(run: PretrainRun, folder: Path) -> None:
+    """Write what a run trains on into a folder, as its workers map it."""
+    store = storage.at(run.shards)
+    manifest = read_manifest(store)
+    specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
+    write_map(corpus.training_tables(store, run.data.collections, run.data.holdout), specs, folder)
+
+
+def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: int = 1) -> PairLoader:
+    """The pairs of a run of one collection."""
+    order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
+    return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
+
+
+class PlainLoop:
+    """The module of a run, `wrapped` for its forward pass where that is asked for, and its optimizer."""
+
+    def __init__(self, run: PretrainRun, gather: Gather = alone) -> None:
+        torch.manual_seed(run.seed)
+        self.run, self.gather = run, gather
+        self.module = PartContrast(run.network, run.contrast)
+        self.wrapped: nn.Module = self.module
+        groups = transfer.parameter_groups(self.module.student, run.network.size, run.schedule.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=transfer.BETAS)
+
+    def step(self, batch: PairBatch, rate: float) -> float:
+        """One step at a learning rate, and one of the teacher; the loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["rate_share"]
+        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.run.cluster.precision == "bf16"):
+            loss = self.wrapped(*map(torch.from_numpy, arrays), step=batch.step, gather=self.gather)["loss"]
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.student.parameters(), self.run.schedule.clip_norm)
+        self._optimizer.step()
+        self.module.update_teacher()
+        return float(loss.detach())
