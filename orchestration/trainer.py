@@ -6,6 +6,7 @@ kept, since only that ends a run whose ranks do not answer. Knows neither models
 classes of the release in the lock file.
 """
 
+import threading
 from collections.abc import Sequence
 
 import ray
@@ -86,7 +87,8 @@ class Trainer(TorchTrainer):
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         controller = ray.remote(num_cpus=0, runtime_env={"env_vars": get_env_vars_to_propagate()})(TrainController)
         self.controller = controller.options(scheduling_strategy=here).remote(**given)
-        self._register_sigint_handler(self.controller)
+        if threading.current_thread() is threading.main_thread():
+            self._register_sigint_handler(self.controller)
         ray.get(self.controller.run.remote())
         return ray.get(self.controller.get_result.remote())
 

@@ -7,8 +7,8 @@ MLflow keeps its records.
 import json
 import os
 import sys
-import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import ray
@@ -17,9 +17,8 @@ from ray.cluster_utils import Cluster as Nodes
 from orchestration.pretrain import pretrain
 from orchestration.runs import PretrainRun, build
 
-os.environ.setdefault(
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30"
-)  # the place of a node that is gone stays wanted as long
+# The place of a node that is gone stays wanted for as long.
+os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
 LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
 
 
@@ -31,20 +30,20 @@ def main(settings: str, uri: str) -> None:
     second = nodes.add_node(num_cpus=1, **LOOPBACK)
     os.environ["RAY_ADDRESS"] = nodes.address
 
-    def change() -> None:
-        _wait_for(run, 10)
+    with ThreadPoolExecutor(1) as beside:  # nodes can be added from the main thread alone
+        trained = beside.submit(pretrain, run, uri)
+        _wait_for(run, 10, trained)
         nodes.remove_node(second, allow_graceful=False)
-        _wait_for(run, 20)
+        _wait_for(run, 20, trained)
         nodes.add_node(num_cpus=1, **LOOPBACK)
-
-    threading.Thread(target=change, daemon=True).start()
-    pretrain(run, uri)
+        trained.result()
     ray.shutdown()
     nodes.shutdown()
 
 
-def _wait_for(run: PretrainRun, step: int) -> None:
-    while not Path(run.out, f"checkpoints/step-{step:08d}/state.json").exists():
+def _wait_for(run: PretrainRun, step: int, trained: Future[object]) -> None:
+    """Until there is a checkpoint of a step, or no more is to come."""
+    while not Path(run.out, f"checkpoints/step-{step:08d}/state.json").exists() and not trained.done():
         time.sleep(0.1)
 
 

@@ -192,6 +192,7 @@ def test_numbers_that_are_none_end_the_run_with_rank_and_step(store: Path, uri: 
     assert checkpoint.complete(at(run.out)) == []
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_is_not_tried_again(store: Path, uri: str, tmp_path: Path) -> None:
     run = run_of(store, tmp_path / "run", steps=4)
     pretrain(run, uri)

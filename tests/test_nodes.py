@@ -28,7 +28,7 @@ def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path
         shards=str(store),
         out=str(tmp_path / "fixed"),
         data=DataSettings(collections=("CASIA-B",)),
-        clips=ClipSettings(frames=4),
+        clips=ClipSettings(frames=12),
         network=NetworkSettings(channels=8),
         schedule=Schedule(steps=STEPS, batch=32, warmup=2, rate=1e-4, log_every=1, guard_every=0),
         keep=Keep(every=10, last=2),
