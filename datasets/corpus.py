@@ -44,18 +44,18 @@ def training_tables(store: Place, collections: Collection[str] | None, holdout: 
     files = manifest.files_of(store, collections, "train")
     for start in range(0, len(files), _FILES_AT_ONCE):
         for rows in at_once(lambda file: read_file(store, file, COLUMNS), files[start : start + _FILES_AT_ONCE]):
-            yield rows.filter(pc.invert(_of_subjects(rows["sequence_id"], holdout)))
+            yield rows.filter(pc.invert(of_subjects(rows["sequence_id"], holdout)))
 
 
 def held_out(sequence_ids: pa.ChunkedArray, holdout: Iterable[str]) -> pa.ChunkedArray:
     """For each sequence, whether its subject is held out. UsageError for a subject that has no sequence here."""
     for subject in holdout:
-        if not pc.any(_of_subjects(sequence_ids, [subject])).as_py():
+        if not pc.any(of_subjects(sequence_ids, [subject])).as_py():
             raise UsageError(f"held-out subject {subject!r} has no sequence in the train split: check --data.holdout")
-    return _of_subjects(sequence_ids, holdout)
+    return of_subjects(sequence_ids, holdout)
 
 
-def _of_subjects(sequence_ids: pa.ChunkedArray, subjects: Iterable[str]) -> pa.ChunkedArray:
+def of_subjects(sequence_ids: pa.ChunkedArray, subjects: Iterable[str]) -> pa.ChunkedArray:
     """For each sequence, whether it is of one of the subjects."""
     found = pa.chunked_array([pa.array(np.zeros(len(sequence_ids), dtype=bool))])
     for subject in subjects:

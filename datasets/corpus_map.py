@@ -20,7 +20,8 @@ from datasets.chains import offsets
 from datasets.schema import CollectionSpec
 
 WALK_COLUMNS = ["sequence_id", "collection", "subject", "condition", "view", "labels"]
-COLUMNS = [*WALK_COLUMNS, "grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
+FRAME_COLUMNS = ["grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
+COLUMNS = [*WALK_COLUMNS, *FRAME_COLUMNS]
 
 TABLE = "rows.arrow"  # sequence_id, collection, grid, first_frame, num_frames, walk
 ARRAYS = {  # of all frames, one after the other; see CodedFrames in datasets/chains.py

@@ -1,5 +1,8 @@
 """Driver of evaluation: each protocol of a store, for a run and its baselines; table, CSV and MLflow out."""
 
+import dataclasses
+import hashlib
+import json
 import math
 import tempfile
 from dataclasses import dataclass
@@ -15,7 +18,8 @@ from evaluation.retrieval import score
 from evaluation.sequences import Sequences
 from evaluation.submission import submission
 from evaluation.tables import ResultRow
-from orchestration import checkpoint, embed, run_folder, runs, tracking
+from orchestration import checkpoint, embed, embeddings, run_folder, runs, tracking
+from orchestration.embeddings import Form
 
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
 
@@ -36,6 +40,12 @@ class EvaluateRun:
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
     kinds: tuple[ProtocolKind, ...] = ()
     """Score only these kinds of protocol; all that a collection declares if none is given."""
+    form: Form = "float32"
+    """How embeddings are kept for scoring: numbers of four bytes, or of one with a scale for each body part."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products of the encoder."""
+    embeddings: str | None = None
+    """Where the table of embeddings stays, to be read the next time; it goes once there are scores if none is given."""
 
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
@@ -51,8 +61,9 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     if parent := run_folder.tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
     name = f"evaluate {folder.name} {settings.split}"
+    table = _embed(settings, chosen, [spec.name for spec in specs])
     with tempfile.TemporaryDirectory() as made:
-        rows = [row for spec in specs for row in _score(spec, settings, run, chosen, Path(made))]
+        rows = [row for spec in specs for row in _score(spec, settings, table, Path(made))]
         tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
         plots.rank1_figure(rows, Path(made) / "rank1.png")
         with tracking.open_run(uri, name, runs.to_json(settings), tags) as tracker:
@@ -60,6 +71,8 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
             for path in sorted(Path(made).iterdir()):
                 tracker.attach(path)
                 (results_folder(settings) / path.name).adopt(path)
+    if settings.embeddings is None:
+        table.remove_folder()
     return rows
 
 
@@ -108,15 +121,32 @@ def _without_protocol(name: str) -> str:
     )
 
 
-def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: storage.Place, made: Path
-) -> list[ResultRow]:
+def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> storage.Place:
+    """The table of all methods' embeddings of some collections."""
+    given = embed.EmbedRun(
+        run=settings.run,
+        shards=settings.shards,
+        out="",
+        split=settings.split,
+        collections=tuple(names),
+        step=settings.step,
+        methods=embed.METHODS,
+        form=settings.form,
+        precision=settings.precision,
+    )
+    # One of its own for whatever is asked: an evaluation that was killed goes on from it.
+    asked = hashlib.sha256(json.dumps([str(chosen), runs.to_json(given)]).encode()).hexdigest()[:12]
+    out = settings.embeddings or str(storage.at(settings.run) / f"embeddings/{asked}")
+    return embed.embed_store(dataclasses.replace(given, out=out)).place
+
+
+def _score(spec: CollectionSpec, settings: EvaluateRun, place: storage.Place, made: Path) -> list[ResultRow]:
     """The rows of one collection; what its owners score themselves becomes files in `made`."""
-    rows = embed.sequences_of(storage.at(settings.shards), spec.name, settings.split, run)
-    table = embed.embed_rows(rows, chosen)
+    table = embeddings.read_table(place, spec.name)
+    names = [table.names[column].to_pylist() for column in ("subject", "condition", "view")]
     results = []
-    for method, embeddings in table.embeddings.items():
-        sequences = Sequences.of(embeddings, table.subjects, table.conditions, table.views)
+    for method in table.methods:
+        sequences = Sequences.of(table.embeddings(method), *names)
         scores = score(sequences, spec.protocol, settings.metric, settings.kinds)
         results += tables.from_scores(method, spec.name, scores)
         _submit(spec, settings, sequences, method, made)
