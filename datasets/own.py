@@ -69,6 +69,11 @@ def default(name: str) -> CollectionSpec:
     )
 
 
+def is_frame(file: str) -> bool:
+    """Whether a file of this name is a frame of one's own, or the array of a walk."""
+    return re.fullmatch(_PICTURES, file) is not None or re.fullmatch(_ARRAY, file) is not None
+
+
 def is_own(name: str) -> bool:
     """Whether a collection is a user's own, and not one of the catalog."""
     return name not in CATALOG

@@ -120,6 +120,23 @@ def render(rows: Sequence[ResultRow]) -> str:
     return "\n\n".join(blocks)
 
 
+def candidates(lines: pd.DataFrame) -> str:
+    """Plain text for the people that unknown walks may be of: a line for each walk, the nearest first.
+
+    lines: walk, place, subject, distance, nearest_walk and strangers (evaluation/identify.py).
+    """
+    texts = []
+    for walk, some in lines.groupby("walk", sort=False):
+        people = [f"{one.subject} {one.distance:.3f}" for one in some.itertuples()]
+        share = some["strangers"].iloc[0]
+        texts.append([str(walk), MISSING if np.isnan(share) else f"{share:.0%}", *people])
+    most = max(map(len, texts)) - 2
+    head = ["walk", "strangers as near", *(f"{place}." for place in range(1, most + 1))]
+    padded = [[*line, *[""] * (len(head) - len(line))] for line in [head, *texts]]
+    note = "strangers as near: share of the known walks that have a walk of somebody else as near as this nearest one"
+    return "\n".join([*_grid(padded), note])
+
+
 def _pairs(collection: str, rows: Sequence[ResultRow]) -> list[str]:
     cells = {(row.method, row.probe_set): row for row in rows}
     methods, probe_sets = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))

@@ -171,6 +171,7 @@ def test_training_goes_on_from_the_published_weights(trained: PretrainRun, tmp_p
     assert "- before, that of the published weights" in card
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_without_the_published_file(trained: PretrainRun, uri: str) -> None:
     folder = Path(trained.out)
     done = weights(folder, 2)
