@@ -15,6 +15,7 @@ SCHEMA_VERSION = 1
 VERSION_KEY = b"foundationgait.schema_version"
 
 SPLITS = ("train", "test", "none")
+Modality = Literal["silhouette", "lidar", "parsing", "skeleton"]  # what shows a walk
 
 
 class UsageError(ValueError):

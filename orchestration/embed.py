@@ -12,15 +12,16 @@ from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import torch
 from tqdm import tqdm
 
 from datasets import clips, contours, corpus, manifest
 from datasets.corpus_map import FRAME_COLUMNS
-from datasets.schema import UsageError
+from datasets.schema import Modality, UsageError
 from datasets.shards import Row, read_file
-from datasets.storage import Place, at
+from datasets.storage import Place, at, at_once
 from evaluation import baselines
 from model.embedding import MAX_FRAMES, embed
 from model.network import GaitNetwork
@@ -53,6 +54,8 @@ class EmbedRun:
     """Which sequences: of a split, or of the subjects that the run held back from its training."""
     collections: tuple[str, ...] | None = None
     """Of these collections; of all in the store if none is given."""
+    modalities: tuple[Modality, ...] = ("silhouette",)
+    """What shows the walk."""
     step: int | None = None
     """The checkpoint, by the steps behind it; the newest if none is given."""
     methods: tuple[Method, ...] = ("pretrained",)
@@ -109,20 +112,28 @@ def _parts(store: Place, settings: EmbedRun, subjects: list[str] | None) -> list
     names = settings.collections
     if subjects and names is None:
         names = tuple(sorted({one.split("/")[0] for one in subjects}))
-    parts = embeddings.parts_of(manifest.files_of(store, names, split))
-    found = [(part, part.stop - part.start) for part in parts]
-    if subjects:
-        ids = [_rows(store, part, ["sequence_id"])["sequence_id"] for part in parts]
-        corpus.held_out(pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string()), subjects)
-        counts = [int(corpus.of_subjects(one, subjects).to_numpy().sum()) for one in ids]
-        found = [(part, count) for part, count in zip(parts, counts, strict=True) if count]
+    files = manifest.files_of(store, names, split)
+    tables = list(at_once(lambda file: read_file(store, file, ["sequence_id", "modality"]), files))
+    if subjects and tables:
+        corpus.held_out(pa.concat_tables(tables)["sequence_id"], subjects)
+    found = []
+    for file, rows in zip(files, tables, strict=True):
+        wanted = _wanted(rows, settings, subjects).to_numpy()
+        parts = ((part, int(wanted[part.start : part.stop].sum())) for part in embeddings.parts_of(file))
+        found += [(part, count) for part, count in parts if count]
     if not found:
         which = "" if settings.collections is None else f" of {', '.join(settings.collections)}"
         raise UsageError(
-            f"{store} has no sequences{which} in its {split} split: take --split holdout for a run that held subjects "
-            "back, or ingest the whole collection"
+            f"{store} has no {' or '.join(settings.modalities)} sequences{which} in its {split} split: take another "
+            "--split (holdout for a run that held subjects back), or ingest the whole collection"
         )
     return found
+
+
+def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> pa.ChunkedArray:
+    """Which of the rows are embedded."""
+    wanted = pc.is_in(rows["modality"], value_set=pa.array(settings.modalities))
+    return wanted if subjects is None else pc.and_(wanted, corpus.of_subjects(rows["sequence_id"], subjects))
 
 
 def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> Row:
@@ -174,9 +185,9 @@ class Embedder:
 
     def _make(self, part: Part) -> int:
         """Embed the rows of a part and write them; how many they are."""
-        rows = _rows(self.store, part)
-        if self.subjects:
-            rows = rows.filter(corpus.of_subjects(rows["sequence_id"], self.subjects))
+        rows = read_file(self.store, part.file, [*embeddings.NAMES, *FRAME_COLUMNS])
+        rows = rows.slice(part.start, part.stop - part.start)
+        rows = rows.filter(_wanted(rows, self.settings, self.subjects))
         walks = [walk_of(row) for row in rows.to_pylist()]
         found = {method: self._embed(method, walks) for method in self.settings.methods}
         embeddings.write_part(self.table / part.path, rows, found, self.settings.form)
@@ -203,9 +214,3 @@ def networks_of(
         checkpoint.load_weights(chosen, trained)
         found["pretrained"] = trained.teacher.to(device)
     return found
-
-
-def _rows(store: Place, part: Part, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a part."""
-    columns = columns or [*embeddings.NAMES, *FRAME_COLUMNS]
-    return read_file(store, part.file, columns).slice(part.start, part.stop - part.start)

@@ -47,13 +47,10 @@ class Part:
         return f"{path}-{version}-{self.start:06d}.parquet"
 
 
-def parts_of(files: Sequence[Row]) -> list[Part]:
-    """The parts of the files of a store, in order."""
-    found = []
-    for file in sorted(files, key=lambda one: str(one["path"])):
-        rows = int(file["rows"]) - len(file.get("skip", []))
-        found += [Part(file, start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]
-    return found
+def parts_of(file: Row) -> list[Part]:
+    """The parts of a file of a store, in order."""
+    rows = int(file["rows"]) - len(file.get("skip", []))
+    return [Part(file, start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]
 
 
 def claim(table: Place, identity: Row) -> None:

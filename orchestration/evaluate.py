@@ -12,7 +12,7 @@ from typing import Literal
 from datasets import own, storage
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
-from datasets.schema import CollectionSpec, ProtocolKind, UsageError
+from datasets.schema import CollectionSpec, Modality, ProtocolKind, UsageError
 from evaluation import plots, tables
 from evaluation.retrieval import score
 from evaluation.sequences import Sequences
@@ -40,6 +40,10 @@ class EvaluateRun:
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
     kinds: tuple[ProtocolKind, ...] = ()
     """Score only these kinds of protocol; all that a collection declares if none is given."""
+    probe_modality: Modality = "silhouette"
+    """What shows the probes."""
+    gallery_modality: Modality = "silhouette"
+    """What shows the gallery: the same, or another one, and then both are compared across modalities."""
     form: Form = "float32"
     """How embeddings are kept for scoring: numbers of four bytes, or of one with a scale for each body part."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -77,9 +81,13 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
 
 
 def results_folder(settings: EvaluateRun) -> storage.Place:
-    """Where the results lie; those of a step that was asked for lie apart, a release does not tell of them."""
+    """Where the results lie; what was asked for beside the newest step's silhouettes lies apart, and in no release."""
     folder = storage.at(settings.run) / "evaluation"
-    return folder / settings.split if settings.step is None else folder / f"steps/{settings.split}-{settings.step:08d}"
+    modalities = (settings.probe_modality, settings.gallery_modality)
+    between = "" if modalities == ("silhouette", "silhouette") else "-{}-in-{}".format(*modalities)
+    if settings.step is None:
+        return folder / (settings.split + between)
+    return folder / f"steps/{settings.split}{between}-{settings.step:08d}"
 
 
 def _scored(
@@ -129,6 +137,7 @@ def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> st
         out="",
         split=settings.split,
         collections=tuple(names),
+        modalities=tuple(sorted({settings.probe_modality, settings.gallery_modality})),
         step=settings.step,
         methods=embed.METHODS,
         form=settings.form,
@@ -144,9 +153,10 @@ def _score(spec: CollectionSpec, settings: EvaluateRun, place: storage.Place, ma
     """The rows of one collection; what its owners score themselves becomes files in `made`."""
     table = embeddings.read_table(place, spec.name)
     names = [table.names[column].to_pylist() for column in ("subject", "condition", "view")]
+    between = table.names["modality"].to_pylist(), settings.probe_modality, settings.gallery_modality
     results = []
     for method in table.methods:
-        sequences = Sequences.of(table.embeddings(method), *names)
+        sequences = Sequences.of(table.embeddings(method), *names).between(*between)
         scores = score(sequences, spec.protocol, settings.metric, settings.kinds)
         results += tables.from_scores(method, spec.name, scores)
         _submit(spec, settings, sequences, method, made)

@@ -168,7 +168,7 @@ def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> None:
 def _trainer(run: PretrainRun, board: ActorHandle, profile: bool) -> Trainer:
     """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
     variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon a death is seen; 2 s by default
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a death is seen; 2 s by default
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
     return Trainer(

@@ -19,6 +19,10 @@ from mlflow.exceptions import MlflowException
 from datasets.schema import Unfinished, UsageError
 
 EXPERIMENT = "foundationgait"
+# A server that does not answer is asked again at the next flush; MLflow's own defaults would hold the driver up for
+# minutes at each.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_LAST_PAUSES = (0, 1, 4, 10)  # seconds before each of the last attempts to write what is left
 
 
 def default_uri() -> str:
@@ -72,7 +76,7 @@ class Tracker:
 
     def close(self) -> None:
         """Write what is left. Unfinished where MLflow does not take it."""
-        for pause in (0, 1, 4, 10):
+        for pause in _LAST_PAUSES:
             time.sleep(pause)
             self.flush()
             if not self._pending:
@@ -147,10 +151,12 @@ def _words(error: Exception) -> str:
 
 def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
     """A client and the experiment's id, made if need be; files of a SQLite store lie beside it."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {_words(error)}") from error
     if known is not None:
         return client, known.experiment_id

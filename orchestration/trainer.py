@@ -15,8 +15,11 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train import FailureConfig, Result, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
 from ray.train.v2._internal.execution.failure_handling.failure_policy import FailureDecision
@@ -25,7 +28,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets.storage import Place
-from orchestration import checkpoint
+from orchestration import checkpoint, session
 
 
 class PatientPolicy(DefaultFailurePolicy):
@@ -91,6 +94,15 @@ class Trainer(TorchTrainer):
             self._register_sigint_handler(self.controller)
         ray.get(self.controller.run.remote())
         return ray.get(self.controller.get_result.remote())
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        """Ray's, without those that would keep a process busy for nothing beside the ranks.
+
+        No Ray datasets are handed to the ranks; and the cleaner of placement groups does not work in a local Ray
+        (orchestration/session.py, `free_places`).
+        """
+        unneeded = (DatasetsCallback,) if session.on_cluster() else (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, unneeded)]
 
     def end(self) -> None:
         """Kill the controller, and with it the workers; `fit` then raises RayActorError."""
