@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from datasets import silhouettes
-from datasets.silhouettes import Normalised
+from datasets.silhouettes import Normalised, Placed
 
 GRID = 64  # at which an encoder sees it: a cut of one pixel would not be left of a finer grid
 MAX_PARTS = 64  # that a map may have: those in use have 7 to 25, a photograph has hundreds of values
@@ -38,17 +38,23 @@ def normalise(image: np.ndarray) -> Normalised:
     """
     labels = one_label(image)
     size = f"{labels.shape[1]}x{labels.shape[0]} pixels"
-    placed, reason = silhouettes.place((labels != 0).astype(np.uint8) * 255, GRID)
+    window, placed, reason = place(labels, GRID)
     if placed is None:
         return None, reason, size
-    body = cv2.resize(labels[placed.rows], (placed.width, GRID), interpolation=cv2.INTER_NEAREST)
-    window = np.zeros((GRID, GRID), np.int32)
-    first, last = max(placed.left, 0), min(placed.left + GRID, placed.width)
-    window[:, first - placed.left : last - placed.left] = body[:, first:last]
-    parts = _count(window)
-    if parts < 2:
+    if _count(window) < 2:
         return None, "one part alone", size
-    return placed.mask & ~_borders(window[None])[0], None, ""
+    return placed.mask & ~_borders(_spread(window, placed.mask)[None])[0], None, ""
+
+
+def place(labels: np.ndarray, grid: int) -> tuple[np.ndarray, Placed | None, str | None]:
+    """A map [H, W] on the grid, [grid, grid], with where its silhouette lies there; or no place, and the reason."""
+    window = np.zeros((grid, grid), labels.dtype)
+    placed, reason = silhouettes.place((labels != 0).astype(np.uint8) * 255, grid)
+    if placed is not None:
+        body = cv2.resize(labels[placed.rows], (placed.width, grid), interpolation=cv2.INTER_NEAREST_EXACT)
+        first, last = max(placed.left, 0), min(placed.left + grid, placed.width)
+        window[:, first - placed.left : last - placed.left] = body[:, first:last]
+    return window, placed, reason
 
 
 def aligned(labels: np.ndarray) -> np.ndarray:
@@ -63,6 +69,14 @@ def aligned(labels: np.ndarray) -> np.ndarray:
     if len(labels) and max(map(_count, labels)) < 2:
         raise ValueError("no frame with more than one part: silhouettes?")
     return (labels != 0).astype(np.uint8) & ~_borders(labels)
+
+
+def _spread(window: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A map in which all of the body has a part: the outline of a mask is smoother, and could bridge a cut."""
+    parts, places = np.unique(window, return_inverse=True)
+    codes = places.reshape(window.shape).astype(np.uint8)
+    near = cv2.dilate(codes, np.ones((3, 3), np.uint8))
+    return parts[np.where((codes == 0) & (mask > 0), near, codes)]
 
 
 def _are_whole(values: np.ndarray) -> bool:

@@ -52,6 +52,7 @@ class Trees:
 @pytest.fixture(scope="module", params=sorted(CATALOG))
 def trees(request, tmp_path_factory) -> Iterator[Trees]:
     spec, walks = CATALOG[request.param], list(CASTS[request.param]())
+    spec = replace(spec, layouts=spec.of_modality("silhouette"))  # the others: tests/test_modalities.py
     by_id = {f"{walk.collection}/{walk.subject}/{walk.condition}/{walk.view}": walk for walk in walks}
     assert len(by_id) == len(walks)
     roots, read = {}, {}
