@@ -16,7 +16,7 @@ from datasets import manifest
 from datasets.chains import CodedFrames
 from datasets.contours import Contours
 from datasets.corpus_map import ARRAYS, COLUMNS, TABLE
-from datasets.schema import UsageError
+from datasets.schema import Modality, UsageError
 from datasets.shards import read_file
 from datasets.storage import Place, at_once
 
@@ -24,14 +24,25 @@ _FILES_AT_ONCE = 16
 
 
 def training_rows(
-    store: Place, collections: Collection[str] | None, holdout: Iterable[str], columns: list[str] = COLUMNS
+    store: Place,
+    collections: Collection[str] | None,
+    holdout: Iterable[str],
+    columns: list[str] = COLUMNS,
+    modalities: Collection[Modality] = ("silhouette",),
 ) -> pa.Table:
-    """Rows of the train split, less the held-out subjects. holdout: `<collection>/<subject>`, as sequence ids begin.
+    """Rows of the train split in some modalities, less the held-out subjects, as `<collection>/<subject>`.
 
-    UsageError where nothing is left, or where a held-out subject is not in the store (a misspelt one would be trained
-    on in silence).
+    UsageError where nothing is left, where a modality has no row, or where a held-out subject is not in the store (a
+    misspelt one would be trained on in silence).
     """
-    rows = manifest.read_rows(store, collections, "train", columns)
+    rows = manifest.read_rows(store, collections, "train", [*columns, "modality"])
+    found = set(rows["modality"].to_pylist())
+    if found and (unknown := [one for one in modalities if one not in found]):
+        raise UsageError(
+            f"{store} has no {unknown[0]} to train on: give --data.modalities as some of {', '.join(sorted(found))}, "
+            f"or ingest with --modality {unknown[0]}"
+        )
+    rows = rows.filter(of_modalities(rows, modalities)).select(columns)
     held = held_out(rows["sequence_id"], holdout)
     rows = rows.filter(pc.invert(held))
     if rows.num_rows == 0:
@@ -39,12 +50,23 @@ def training_rows(
     return rows
 
 
-def training_tables(store: Place, collections: Collection[str] | None, holdout: Iterable[str]) -> Iterator[pa.Table]:
+def training_tables(
+    store: Place,
+    collections: Collection[str] | None,
+    holdout: Iterable[str],
+    modalities: Collection[Modality] = ("silhouette",),
+) -> Iterator[pa.Table]:
     """The same rows file by file, since all of them may not fit into memory. Settings are taken as checked."""
-    files = manifest.files_of(store, collections, "train")
+    files, columns = manifest.files_of(store, collections, "train"), [*COLUMNS, "modality"]
     for start in range(0, len(files), _FILES_AT_ONCE):
-        for rows in at_once(lambda file: read_file(store, file, COLUMNS), files[start : start + _FILES_AT_ONCE]):
-            yield rows.filter(pc.invert(of_subjects(rows["sequence_id"], holdout)))
+        for rows in at_once(lambda file: read_file(store, file, columns), files[start : start + _FILES_AT_ONCE]):
+            trained_on = pc.and_(of_modalities(rows, modalities), pc.invert(of_subjects(rows["sequence_id"], holdout)))
+            yield rows.filter(trained_on).select(COLUMNS)
+
+
+def of_modalities(rows: pa.Table, modalities: Collection[Modality]) -> pa.ChunkedArray:
+    """For each row (with its `modality`) whether it is of one of these."""
+    return pc.is_in(rows["modality"], value_set=pa.array(modalities, pa.string()))
 
 
 def held_out(sequence_ids: pa.ChunkedArray, holdout: Iterable[str]) -> pa.ChunkedArray:

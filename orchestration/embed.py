@@ -132,7 +132,7 @@ def _parts(store: Place, settings: EmbedRun, subjects: list[str] | None) -> list
 
 def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> pa.ChunkedArray:
     """Which of the rows are embedded."""
-    wanted = pc.is_in(rows["modality"], value_set=pa.array(settings.modalities))
+    wanted = corpus.of_modalities(rows, settings.modalities)
     return wanted if subjects is None else pc.and_(wanted, corpus.of_subjects(rows["sequence_id"], subjects))
 
 

@@ -139,7 +139,7 @@ def _why(run: PretrainRun, error: TrainingFailedError) -> str:
 def _check_data(run: PretrainRun) -> None:
     """Whether the store has what the run wants; UsageError otherwise. Says what each collection contributes."""
     store = storage.at(run.shards)
-    rows = corpus.training_rows(store, run.data.collections, run.data.holdout, WALK_COLUMNS)
+    rows = corpus.training_rows(store, run.data.collections, run.data.holdout, WALK_COLUMNS, run.data.modalities)
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
     manifest = read_manifest(store)
     specs = {name: declared_in(manifest, name) for name in counts}
@@ -160,9 +160,9 @@ def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> None:
     if not with_partner:
         raise UsageError(
             f"--data.positives walk finds no walk that several cameras filmed at once in {', '.join(sorted(specs))}: "
-            "add a collection that has them, or give --data.positives clip"
+            "add a collection that has them, give several --data.modalities, or give --data.positives clip"
         )
-    print(f"{with_partner:,} of {rows.num_rows:,} sequences were filmed by other cameras too: these are positives")
+    print(f"{with_partner:,} of {rows.num_rows:,} sequences were seen otherwise too at that time: these are positives")
 
 
 def _trainer(run: PretrainRun, board: ActorHandle, profile: bool) -> Trainer:

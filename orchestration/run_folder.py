@@ -46,7 +46,7 @@ def check_folder(run: PretrainRun) -> None:
     """UsageError where another run's folder, or anything else, lies in the place of this run's."""
     folder = folder_of(run)
     if (folder / RUN_FILE).exists():
-        there, here = flatten(json.loads((folder / RUN_FILE).read())), flatten(to_json(run))
+        there, here = flatten(to_json(read_run(folder))), flatten(to_json(run))  # with settings that came since
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
         if changed:
             name = changed[0]

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from datasets.clips import ClipSettings
 from datasets.order import Mixing
 from datasets.pairs import Positives
-from datasets.schema import UsageError
+from datasets.schema import Modality, UsageError
 from model import sizes, strips
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
@@ -26,9 +26,16 @@ class DataSettings:
     """Which sequences of the store are trained on (those of the train split, less what is held out), and how."""
 
     collections: tuple[str, ...] | None = None  # all of the store where None
+    modalities: tuple[Modality, ...] = ("silhouette",)  # the first of them scores checkpoints (see Score)
     holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
-    positives: Positives = "clip"  # two clips of one sequence, or of one walk as two cameras filmed it at once
+    positives: Positives = (
+        "clip"  # two clips of one sequence, or of one walk as two cameras (or modalities) saw it at once
+    )
     mixing: Mixing = "step"  # whether each step is of one collection, or each batch of several
+
+    def __post_init__(self) -> None:
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise UsageError(f"--data.modalities {' '.join(self.modalities)} must name some, each of them once")
 
 
 @dataclass(frozen=True, kw_only=True)

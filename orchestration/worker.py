@@ -139,7 +139,9 @@ def _loader(run: PretrainRun) -> PairLoader:
     folder = None
     if context.get_local_rank() == 0:
         folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
-        write_map(corpus.training_tables(store, run.data.collections, run.data.holdout), specs, folder)
+        data = run.data
+        tables = corpus.training_tables(store, data.collections, data.holdout, data.modalities)
+        write_map(tables, specs, folder)
     everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
     dist.all_gather_object(everyone, (context.get_node_rank(), folder))
     (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)
