@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datasets import own, storage
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.schema import CollectionSpec, Modality, ProtocolKind, UsageError
+from datasets import storage
+from datasets.schema import CollectionSpec, Modality, ProtocolKind
 from evaluation import plots, tables
 from evaluation.retrieval import score
 from evaluation.sequences import Sequences
@@ -20,6 +18,7 @@ from evaluation.submission import submission
 from evaluation.tables import ResultRow
 from orchestration import checkpoint, embed, embeddings, run_folder, runs, tracking
 from orchestration.embeddings import Form
+from orchestration.scored import scored
 
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
 
@@ -60,7 +59,7 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
-    specs = _scored(store, settings.split, run, settings.kinds)
+    specs = scored(store, settings.split, run, settings.kinds)
     tags = {"job": "evaluate", "run": str(folder), "step": str(step)}
     if parent := run_folder.tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
@@ -88,45 +87,6 @@ def results_folder(settings: EvaluateRun) -> storage.Place:
     if settings.step is None:
         return folder / (settings.split + between)
     return folder / f"steps/{settings.split}{between}-{settings.step:08d}"
-
-
-def _scored(
-    store: storage.Place, split: str, run: runs.PretrainRun, wanted: tuple[ProtocolKind, ...] = ()
-) -> list[CollectionSpec]:
-    """The collections of a store with sequences of the split and a protocol, of a wanted kind if any are named."""
-    manifest = read_manifest(store)
-    entries = manifest["collections"]
-    if split == "holdout":
-        names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
-    else:
-        names = {name for name, entry in entries.items() if split in entry["splits"]}
-    specs = [declared_in(manifest, name) for name in sorted(names)]
-    unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and own.is_own(spec.name)]
-    kinds = {spec.name: {kind for kind, _ in spec.protocol.scored()} for spec in specs if spec.protocol is not None}
-    scored = [spec for spec in specs if spec.name in kinds and (not wanted or kinds[spec.name] & set(wanted))]
-    if not scored:
-        other = "test" if split == "holdout" else "holdout"
-        declared = sorted(set().union(*kinds.values()))
-        fix = f"its protocols are of the kinds {', '.join(declared)}" if kinds else f"try --split {other}"
-        if any(own.is_own(name) for name in entries):
-            fix += ", or let a spec file say who is tested and how (docs/own-walks.md)"
-        nothing = f"{store} has nothing to score in the split {split!r} of this run: {fix}"
-        raise UsageError(unscored[0] if unscored else nothing)
-    split_otherwise = [
-        f"{spec.name} is split by {spec.partition}: compare its results with others on that partition alone"
-        for spec in scored
-        if spec.partition
-    ]
-    for line in unscored + split_otherwise:
-        print(line)
-    return scored
-
-
-def _without_protocol(name: str) -> str:
-    return (
-        f"{name} has no protocol to be scored by: put `protocol` into a spec file and run the same ingest again, "
-        f"with --spec {name}=<json> (docs/own-walks.md)"
-    )
 
 
 def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> storage.Place:

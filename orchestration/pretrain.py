@@ -6,6 +6,7 @@ orchestration/worker.py.
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -193,7 +194,11 @@ def _trainer(run: PretrainRun, board: ActorHandle, profile: bool) -> Trainer:
 
 
 def _train_rank(config: dict[str, object]) -> None:
-    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
+    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it.
+
+    Its autotuner, which nobody uses, would import MLflow where it can: a second of each start.
+    """
+    sys.modules.setdefault("mlflow", None)
     from orchestration.worker import train_rank
 
     train_rank(config)
