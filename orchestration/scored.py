@@ -20,8 +20,10 @@ def zero_shot(run: runs.PretrainRun, collection: str) -> ZeroShot:
     Published weights saw the TRAIN split of all twelve collections. Of a run on all of a store that is not there any
     more nobody knows.
     """
-    if run.start is not None:
-        return "unseen collection" if own.is_own(collection) and not run.schedule.steps else "unseen subjects"
+    if run.start is not None and not own.is_own(collection):
+        return "unseen subjects"
+    if not run.schedule.steps:
+        return "unseen collection"
     if run.data.collections is not None:
         trained_on = set(run.data.collections)
     else:
