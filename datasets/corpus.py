@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datasets import manifest
+from datasets import manifest, subset
 from datasets.chains import CodedFrames
 from datasets.contours import Contours
-from datasets.corpus_map import ARRAYS, COLUMNS, TABLE
-from datasets.schema import UsageError
+from datasets.corpus_map import ARRAYS, COLUMNS, TABLE, WALK_COLUMNS
+from datasets.declared import declared_in
+from datasets.schema import CollectionSpec, UsageError
 from datasets.shards import read_file
 from datasets.storage import Place, at_once
 
@@ -24,27 +25,55 @@ _FILES_AT_ONCE = 16
 
 
 def training_rows(
-    store: Place, collections: Collection[str] | None, holdout: Iterable[str], columns: list[str] = COLUMNS
+    store: Place,
+    collections: Collection[str] | None,
+    holdout: Iterable[str],
+    columns: list[str] = COLUMNS,
+    unique: int | None = None,
 ) -> pa.Table:
     """Rows of the train split, less the held-out subjects. holdout: `<collection>/<subject>`, as sequence ids begin.
 
-    UsageError where nothing is left, or where a held-out subject is not in the store (a misspelt one would be trained
-    on in silence).
+    unique: how many of them, as datasets/subset.py chooses; all where None. UsageError where nothing is left or less
+    than was asked for, or where a held-out subject is not in the store (a misspelt one would be trained on in silence).
     """
-    rows = manifest.read_rows(store, collections, "train", columns)
+    needed = columns if unique is None else [*columns, *(name for name in WALK_COLUMNS if name not in columns)]
+    rows = manifest.read_rows(store, collections, "train", needed)
     held = held_out(rows["sequence_id"], holdout)
     rows = rows.filter(pc.invert(held))
     if rows.num_rows == 0:
         raise UsageError(f"{store} has no sequences to train on: its train split is empty or wholly held out")
-    return rows
+    if unique is None:
+        return rows
+    if unique > rows.num_rows:
+        raise UsageError(
+            f"{store} has {rows.num_rows} sequences to train on, not {unique}: give a smaller --data.unique, or add "
+            "collections"
+        )
+    keys = subset.keys(rows, specs_of(store, rows))
+    return rows.filter(pa.array(subset.within(keys, subset.bound(keys, unique)))).select(columns)
 
 
-def training_tables(store: Place, collections: Collection[str] | None, holdout: Iterable[str]) -> Iterator[pa.Table]:
+def training_tables(
+    store: Place, collections: Collection[str] | None, holdout: Iterable[str], unique: int | None = None
+) -> Iterator[pa.Table]:
     """The same rows file by file, since all of them may not fit into memory. Settings are taken as checked."""
-    files = manifest.files_of(store, collections, "train")
+    files, specs = manifest.files_of(store, collections, "train"), {}
+    if unique is not None:
+        everything = training_rows(store, collections, holdout, WALK_COLUMNS)
+        specs = specs_of(store, everything)
+        last = subset.bound(subset.keys(everything, specs), unique)
     for start in range(0, len(files), _FILES_AT_ONCE):
         for rows in at_once(lambda file: read_file(store, file, COLUMNS), files[start : start + _FILES_AT_ONCE]):
-            yield rows.filter(pc.invert(_of_subjects(rows["sequence_id"], holdout)))
+            trained = rows.filter(pc.invert(_of_subjects(rows["sequence_id"], holdout)))
+            if unique is not None:
+                trained = trained.filter(pa.array(subset.within(subset.keys(trained, specs), last)))
+            yield trained
+
+
+def specs_of(store: Place, rows: pa.Table) -> dict[str, CollectionSpec]:
+    """What holds of the collections of some rows of a store, by name."""
+    entries = manifest.read_manifest(store)
+    return {name: declared_in(entries, name) for name in pc.unique(rows["collection"]).to_pylist()}
 
 
 def held_out(sequence_ids: pa.ChunkedArray, holdout: Iterable[str]) -> pa.ChunkedArray:

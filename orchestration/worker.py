@@ -74,7 +74,7 @@ def _train(run: PretrainRun, board: ActorHandle, pulse: Pulse, profiled: bool) -
             done = batch.step + 1
             if run.schedule.guards_at(done):
                 watched |= _guards(trained, pairs, batch.step)
-            due = done % run.keep.every == 0 or done == run.schedule.steps
+            due = run.keep.due(done) or done == run.schedule.steps
             journal.note(done, watched, batch, at_once=due)
             if due or saver.failed:
                 pulse.at(batch.step, "checkpoint")
@@ -139,7 +139,8 @@ def _loader(run: PretrainRun) -> PairLoader:
     folder = None
     if context.get_local_rank() == 0:
         folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
-        write_map(corpus.training_tables(store, run.data.collections, run.data.holdout), specs, folder)
+        chosen = corpus.training_tables(store, run.data.collections, run.data.holdout, run.data.unique)
+        write_map(chosen, specs, folder)
     everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
     dist.all_gather_object(everyone, (context.get_node_rank(), folder))
     (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)
