@@ -1,7 +1,7 @@
 """What runs of a study are compared by: the unsmoothed loss against a fixed bank of keys, and values by subject.
 
-The contrast is that of training (InfoNCE of each part over cosines, and of their mean over parts), without smoothing and
-with the same keys for every run. Arrays in, numbers out: it knows neither networks nor where clips come from.
+The contrast is that of training (InfoNCE of each part over cosines, and of their mean over parts), without smoothing
+and with the same keys for every run. Arrays in, numbers out: it knows neither networks nor where clips come from.
 """
 
 from dataclasses import dataclass

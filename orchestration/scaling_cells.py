@@ -38,9 +38,10 @@ def record_of(plan: StudyPlan, cell: Cell) -> MeasuredCell | None:
 def is_ready(plan: StudyPlan, cell: Cell) -> bool:
     """Whether a cell has what it takes over from its trunk, as far as that is trained."""
     run, trunk = plan.run_of(cell), plan.trunk_of(cell)
-    return cell == trunk or (
-        checkpoint.at_step(folder_of(plan.run_of(trunk)), run.schedule.branch) / "state.json"
-    ).exists()
+    return (
+        cell == trunk
+        or (checkpoint.at_step(folder_of(plan.run_of(trunk)), run.schedule.branch) / "state.json").exists()
+    )
 
 
 def run_in_task(plan: dict[str, object], cell: dict[str, object], uri: str, parent: str) -> dict[str, object]:
@@ -56,34 +57,36 @@ def run_in_task(plan: dict[str, object], cell: dict[str, object], uri: str, pare
 def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str) -> MeasuredCell:
     """Train a cell, or go on training it, and measure it. parent: the study's run in MLflow."""
     run, began = run_folder.with_whole_paths(plan.run_of(cell)), time.monotonic()
-    take_over(run, cell)
+    take_over(plan, cell)
     pretrain(run, uri, parent=parent)
     folder = folder_of(run)
-    histories = {name: history_of(folder, uri, name) for name in ("tokens_kept", "flops_per_second")}
+    cells = storage.at(plan.out) / "cells"
+    histories = {name: history_of(cells, cell.name, uri, name) for name in ("tokens_kept", "flops_per_second")}
     found = measure(plan, cell, _took_over(folder)[1], time.monotonic() - began, histories)
     (folder / RECORD).write(json.dumps(found.to_json()).encode())
     return found
 
 
-def take_over(run: PretrainRun, cell: Cell) -> None:
-    """Begin a run with the furthest checkpoint that another cell of its trunk has for it, if it is further itself."""
+def take_over(plan: StudyPlan, cell: Cell) -> None:
+    """Begin a cell with the furthest checkpoint that another one of its trunk has for it, unless it is as far."""
+    run = run_folder.with_whole_paths(plan.run_of(cell))
     folder = folder_of(run)
     run_folder.check_folder(run)
-    best = _furthest(run, cell)
-    if best is None or checkpoint.step_of(best) <= checkpoint.reached(folder):
+    best = _furthest(storage.at(plan.out) / "cells", run, cell)
+    if best is None or best[1] <= checkpoint.reached(folder):
         return
     run_folder.claim_folder(run)
-    source = str(best).partition("/checkpoints/")[0]
-    (folder / _TOOK_OVER).write(json.dumps({"from": source, "step": checkpoint.step_of(best)}).encode())
-    checkpoint.take_over(best, folder, run)
+    source, step = best
+    (folder / _TOOK_OVER).write(json.dumps({"from": source, "step": step}).encode())
+    checkpoint.take_over(checkpoint.at_step(storage.at(plan.out) / f"cells/{source}", step), folder, run)
 
 
-def history_of(folder: Place, uri: str, name: str) -> list[tuple[int, float]]:
+def history_of(cells: Place, cell: str, uri: str, name: str) -> list[tuple[int, float]]:
     """What a cell logged while it trained and, before what it took over, the cell that it took that from."""
-    source, since = _took_over(folder)
-    run_id = tracked_run(folder)
+    source, since = _took_over(cells / cell)
+    run_id = tracked_run(cells / cell)
     mine = tracking.history(uri, run_id, name) if run_id else []
-    before = history_of(storage.at(source), uri, name) if source else []
+    before = history_of(cells, source, uri, name) if source else []
     return [one for one in before if one[0] <= since] + [one for one in mine if one[0] > since]
 
 
@@ -93,24 +96,26 @@ def tidy_trunk(plan: StudyPlan, cell: Cell) -> None:
     let_go(folder_of(run), replace(run, keep=Keep(last=1, best=0, at=(run.schedule.branch,))), set())
 
 
-def _furthest(run: PretrainRun, cell: Cell) -> Place | None:
-    """The furthest whole checkpoint of before the cool-down, both the run's own and that of the cell it lies in."""
-    cells, found = storage.at(run.out.rpartition("/")[0]), []
+def _furthest(cells: Place, run: PretrainRun, cell: Cell) -> tuple[str, int] | None:
+    """The cell and step of the furthest whole checkpoint that lies before the cool-downs of both."""
     try:
         names = [one.name for one in cells.entries() if one.name.startswith(f"{cell.trunk}-b")]
     except OSError:  # the first cell of all
         return None
+    found = []
     for name in names:
-        steps = int(name.rpartition("-b")[2])
-        branch = min(run.schedule.branch, replace(run.schedule, steps=max(steps, run.schedule.warmup)).branch)
-        if steps != cell.steps:
-            found += [one for one in checkpoint.complete(cells / name) if checkpoint.step_of(one) <= branch]
-    whole = (one for one in sorted(found, key=checkpoint.step_of, reverse=True) if checkpoint.damage_of(one) is None)
-    return next(whole, None)
+        other = replace(run.schedule, steps=int(name.rpartition("-b")[2]))
+        if other.steps != cell.steps:
+            steps = map(checkpoint.step_of, checkpoint.complete(cells / name))
+            found += [(step, name) for step in steps if step <= min(run.schedule.branch, other.branch)]
+    for step, name in sorted(found, reverse=True):
+        if checkpoint.damage_of(checkpoint.at_step(cells / name, step)) is None:
+            return name, step
+    return None
 
 
 def _took_over(folder: Place) -> tuple[str, int]:
-    """From which folder a cell took its first checkpoint, and of which step; of none, and 0, where it did not."""
+    """From which cell one took its first checkpoint, and of which step; of none, and 0, where it did not."""
     if not (folder / _TOOK_OVER).exists():
         return "", 0
     found = json.loads((folder / _TOOK_OVER).read())

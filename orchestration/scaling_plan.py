@@ -10,11 +10,11 @@ from itertools import product
 
 from datasets.clips import ClipSettings
 from datasets.schema import UsageError
-from datasets.storage import Place
+from datasets.storage import Place, at
 from model import sizes
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
-from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule, Score, build, flatten, to_json
+from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule, Score, flatten, to_json
 
 STUDY_FILE = "study.json"
 KEPT = sizes.CLIP_TOKENS / (16 // 2 * 16 * 11)  # of the tubelets of a clip become tokens, before any run tells
@@ -102,7 +102,7 @@ class StudyPlan:
         if not self.cells():
             raise UsageError("no cell is left: raise --most-flop, or give larger --flop or --steps")
         for cell in self.cells():
-            self.run_of(cell)  # whatever is wrong with it
+            self._settings(cell, "")  # whatever is wrong with them
 
     def cells(self) -> list[Cell]:
         """All runs, by trunk and length."""
@@ -113,13 +113,16 @@ class StudyPlan:
         return {cell.name: why for cell, why in self._grid().items() if why is not None}
 
     def run_of(self, cell: Cell) -> PretrainRun:
-        """The settings of a cell's run."""
+        """The settings of a cell's run, which lies in the study's folder."""
+        return self._settings(cell, str(at(self.out) / f"cells/{cell.name}"))
+
+    def _settings(self, cell: Cell, out: str) -> PretrainRun:
         longest = cell == self.trunk_of(cell)
         branches = sorted({self._branch(one.steps) for one in self.cells() if one.trunk == cell.trunk})
         return PretrainRun(
             recipe=self.plan,
             shards=self.shards,
-            out=f"{self.out.rstrip('/')}/cells/{cell.name}",
+            out=out,
             seed=cell.seed,
             data=replace(self.data, unique=cell.unique),
             clips=self.clips,
@@ -178,13 +181,6 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
             )
     elif folder.exists() and not folder.is_empty_folder():
         raise UsageError(f"{folder} exists and is not the folder of a study: give another --out")
-
-
-def read_plan(folder: Place) -> StudyPlan:
-    """The plan in a study's folder; UsageError where there is none."""
-    if not (folder / STUDY_FILE).exists():
-        raise UsageError(f"{folder} is not the folder of a study (no {STUDY_FILE}): give what `jobs.scaling` wrote")
-    return build(StudyPlan, json.loads((folder / STUDY_FILE).read()))
 
 
 def _free(name: str) -> bool:

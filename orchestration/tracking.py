@@ -86,7 +86,7 @@ class Tracker:
 
     def curve(self, name: str, points: Mapping[int, float]) -> None:
         """Add points of a metric against any whole number as its step, as MLflow's charts draw it; known ones stay."""
-        known = dict(self.history(name))
+        known = dict(self.history(name)) if name in self.known else {}
         for step, value in sorted(points.items()):
             if value == value and known.get(step) != value:
                 self._pending.append(Metric(name, value, int(time.time() * 1000), step))

@@ -1,0 +1,64 @@
+"""Every named scaling study of the project, on one page. A plan is a function of the store and the study's folder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from datasets.clips import ClipSettings
+from jobs import recipes
+from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
+from orchestration.scaling_plan import MeasureSettings, StudyPlan
+
+Plan = Callable[[str, str], StudyPlan]
+
+
+def _of_recipe(run: PretrainRun, plan: str, **grid: object) -> StudyPlan:
+    """A study with the settings of a recipe, but for what it varies."""
+    given = {"data": run.data, "clips": run.clips, "contrast": run.contrast, "channels": run.network.channels}
+    given |= {"schedule": replace(run.schedule, steps=0), "cluster": run.cluster}
+    return StudyPlan(**{**given, "plan": plan, "shards": run.shards, "out": run.out, **grid})
+
+
+def miniature(shards: str, out: str) -> StudyPlan:
+    """Three sizes, a few dozen steps each, on the demo's synthetic walkers: two minutes or so on two cores."""
+    return _of_recipe(
+        recipes.tiny_walks(shards, out),
+        "miniature",
+        sizes=("xxs", "xs", "s"),
+        steps=(8, 16, 32),
+        channels=32,
+        measure=MeasureSettings(keys=96, frames=8),
+        data=DataSettings(
+            collections=("CASIA-B",),
+            holdout=tuple(f"CASIA-B/{subject:03d}" for subject in range(33, 41)),
+            positives="walk",
+        ),
+        clips=ClipSettings(frames=4, affine=0, perspective=0, dilate=0, blur=0),
+        schedule=Schedule(steps=0, batch=16, rate=3e-3, warmup=4, log_every=4, guard_every=0),
+        cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
+    )
+
+
+def casia_b(shards: str, out: str) -> StudyPlan:
+    """Walks as positives on CASIA-B's TRAIN subjects, 063-074 held out: about two hours on two cores."""
+    run = recipes.casia_b_walks(shards, out)
+    return _of_recipe(
+        run,
+        "casia-b",
+        sizes=("xxs", "xs", "s"),
+        unique=(None, 800),
+        steps=(100, 200, 400, 800),
+        most_flop=2.5e14,
+        seeds=(0, 1),
+        single=("s",),
+        schedule=replace(run.schedule, steps=0, guard_every=0),
+        cluster=Cluster(workers=1),
+    )
+
+
+def casia_b_clips(shards: str, out: str) -> StudyPlan:
+    """The same with two clips of one sequence as positives."""
+    plan, run = casia_b(shards, out), recipes.casia_b(shards, out)
+    return replace(plan, plan="casia-b-clips", data=run.data, clips=run.clips)
+
+
+PLANS: dict[str, Plan] = {"miniature": miniature, "casia-b": casia_b, "casia-b-clips": casia_b_clips}
