@@ -26,7 +26,7 @@ class MeasuredCell:
 
     seen: sequences that training visited, each as often as it did; unique: the different ones that it had. flop: by
     the share of tubelets `kept` that became tokens in this run (None: no tokens). seconds: of this run alone, without
-    what it shares with its trunk; speed: FLOP a second while it trained, over all workers, NaN where it is not known.
+    what it shares with its trunk; speed: FLOP a second while it trained, over all workers, None where it is not known.
     measures: the loss against the bank as `loss`, its parts as `loss/parts` and `loss/joint`, and errors in percent.
     """
 
@@ -45,7 +45,7 @@ class MeasuredCell:
     kept: float | None
     flop: float
     seconds: float
-    speed: float
+    speed: float | None
     measures: Mapping[str, BySubject]
 
     def to_json(self) -> dict[str, object]:

@@ -32,7 +32,7 @@ def write_report(analysis: Analysis, title: str, about: list[str], missing: Mapp
     lines += ["", "## Noise", "", *_noise(analysis), "", "## The law of the loss", "", *_law(analysis), ""]
     lines += ["## Errors", "", *_errors(analysis), "", "## What cannot be told", ""]
     lines += [f"- {question}: {why}" for question, why in analysis.refused.items()] or ["- nothing that was asked"]
-    lines += ["", "## Figures", "", *(f"![{text}]({name})" for name, text in figures.items()), ""]
+    lines += ["", "## Figures", *(f"\n![{text}]({name})" for name, text in figures.items()), ""]
     (folder / REPORT).write_text("\n".join(lines))
 
 
@@ -119,8 +119,8 @@ def _errors(analysis: Analysis) -> list[str]:
     for name, laws in analysis.errors.items():
         for axis, law in laws.items():
             exponent = _span(np.asarray(law.draws.exponent))
-            lines.append(f"- {name} against {axis} ({len(law.runs)} runs): `{law.fit.law}`; exponent {exponent}")
-            lines += [f"  - {note}" for note in law.notes]
+            notes = f" ({'; '.join(law.notes)})" if law.notes else ""
+            lines.append(f"- {name} against {axis} ({len(law.runs)} runs): `{law.fit.law}`; exponent {exponent}{notes}")
     return lines or ["No law is fitted to an error; the reasons are below."]
 
 

@@ -19,12 +19,13 @@ def _of_recipe(run: PretrainRun, plan: str, **grid: object) -> StudyPlan:
 
 
 def miniature(shards: str, out: str) -> StudyPlan:
-    """Three sizes, a few dozen steps each, on the demo's synthetic walkers: two minutes or so on two cores."""
+    """Three sizes, a few steps each, on the demo's synthetic walkers: two minutes or so on two cores."""
     return _of_recipe(
         recipes.tiny_walks(shards, out),
         "miniature",
         sizes=("xxs", "xs", "s"),
-        steps=(8, 16, 32),
+        steps=(6, 12, 24),
+        most_flop=1e12,
         channels=32,
         measure=MeasureSettings(keys=96, frames=8),
         data=DataSettings(
@@ -33,7 +34,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
             positives="walk",
         ),
         clips=ClipSettings(frames=4, affine=0, perspective=0, dilate=0, blur=0),
-        schedule=Schedule(steps=0, batch=16, rate=3e-3, warmup=4, log_every=4, guard_every=0),
+        schedule=Schedule(steps=0, batch=8, rate=3e-3, warmup=3, log_every=4, guard_every=0),
         cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
     )
 

@@ -37,7 +37,7 @@ def dry_run(plan: StudyPlan) -> str:
     plan = check(plan)
     session.start()
     records = {cell: record for cell in plan.cells() if (record := record_of(plan, cell))}
-    speeds = {one.size: one.speed for one in records.values() if one.speed == one.speed}
+    speeds = {one.size: one.speed for one in records.values() if one.speed is not None}
     return render(plan, estimate(plan, {cell.name for cell in records}, speeds), room(plan))
 
 

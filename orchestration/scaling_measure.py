@@ -112,7 +112,7 @@ def measure(
         kept=kept,
         flop=plan.flop_of(cell, KEPT if kept is None else kept),
         seconds=seconds,
-        speed=mean_over_steps([one for one in histories["flops_per_second"] if one[0] > since]) or float("nan"),
+        speed=mean_over_steps([one for one in histories["flops_per_second"] if one[0] > since]),
         measures=found,
     )
 

@@ -154,11 +154,18 @@ class StudyPlan:
         for size, unique, seed in product(dict.fromkeys(self.sizes), dict.fromkeys(self.unique), self.seeds):
             if size in self.single and seed != self.seeds[0]:
                 continue
-            one = self.flop_of(Cell(size=size, unique=unique, seed=seed, steps=1))
-            for steps in sorted({*self.steps, *(max(round(flop / one), 1) for flop in self.flop)}):
+            for steps in sorted({*self.steps, *(self._steps_for(size, flop) for flop in self.flop)}):
                 cell = Cell(size=size, unique=unique, seed=seed, steps=steps)
                 found[cell] = self._excess(cell)
         return found
+
+    def _steps_for(self, size: str, flop: float) -> int:
+        """How many steps of a size so much work is, one at least."""
+        first = Cell(size=size, unique=None, seed=0, steps=1)
+        untaught = self.contrast.teacher_from
+        later = self.flop_of(replace(first, steps=untaught + 1), since=untaught)
+        before = self.flop_of(replace(first, steps=untaught)) if untaught else 0.0
+        return max(round(flop / self.flop_of(first) if flop <= before else untaught + (flop - before) / later), 1)
 
     def _excess(self, cell: Cell) -> str | None:
         if self._branch(cell.steps) < max(self.schedule.warmup, 1):

@@ -166,6 +166,7 @@ def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
 
 def read_artefact(uri: str, run_id: str, path: str) -> bytes:
     """A file that was kept with a run. UsageError where there is none."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         with tempfile.TemporaryDirectory() as made:
             return Path(mlflow.MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
