@@ -24,7 +24,7 @@ def map_training_data(run: PretrainRun, folder: Path) -> None:
     store = storage.at(run.shards)
     manifest = read_manifest(store)
     specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
-    write_map(corpus.training_tables(store, run.data.collections, run.data.holdout), specs, folder)
+    write_map(corpus.training_tables(store, run.data.collections, run.data.holdout, run.data.unique), specs, folder)
 
 
 def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: int = 1) -> PairLoader:

@@ -19,13 +19,12 @@ def _of_recipe(run: PretrainRun, plan: str, **grid: object) -> StudyPlan:
 
 
 def miniature(shards: str, out: str) -> StudyPlan:
-    """Three sizes, a few steps each, on the demo's synthetic walkers: two minutes or so on two cores."""
+    """Three sizes, a few dozen steps, on the demo's synthetic walkers: two minutes or so on two cores."""
     return _of_recipe(
         recipes.tiny_walks(shards, out),
         "miniature",
-        sizes=("xxs", "xs", "s"),
-        steps=(6, 12, 24),
-        most_flop=1e12,
+        sizes=("d1", "xxs", "xs"),
+        steps=(12, 24, 48),
         channels=32,
         measure=MeasureSettings(keys=96, frames=8),
         data=DataSettings(
@@ -34,7 +33,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
             positives="walk",
         ),
         clips=ClipSettings(frames=4, affine=0, perspective=0, dilate=0, blur=0),
-        schedule=Schedule(steps=0, batch=8, rate=3e-3, warmup=3, log_every=4, guard_every=0),
+        schedule=Schedule(steps=0, batch=16, rate=3e-3, warmup=6, log_every=6, guard_every=0),
         cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
     )
 
@@ -45,13 +44,13 @@ def casia_b(shards: str, out: str) -> StudyPlan:
     return _of_recipe(
         run,
         "casia-b",
-        sizes=("xxs", "xs", "s"),
+        sizes=("d1", "xxs", "xs", "d4", "s"),
         unique=(None, 800),
-        steps=(100, 200, 400, 800),
-        most_flop=2.5e14,
-        seeds=(0, 1),
-        single=("s",),
-        schedule=replace(run.schedule, steps=0, guard_every=0),
+        steps=(60, 120, 240, 480),
+        most_flop=1.3e14,
+        seeds=(0, 1, 2),
+        single=("xs", "d4", "s"),
+        schedule=replace(run.schedule, steps=0, warmup=40, guard_every=0),
         cluster=Cluster(workers=1),
     )
 

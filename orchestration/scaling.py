@@ -57,12 +57,15 @@ def run_study(plan: StudyPlan, uri: str) -> Analysis:
             file.write_text(json.dumps(runs.to_json(plan), indent=1))
             tracker.attach(file)
         failed = _run_cells(plan, uri, tracker.run_id)
+        named = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        study = read_study(tracker.run_id, uri)
+        if not study.cells:
+            raise Unfinished(f"all cells failed, and there is nothing to report: {named}")
         with tempfile.TemporaryDirectory() as made:
-            found = write_study(read_study(tracker.run_id, uri), tracker, failed | plan.left_out(), Path(made))
+            found = write_study(study, tracker, failed | plan.left_out(), Path(made))
             for path in sorted(Path(made).iterdir()):
                 (folder / f"{REPORT_FOLDER}/{path.name}").adopt(path)
     if failed:
-        named = "; ".join(f"{name}: {why}" for name, why in failed.items())
         raise Unfinished(
             f"{len(failed)} of {len(plan.cells())} cells failed and are left out of {folder}/{REPORT_FOLDER}; the same "
             f"command tries them again: {named}"

@@ -53,7 +53,7 @@ def forecast_study(settings: ForecastSettings, uri: str) -> list[str]:
     if found.law is None or found.rule is None:
         question = "the law of the loss" if found.law is None else "the cost of training"
         raise UsageError(f"{settings.study} supports no forecast: {question}: {found.refused[question]}")
-    ladder = np.array([sizes.parameters_of(size) for size in sizes.DEPTHS], dtype=float)
+    ladder = np.array([sizes.parameters_of(size) for size in sizes.LADDER], dtype=float)
     budget = f"{settings.work:.3g} FLOP"
     if settings.gpu_hours is not None:
         speed = f"{settings.peak / 1e12:g} TFLOP/s at {100 * settings.utilisation:g}%"
@@ -61,9 +61,11 @@ def forecast_study(settings: ForecastSettings, uri: str) -> list[str]:
     lines = [f"{study.plan.plan}: {len(found.cells)} runs, {found.law.fit.law}", budget]
     lines += [f"any size: {_forecast(found, settings, None)}"]
     of_ladder = _forecast(found, settings, ladder)
-    (name,) = (size for size in sizes.DEPTHS if sizes.parameters_of(size) == of_ladder.parameters)
+    (name,) = (size for size in sizes.LADDER if sizes.parameters_of(size) == of_ladder.parameters)
     lines += [f"of the ladder, {name}: {of_ladder}"]
     lines += [f"note: {note}" for note in found.law.notes]
+    if np.isinf(found.law.fit.law.decay):
+        lines.append("note: the study does not tell what repeated sequences are worth: they count as new ones here")
     for measure, laws in found.errors.items():
         if "flop" in laws:
             law = laws["flop"]

@@ -35,7 +35,7 @@ _AT_ONCE = 32  # clips or sequences that are embedded together
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class Examined:
     """What a cell is measured on and with: the held-out rows by collection, the evaluated network, and its settings."""
 
     plan: StudyPlan
@@ -51,7 +51,7 @@ class HeldOut:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def bank_loss(held: HeldOut) -> dict[str, BySubject]:
+def bank_loss(held: Examined) -> dict[str, BySubject]:
     """The loss of training against the bank, unsmoothed: whole clips, nothing changed about them, fixed keys."""
     bank, contrast = bank_of(held.plan, held.rows, held.specs), held.run.contrast
     predicted, keys = (np.concatenate(one) for one in zip(*_embedded(held, bank), strict=True))
@@ -60,7 +60,7 @@ def bank_loss(held: HeldOut) -> dict[str, BySubject]:
     return {name: by_subject(values, bank.subjects) for name, values in (found | {f"{LOSS}/joint": joint}).items()}
 
 
-def zero_shot(held: HeldOut) -> dict[str, BySubject]:
+def zero_shot(held: Examined) -> dict[str, BySubject]:
     """Rank-1 errors of each protocol on the held-out subjects, from the first frames of their sequences."""
     found: dict[str, BySubject] = {}
     for name, rows in held.rows.items():
@@ -71,7 +71,7 @@ def zero_shot(held: HeldOut) -> dict[str, BySubject]:
     return found
 
 
-MEASURES: tuple[Callable[[HeldOut], dict[str, BySubject]], ...] = (bank_loss, zero_shot)
+MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (bank_loss, zero_shot)
 
 
 def measure(
@@ -140,15 +140,15 @@ def mean_over_steps(history: list[tuple[int, float]]) -> float | None:
     return float(np.average(values, weights=np.diff(steps, prepend=0)))
 
 
-def _held_out(plan: StudyPlan, run: PretrainRun) -> HeldOut:
+def _held_out(plan: StudyPlan, run: PretrainRun) -> Examined:
     module = PartContrast(run.network, run.contrast)
     checkpoint.load_weights(checkpoint.at_step(folder_of(run), run.schedule.steps), module)
     device = torch.device("cuda" if run.cluster.gpu and torch.cuda.is_available() else "cpu")
-    return HeldOut(plan, run, module.teacher.to(device).eval(), device, *held_rows(plan))
+    return Examined(plan, run, module.teacher.to(device).eval(), device, *held_rows(plan))
 
 
 @torch.inference_mode()
-def _embedded(held: HeldOut, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _embedded(held: Examined, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Predictions of the queries and projections of the keys [b, P, C], a few pairs at a time."""
     for start in range(0, len(bank.walks), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
@@ -160,7 +160,7 @@ def _embedded(held: HeldOut, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarra
         yield predicted.float().cpu().numpy(), keys.float().cpu().numpy()
 
 
-def _sequences(held: HeldOut, rows: pa.Table) -> np.ndarray:
+def _sequences(held: Examined, rows: pa.Table) -> np.ndarray:
     """Embeddings of whole sequences float32 [n, C, P], as far as the study's `measure.frames`."""
     embedded = []
     for start in range(0, rows.num_rows, _AT_ONCE):

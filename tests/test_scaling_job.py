@@ -1,7 +1,12 @@
 """A small study from its plan to its report, on real parts: what is run, what is not run again, what is the same."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +29,7 @@ from orchestration.scaling import dry_run, run_study
 from orchestration.scaling_plan import Cell, MeasureSettings, StudyPlan
 from orchestration.scaling_study import read_study
 
+ROOT = Path(__file__).resolve().parent.parent
 SHORT, LONG, OTHER = (
     Cell(size="xxs", unique=unique, seed=0, steps=steps) for unique, steps in ((None, 4), (None, 8), (16, 4))
 )
@@ -151,6 +157,30 @@ def test_a_dry_run_shows_every_cell_and_runs_none(plan: StudyPlan, local_ray, tm
     assert "xs-uall-s0-b8 is left out" in said and "FLOP are more than --most-flop" in said
     assert "to run," in said and "about" in said
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_where_it_was(plan: StudyPlan, local_ray, tmp_path: Path) -> None:
+    out, uri = tmp_path / "study", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    trunk = Cell(size="xxs", unique=None, seed=0, steps=200)
+    command = [sys.executable, "-m", "jobs.scaling", "miniature", "--shards", plan.shards, "--out", str(out)]
+    command += ["--sizes", "xxs", "--steps", "100", "200", "--keep-every", "10", "--tracking", uri, "--data.holdout"]
+    with (tmp_path / "log").open("wb") as log:
+        job = subprocess.Popen([*command, *plan.data.holdout], cwd=ROOT, stderr=log, start_new_session=True)
+        while checkpoint.reached(at(out / f"cells/{trunk.name}")) < 20:
+            assert job.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+        reached = checkpoint.reached(at(out / f"cells/{trunk.name}"))
+        assert 20 <= reached < 200, "it was killed too late to tell anything"
+        subprocess.run([*command, *plan.data.holdout], cwd=ROOT, stderr=log, check=True, timeout=300)
+    run_id = tracked_run(at(out))
+    children = {tags["scaling.cell"]: child for child, tags in tracking.children(uri, run_id).items()}
+    assert set(children) == {trunk.name, "xxs-uall-s0-b100"}
+    steps = [one for one, _ in tracking.history(uri, children[trunk.name], "loss")]
+    assert steps[-1] == 200 and len(steps) == len(set(steps))
+    assert len(read_study(run_id, uri).cells) == 2
 
 
 @pytest.mark.parametrize(
