@@ -190,7 +190,7 @@ def test_a_killed_study_goes_on_where_it_was(plan: StudyPlan, local_ray, tmp_pat
         (["miniature", "--shards", "S"], "missing --out"),
         (["miniature", "--shards", "/nowhere", "--out", "O"], "holds no finished shards"),
         (
-            ["miniature", "--shards", "S", "--out", "O", "--schedule.steps", "5"],
+            ["miniature", "--shards", "S", "--out", "O", "--schedule.steps", "50"],
             "have lengths of their own",
         ),
         (["forecast", "--study", "S", "--sequences", "9"], "give either --gpu-hours or --flop"),
