@@ -26,6 +26,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
         sizes=("d1", "xxs", "xs"),
         steps=(12, 24, 48),
         channels=32,
+        contrast=replace(recipes.tiny_walks(shards, out).contrast, momentum=0.5),
         measure=MeasureSettings(keys=96, frames=8),
         data=DataSettings(
             collections=("CASIA-B",),
@@ -50,6 +51,7 @@ def casia_b(shards: str, out: str) -> StudyPlan:
         most_flop=1.3e14,
         seeds=(0, 1, 2),
         single=("xs", "d4", "s"),
+        contrast=replace(run.contrast, momentum=0.9),  # the average of 0.99 would lag behind in so few steps
         schedule=replace(run.schedule, steps=0, warmup=40, guard_every=0),
         cluster=Cluster(workers=1),
     )

@@ -163,7 +163,7 @@ class _Queue:
     def _send(self, cell: Cell) -> ray.ObjectRef:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         environment = {"env_vars": {**session.QUIET, **session.environment_of_drivers()}}
-        task = ray.remote(num_cpus=0, max_calls=1, max_retries=0, scheduling_strategy=here, runtime_env=environment)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here, runtime_env=environment)
         return task(run_in_task).remote(runs.to_json(self.plan), asdict(cell), self.uri, self.run_id)
 
     def _take_in(self, cell: Cell, task: ray.ObjectRef) -> None:

@@ -161,6 +161,7 @@ def test_the_report_says_what_was_found_and_what_was_not(tmp_path: Path, uri: st
     assert "- xxs-uall-s9-b100 is missing: it burned" in report
     assert "- what repeated sequences are worth: 1 different numbers of epochs in 32 runs" in report
     assert re.search(r"- loss: (0\.[5-9]|1\.)\d+% between seeds", report)
+    assert "averages over 100 steps, more than the 20 in which the shortest run cools down" in report
     table = pd.read_csv(tmp_path / "report/cells.csv")
     assert len(table) == len(cells) and table["loss"].notna().all()
 
