@@ -31,7 +31,7 @@ def write_report(analysis: Analysis, title: str, about: list[str], missing: Mapp
     lines += [f"- {name} is missing: {why}" for name, why in missing.items()]
     lines += ["", "## Noise", "", *_noise(analysis), "", "## The law of the loss", "", *_law(analysis), ""]
     lines += ["## Errors", "", *_errors(analysis), "", "## What cannot be told", ""]
-    lines += [f"- {question}: {why}" for question, why in analysis.refused.items()] or ["- nothing that was asked"]
+    lines += _refused(analysis) or ["- nothing that was asked"]
     lines += ["", "## Figures", *(f"\n![{text}]({name})" for name, text in figures.items()), ""]
     (folder / REPORT).write_text("\n".join(lines))
 
@@ -122,6 +122,14 @@ def _errors(analysis: Analysis) -> list[str]:
             notes = f" ({'; '.join(law.notes)})" if law.notes else ""
             lines.append(f"- {name} against {axis} ({len(law.runs)} runs): `{law.fit.law}`; exponent {exponent}{notes}")
     return lines or ["No law is fitted to an error; the reasons are below."]
+
+
+def _refused(analysis: Analysis) -> list[str]:
+    """What could not be told, a line a reason."""
+    questions: dict[str, list[str]] = {}
+    for question, why in analysis.refused.items():
+        questions.setdefault(why, []).append(question)
+    return [f"- {', '.join(some)}: {why}" for why, some in questions.items()]
 
 
 def _figures(analysis: Analysis, folder: Path) -> dict[str, str]:

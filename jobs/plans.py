@@ -40,7 +40,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
 
 
 def casia_b(shards: str, out: str) -> StudyPlan:
-    """Walks as positives on CASIA-B's TRAIN subjects, 063-074 held out: about two hours on two cores."""
+    """Walks as positives on CASIA-B's TRAIN subjects, 063-074 held out: two to three hours on two cores."""
     run = recipes.casia_b_walks(shards, out)
     return _of_recipe(
         run,
