@@ -92,8 +92,12 @@ def walk_of(row: Row, most: int = MAX_FRAMES) -> tuple[np.ndarray, np.ndarray]:
 
 
 def held_back(store: Place, collection: str, run: PretrainRun) -> pa.Table:
-    """The rows of a collection's subjects that the run held back from its training; UsageError where there are none."""
+    """The rows of a collection's subjects that the run held back from its training; UsageError where there are none.
+
+    Of its modalities the first.
+    """
     rows = manifest.read_rows(store, [collection], "train")
+    rows = rows.filter(corpus.of_modalities(rows, run.data.modalities[:1]))
     return rows.filter(corpus.held_out(rows["sequence_id"], _held_back(run, (collection,))))
 
 

@@ -14,7 +14,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from datasets import corpus, storage
+from datasets import storage
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
 from datasets.schema import CollectionSpec
@@ -113,7 +113,6 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     manifest = read_manifest(store)
     for name in names:
         rows = held_back(store, name, run)
-        rows = rows.filter(corpus.of_modalities(rows, run.data.modalities[:1]))
         found |= _of_collection(declared_in(manifest, name), rows, module, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})

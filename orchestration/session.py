@@ -119,13 +119,19 @@ def on_cluster() -> bool:
     return _inside_job() or bool(os.environ.get("RAY_ADDRESS"))
 
 
-def free_places() -> None:
-    """Take back what a Ray of this process's own has set aside for workers whose controller is gone.
+def environment_of_drivers() -> dict[str, str]:
+    """What a task must find in its environment to be the driver of a run as this process would be."""
+    return {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "auto")} if on_cluster() else {}
 
-    On a cluster Ray does that itself, by way of its dashboard, which a local Ray has none of.
+
+def free_places(run: str) -> None:
+    """Take back what a Ray of this process's own has set aside for a run's workers whose controller is gone.
+
+    run: with which the names of the places begin. On a cluster Ray does that itself, by way of its dashboard, which a
+    local Ray has none of.
     """
     if on_cluster():
         return
     for name, place in placement_group_table().items():
-        if place["state"] != "REMOVED":
+        if place["state"] != "REMOVED" and place["name"].startswith(run):
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))

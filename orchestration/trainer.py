@@ -1,4 +1,5 @@
-"""Ray Train's trainer with three things of our own: which failures are put up with, how many workers, and its handle.
+"""Ray Train's trainer with four things of our own: which failures are put up with, how many workers, what the place of
+these is called, and its handle.
 
 Deaths of processes and nodes are put up with as long as the run gets on; errors of the program end it, as another
 attempt would. An elastic run takes the most workers among which its batch divides. The handle of the controller is
@@ -7,6 +8,7 @@ classes of the release in the lock file.
 """
 
 import threading
+import uuid
 from collections.abc import Sequence
 
 import ray
@@ -20,11 +22,14 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import RayTrainCallback
-from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.controller import TrainController as RayController
 from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
 from ray.train.v2._internal.execution.failure_handling.failure_policy import FailureDecision
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, WorkerGroupContext
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets.storage import Place
@@ -71,6 +76,27 @@ class DividingPolicy(ElasticScalingPolicy):
     def _count_possible_workers(self, reserved_resources: dict[str, dict[str, float]]) -> int:
         possible = super()._count_possible_workers(reserved_resources)
         return max((count for count in self._allowed if count <= possible), default=0)
+
+
+class NamedGroup(WorkerGroup):
+    """Workers in a place that is known by the run that it is set aside for: several runs share one Ray."""
+
+    def _create_placement_group(
+        self, _scaling_config: ScalingConfig, context: WorkerGroupContext
+    ) -> DefaultPlacementGroupHandle:
+        place = placement_group(
+            bundles=[context.resources_per_worker] * context.num_workers,
+            strategy=context.placement_strategy,
+            name=f"{self._train_run_context.run_config.name}-{uuid.uuid4().hex}",
+            bundle_label_selector=context.label_selector,
+        )
+        return DefaultPlacementGroupHandle(place)
+
+
+class TrainController(RayController):
+    """Ray's, with such workers."""
+
+    worker_group_cls = NamedGroup
 
 
 class Trainer(TorchTrainer):

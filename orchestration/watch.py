@@ -147,6 +147,6 @@ def let_go(folder: Place, run: PretrainRun, needed: set[int]) -> None:
     scores = {one: score["mean"] for one in found if (score := checkpoint.score_of(one)) is not None}
     kept = set(found[-run.keep.last :]) | set(sorted(scores, key=lambda one: -scores[one])[: run.keep.best])
     for one in found:
-        if one not in kept and checkpoint.step_of(one) not in needed:
+        if one not in kept and checkpoint.step_of(one) not in needed.union(run.keep.at):
             (one / "state.json").remove()  # first: what is left of it is no checkpoint
             one.remove_folder()

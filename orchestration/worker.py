@@ -74,7 +74,7 @@ def _train(run: PretrainRun, board: ActorHandle, pulse: Pulse, profiled: bool) -
             done = batch.step + 1
             if run.schedule.guards_at(done):
                 watched |= _guards(trained, pairs, batch.step)
-            due = done % run.keep.every == 0 or done == run.schedule.steps
+            due = run.keep.due(done) or done == run.schedule.steps
             journal.note(done, watched, batch, at_once=due)
             if due or saver.failed:
                 pulse.at(batch.step, "checkpoint")
@@ -140,7 +140,9 @@ def _loader(run: PretrainRun) -> PairLoader:
     if context.get_local_rank() == 0:
         folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
         data = run.data
-        tables = corpus.training_tables(store, data.collections, data.holdout, data.modalities)
+        tables = corpus.training_tables(
+            store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique
+        )
         write_map(tables, specs, folder)
     everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
     dist.all_gather_object(everyone, (context.get_node_rank(), folder))

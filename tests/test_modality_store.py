@@ -109,8 +109,8 @@ def run_of(store: Path, *modalities: str, **data: object) -> PretrainRun:
 def test_training_sees_the_silhouettes_unless_asked_for_more(store: Path, tmp_path: Path, capsys) -> None:
     trained = [walk for walk in WALKS if walk.subject in SPEC.split.train]
     for modalities in (("silhouette",), ("lidar",), ("silhouette", "lidar")):
-        rows = corpus.training_rows(at(store), None, (), WALK_COLUMNS, modalities)
-        tables = list(corpus.training_tables(at(store), None, (), modalities))
+        rows = corpus.training_rows(at(store), None, (), WALK_COLUMNS, modalities=modalities)
+        tables = list(corpus.training_tables(at(store), None, (), modalities=modalities))
         assert rows.num_rows == sum(table.num_rows for table in tables) == len(modalities) * len(trained)
         assert rows.column_names == WALK_COLUMNS and tables[0].column_names == corpus.COLUMNS
         folder = tmp_path / "-".join(modalities)
@@ -133,7 +133,7 @@ def test_a_modality_that_is_not_in_the_store_is_named_with_the_fix(store: Path) 
     with pytest.raises(
         UsageError, match=r"no skeleton to train on: .* of lidar, silhouette, or ingest with --modality"
     ):
-        corpus.training_rows(at(store), None, (), WALK_COLUMNS, ("silhouette", "skeleton"))
+        corpus.training_rows(at(store), None, (), WALK_COLUMNS, modalities=("silhouette", "skeleton"))
     for wrong in ((), ("lidar", "lidar")):
         with pytest.raises(UsageError, match="must name some, each of them once"):
             DataSettings(modalities=wrong)
