@@ -107,7 +107,9 @@ def map_figure(title: str, sequences: Sequences, metric: Metric, seed: int, path
     how = "t-SNE" if len(places) >= FEWEST else "main axes"
     some = "" if len(sample.rows) == sample.available else f" of {sample.available:,}"
     shown_people = len(sample.subjects)
-    people = f"{shown_people} of {sample.people:,} people" if shown_people < sample.people else f"all {shown_people}"
+    people = (
+        f"{shown_people} of {sample.people:,} people" if shown_people < sample.people else f"all {shown_people} people"
+    )
     figure.suptitle(
         f"{title}\n{len(sample.rows):,}{some} walks of {people}, {how} of the distances that retrieval ranks by",
         fontsize=10,
