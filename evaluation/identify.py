@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.distances import Metric, distances
+from evaluation.tables import MISSING, grid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +73,23 @@ def identify(
             )
         )
     return found
+
+
+def render(lines: pd.DataFrame) -> str:
+    """Plain text for the people that unknown walks may be of: a line for each walk, the nearest first.
+
+    lines: walk, place, subject, distance, nearest_walk and strangers.
+    """
+    texts = []
+    for walk, some in lines.groupby("walk", sort=False):
+        people = [f"{one.subject} {one.distance:.3f}" for one in some.itertuples()]
+        share = some["strangers"].iloc[0]
+        texts.append([str(walk), MISSING if np.isnan(share) else f"{share:.0%}", *people])
+    most = max(map(len, texts)) - 2
+    head = ["walk", "strangers as near", *(f"{place}." for place in range(1, most + 1))]
+    padded = [[*line, *[""] * (len(head) - len(line))] for line in [head, *texts]]
+    note = "strangers as near: share of the known walks that have a walk of somebody else as near as this nearest one"
+    return "\n".join([*grid(padded), note])
 
 
 def _nearest_stranger(known: NDArray[np.floating], names: NDArray[np.str_], metric: Metric) -> NDArray[np.float32]:

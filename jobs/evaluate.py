@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from evaluation import tables
+from evaluation.identify import render
 from jobs import cli
 from orchestration import tracking
 from orchestration.evaluate import EvaluateRun, evaluate, results_folder
@@ -47,7 +48,7 @@ def _identify(argv: list[str]) -> None:
     settings = cli.parse(IdentifyRun, argv, "evaluate identify")
 
     def job() -> None:
-        print(tables.candidates(identify_walks(settings)))
+        print(render(identify_walks(settings)))
 
     cli.run(job)
 
