@@ -32,13 +32,12 @@ _COMPARED = {
 def draw(
     collection: str,
     protocol: Protocol,
-    by_method: Mapping[str, Sequences],
+    shown: Mapping[str, Sequences],
     scores_by_method: Mapping[str, Sequence[Score]],
     metric: Metric,
     frames_of: Frames,
     folder: Path,
     seed: int = 0,
-    shown: Sequence[str] = (),
 ) -> list[Path]:
     """Write every picture that applies to a collection, as PNG, and tell which.
 
@@ -54,28 +53,28 @@ def draw(
     Args:
         collection: its name.
         protocol: as it was scored.
-        by_method: the embeddings of each method; the same sequences in the same order.
-        scores_by_method: what `evaluation.retrieval.score` made of them, for these methods.
+        shown: the embeddings of the methods with heat maps, sheets and a map of their own, of the same sequences in the
+            same order.
+        scores_by_method: what `evaluation.retrieval.score` made of the embeddings of these methods, and of others.
         metric: by which they were scored.
         frames_of: the silhouettes of a sequence by its number, uint8 [T, H, W] of 0 and 1, all of one height and width;
             asked for a few dozen sequences a sheet.
         folder: where to, there already.
         seed: of everything that is drawn by chance.
-        shown: the methods with heat maps, sheets and a map of their own; all, if none is named.
 
     Raises:
         UsageError: unknown metric.
-        ValueError: methods with and without scores, or a method to be shown that is not there.
+        ValueError: a method to be shown that has no scores.
         OSError: the folder does not exist or cannot be written.
     """
-    if set(by_method) != set(scores_by_method) or not set(shown) <= set(by_method):
-        raise ValueError(f"embeddings of {[*by_method]}, scores of {[*scores_by_method]}, to be shown {[*shown]}")
+    if not set(shown) <= set(scores_by_method):
+        raise ValueError(f"embeddings of {[*shown]}, scores of {[*scores_by_method]}")
     paths: list[Path] = []
     scores = [(method, collection, score) for method, scored in scores_by_method.items() for score in scored]
     if scores:
         cmc_figure(scores, _named(paths, folder, collection, "cmc"))
-    for method in shown or by_method:
-        sequences, scored = by_method[method], scores_by_method[method]
+    for method, sequences in shown.items():
+        scored = scores_by_method[method]
         for kind in dict.fromkeys(score.kind for score in scored if score.kind in PAIRED):
             title = f"{collection}, {method}: pairs of {PAIRED[kind]}s"
             path = _named(paths, folder, collection, kind, method)

@@ -31,12 +31,14 @@ from orchestration.embeddings import EmbeddingTable, Form, Part
 from orchestration.run_folder import read_run
 from orchestration.runs import PretrainRun
 
-Method = Literal["GEI", "GEI in strips", "random initialisation", "pretrained"]
+Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained"]
 Split = Literal["train", "test", "none", "holdout"]
 METHODS: tuple[Method, ...] = get_args(Method)
+PRETRAINED: Method = "pretrained"
 _MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
     "GEI": baselines.gei,
     "GEI in strips": baselines.gei_strips,
+    "hand-made statistics": baselines.statistics,
 }
 
 
@@ -58,7 +60,7 @@ class EmbedRun:
     """What shows the walk."""
     step: int | None = None
     """The checkpoint, by the steps behind it; the newest if none is given."""
-    methods: tuple[Method, ...] = ("pretrained",)
+    methods: tuple[Method, ...] = (PRETRAINED,)
     """One column each: the run's encoder, and what it is compared with."""
     form: Form = "float32"
     """How they are kept: as numbers of four bytes, or of one with a scale for each body part."""

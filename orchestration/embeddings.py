@@ -112,6 +112,7 @@ class EmbeddingTable:
     form: Form
     _parts: tuple[str, ...]
     _order: np.ndarray  # of the rows of all parts
+    _part_of: np.ndarray  # of each row of all parts
 
     def embeddings(self, method: str) -> Embeddings:
         """Those of one method, float32 [n, C, P], or as bytes: one method at a time is in memory."""
@@ -119,6 +120,11 @@ class EmbeddingTable:
             raise UsageError(f"{self.place} has no embeddings of {method!r}: it has {', '.join(self.methods)}")
         values = self._read(method)
         return values if self.form == "float32" else Int8Embeddings(values, self._read(method + _SCALES))
+
+    def shard_of(self, number: int) -> str:
+        """The file of the store in which a sequence lies, by its number."""
+        folder, _, file = self._parts[self._part_of[self._order[number]]].rpartition("/")
+        return f"{folder}/{file.rsplit('-', 2)[0]}.parquet"
 
     def _read(self, column: str) -> np.ndarray:
         """A column of tensors in the order of the names, without a second copy of it all."""
@@ -147,9 +153,11 @@ def read_table(place: Place, collection: str | None = None) -> EmbeddingTable:
     parts = [path for path in said["parts"] if collection is None or path.startswith(f"collection={collection}/")]
     if not parts:
         raise UsageError(f"{place} has no embeddings of {collection}: embed it with --collections {collection}")
-    names = pa.concat_tables(at_once(lambda path: _read_names(place / path), parts))
+    tables = list(at_once(lambda path: _read_names(place / path), parts))
+    names, part_of = pa.concat_tables(tables), np.repeat(np.arange(len(parts)), [one.num_rows for one in tables])
     order = np.argsort(np.asarray(names["sequence_id"].to_pylist(), dtype=object), kind="stable").astype(np.int64)
-    return EmbeddingTable(place, names.take(order), tuple(said["methods"]), said["form"], tuple(parts), order)
+    methods, form = tuple(said["methods"]), said["form"]
+    return EmbeddingTable(place, names.take(order), methods, form, tuple(parts), order, part_of)
 
 
 def _read_names(place: Place) -> pa.Table:

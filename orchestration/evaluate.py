@@ -1,24 +1,25 @@
 """Driver of evaluation: each protocol of a store, for a run and its baselines; table, CSV and MLflow out."""
 
-import dataclasses
 import hashlib
 import json
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from datasets import storage
 from datasets.schema import CollectionSpec, Modality, ProtocolKind
-from evaluation import plots, tables
+from evaluation import markdown, plots, report, tables
 from evaluation.retrieval import score
 from evaluation.sequences import Sequences
 from evaluation.submission import submission
 from evaluation.tables import ResultRow
 from orchestration import checkpoint, embed, embeddings, run_folder, runs, tracking
+from orchestration.embed import PRETRAINED
 from orchestration.embeddings import Form
-from orchestration.scored import scored
+from orchestration.gallery import Silhouettes
+from orchestration.scored import scored, zero_shot
 
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
 
@@ -47,6 +48,8 @@ class EvaluateRun:
     """How embeddings are kept for scoring: numbers of four bytes, or of one with a scale for each body part."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the matrix products of the encoder."""
+    seed: int = 0
+    """Of the walks that are drawn for pictures."""
     embeddings: str | None = None
     """Where the table of embeddings stays, to be read the next time; it goes once there are scores if none is given."""
 
@@ -66,8 +69,11 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     name = f"evaluate {folder.name} {settings.split}"
     table = _embed(settings, chosen, [spec.name for spec in specs])
     with tempfile.TemporaryDirectory() as made:
-        rows = [row for spec in specs for row in _score(spec, settings, table, Path(made))]
+        rows = [row for spec in specs for row in _score(spec, settings, run, table, Path(made))]
         tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
+        (Path(made) / "report.md").write_text(
+            _report(settings, rows, sorted(Path(made).glob("*.png"))), encoding="utf-8"
+        )
         plots.rank1_figure(rows, Path(made) / "rank1.png")
         with tracking.open_run(uri, name, runs.to_json(settings), tags) as tracker:
             tracker.log(0, _metrics(rows))
@@ -77,6 +83,12 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     if settings.embeddings is None:
         table.remove_folder()
     return rows
+
+
+def _report(settings: EvaluateRun, rows: list[ResultRow], pictures: list[Path]) -> str:
+    """The tables and the pictures on one page."""
+    shown = "\n\n".join(f"![{one.stem}]({one.name})" for one in [Path("rank1.png"), *pictures])
+    return f"# {storage.at(settings.run).name}: {settings.split} split\n\n{markdown.to_markdown(rows)}\n{shown}\n"
 
 
 def results_folder(settings: EvaluateRun) -> storage.Place:
@@ -106,20 +118,25 @@ def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> st
     # One of its own for whatever is asked: an evaluation that was killed goes on from it.
     asked = hashlib.sha256(json.dumps([str(chosen), runs.to_json(given)]).encode()).hexdigest()[:12]
     out = settings.embeddings or str(storage.at(settings.run) / f"embeddings/{asked}")
-    return embed.embed_store(dataclasses.replace(given, out=out)).place
+    return embed.embed_store(replace(given, out=out)).place
 
 
-def _score(spec: CollectionSpec, settings: EvaluateRun, place: storage.Place, made: Path) -> list[ResultRow]:
-    """The rows of one collection; what its owners score themselves becomes files in `made`."""
+def _score(
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, place: storage.Place, made: Path
+) -> list[ResultRow]:
+    """The rows of one collection; pictures, and what its owners score themselves, become files in `made`."""
     table = embeddings.read_table(place, spec.name)
     names = [table.names[column].to_pylist() for column in ("subject", "condition", "view")]
     between = table.names["modality"].to_pylist(), settings.probe_modality, settings.gallery_modality
-    results = []
-    for method in table.methods:
+    kind, results, scores = zero_shot(run, spec.name), [], {}
+    for method in table.methods:  # the embeddings of one at a time are in memory; the pictures are of the last one
         sequences = Sequences.of(table.embeddings(method), *names).between(*between)
-        scores = score(sequences, spec.protocol, settings.metric, settings.kinds)
-        results += tables.from_scores(method, spec.name, scores)
+        scores[method] = score(sequences, spec.protocol, settings.metric, settings.kinds)
         _submit(spec, settings, sequences, method, made)
+        stranger = kind if method == PRETRAINED else ""
+        results += [replace(row, zero_shot=stranger) for row in tables.from_scores(method, spec.name, scores[method])]
+    frames_of = Silhouettes(storage.at(settings.shards), table)
+    report.draw(spec.name, spec.protocol, {method: sequences}, scores, settings.metric, frames_of, made, settings.seed)
     return results
 
 

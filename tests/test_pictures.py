@@ -53,15 +53,13 @@ def test_every_picture_that_applies_is_drawn_under_its_name(tmp_path: Path) -> N
 def test_only_the_methods_that_are_asked_for_have_their_own(tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     first, second = (
-        draw("Park", PROTOCOL, BY_METHOD, SCORES, "euc", masks_of, folder, seed=1, shown=("pretrained",))
+        draw("Park", PROTOCOL, {"pretrained": BY_METHOD["pretrained"]}, SCORES, "euc", masks_of, folder, seed=1)
         for folder in (tmp_path, tmp_path / "again")
     )
     assert [path.name for path in first][:2] == ["Park-cmc.png", "Park-view-pairs-pretrained.png"]
     assert not any("GEI" in path.name for path in first)
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(matplotlib.image.imread(one), matplotlib.image.imread(other))
-    with pytest.raises(ValueError, match=r"to be shown \['none'\]"):
-        draw("Park", PROTOCOL, BY_METHOD, SCORES, "euc", masks_of, tmp_path, shown=("none",))
     with pytest.raises(ValueError, match=r"scores of \['GEI'\]"):
         draw("Park", PROTOCOL, BY_METHOD, {"GEI": SCORES["GEI"]}, "euc", masks_of, tmp_path)
 
@@ -69,7 +67,7 @@ def test_only_the_methods_that_are_asked_for_have_their_own(tmp_path: Path) -> N
 def test_a_sheet_says_which_share_its_halves_stand_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sheets: list[tuple[str, list[Group]]] = []
     monkeypatch.setattr(report, "retrieval_sheet", lambda title, groups, *rest: sheets.append((title, groups)))
-    draw("Park", PROTOCOL, BY_METHOD, SCORES, "euc", masks_of, tmp_path, shown=("GEI",))
+    draw("Park", PROTOCOL, {"GEI": BY_METHOD["GEI"]}, SCORES, "euc", masks_of, tmp_path)
     title, (right, wrong) = sheets[1]
     assert title == "Park, GEI: a/b c against the whole gallery"
     rank1 = next(one for one in SCORES["GEI"] if one.probe_set == "a/b c").outcomes.rank(1)
@@ -78,7 +76,7 @@ def test_a_sheet_says_which_share_its_halves_stand_for(monkeypatch: pytest.Monke
     assert len(right.rows) + len(wrong.rows) == report.PROBES
     assert all(row.right[0] for row in right.rows) and not any(row.right[0] for row in wrong.rows)
     monkeypatch.setattr(nearest_file, "_WORK", 0)
-    draw("Park", PROTOCOL, BY_METHOD, SCORES, "euc", masks_of, tmp_path, shown=("GEI",))
+    draw("Park", PROTOCOL, {"GEI": BY_METHOD["GEI"]}, SCORES, "euc", masks_of, tmp_path)
     assert "of 8 probes (drawn by chance from 18)" in sheets[3][1][0].heading
 
 
