@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from datasets import manifest
 from datasets.chains import CodedFrames
 from datasets.contours import Contours
-from datasets.corpus_map import ARRAYS, COLUMNS, TABLE
+from datasets.corpus_map import ARRAYS, COLUMNS, TABLE, WALK_COLUMNS
 from datasets.schema import UsageError
 from datasets.shards import read_file
 from datasets.storage import Place, at_once
@@ -91,6 +91,10 @@ class Corpus:
     def sequence_id(self, row: int) -> str:
         """The id of a sequence."""
         return self._table["sequence_id"][row].as_py()
+
+    def described(self) -> pa.Table:
+        """What the store says of each sequence, WALK_COLUMNS of datasets/corpus_map.py, in order of rows."""
+        return self._table.select(WALK_COLUMNS)
 
     def partners(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """For each row another one of the same recorded walk, by a number in [0, 1); itself where there is no other."""
