@@ -32,22 +32,25 @@ def folder_of(run: Run) -> Place:
 
 def with_whole_paths(run: AnyRun) -> AnyRun:
     """The run with addresses that mean the same on every worker, and from any folder when it is resumed."""
-    places = {"shards": str(at(run.shards)), "out": str(at(run.out))}
-    if run.start:
-        places["start"] = str(at(run.start))
+    given = {name: getattr(run, name, None) for name in ("shards", "out", "start", "run")}
+    places = {name: str(at(address)) for name, address in given.items() if address}
     return dataclasses.replace(run, **places)
 
 
 def read_run(folder: Place) -> PretrainRun:
     """The settings in a pretraining run's folder or a checkpoint of it; UsageError where there are none."""
+    return read_settings(folder, PretrainRun)
+
+
+def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
+    """The settings of a kind of run; UsageError where the folder is of none, or of another kind."""
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
     settings = json.loads((folder / RUN_FILE).read())
-    if "task" in settings:
-        raise UsageError(
-            f"{folder} is fine-tuned for {settings['task']}: give the run of `jobs.pretrain` that it started from"
-        )
-    return build(PretrainRun, settings)
+    if kind is PretrainRun and "task" in settings:
+        task = settings["task"]
+        raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
+    return build(kind, settings)
 
 
 def check_folder(run: Run) -> None:

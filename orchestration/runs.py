@@ -136,7 +136,6 @@ class Run:
     recipe: str
     shards: str
     out: str
-    start: str | None
     seed: int
     clips: ClipSettings
     schedule: Schedule
