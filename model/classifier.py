@@ -112,6 +112,7 @@ class Classifier(nn.Module):
             self.student.network.requires_grad_(False)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self._seen: tuple[Tensor, Tensor] | None = None  # statistics of this step, to be remembered after it
+        self.train()
 
     def train(self, mode: bool = True) -> "Classifier":
         """As torch's; what is frozen keeps its norms as they are."""
