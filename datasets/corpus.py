@@ -142,6 +142,10 @@ class Corpus:
         """The id of a sequence."""
         return self._table["sequence_id"][row].as_py()
 
+    def described(self) -> pa.Table:
+        """What the store says of each sequence, WALK_COLUMNS of datasets/corpus_map.py, in order of rows."""
+        return self._table.select(WALK_COLUMNS)
+
     def partners(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """For each row another one of the same recorded walk, by a number in [0, 1); itself where there is no other."""
         first, end = (self._first_of_walk[self.walks[rows] + one] for one in (0, 1))

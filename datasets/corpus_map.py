@@ -24,7 +24,7 @@ WALK_COLUMNS = ["sequence_id", "collection", "subject", "condition", "view", "la
 FRAME_COLUMNS = ["grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
 COLUMNS = [*WALK_COLUMNS, *FRAME_COLUMNS]
 
-TABLE = "rows.arrow"  # sequence_id, collection, grid, first_frame, num_frames, walk
+TABLE = "rows.arrow"  # WALK_COLUMNS, grid, first_frame, num_frames, walk
 ARRAYS = {  # of all frames, one after the other; see CodedFrames in datasets/chains.py
     "frame_numbers": np.int32,
     "contours": np.int64,

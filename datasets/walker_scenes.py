@@ -149,14 +149,23 @@ def ragar(subject: str, condition: str, view: str) -> Walk:
 
 
 def scoliosis1k(subject: str) -> Walk:
-    """A walk towards the camera; folders are ordered by class. The ill walk unevenly, and not all to the same side."""
+    """A walk towards the camera; folders are ordered by class.
+
+    The ill lean to one side with one shoulder high and walk unevenly, not all to the same side; nobody is quite even.
+    """
     kind = "positive" if subject < "00493" else "negative" if subject < "01293" else "neutral"
-    uneven = {"positive": 0.4, "neutral": 0.2, "negative": 0.0}[kind]
+    side = 1 if int(subject) % 2 else -1
+    ill = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}[kind]
+    own = _number_of("Scoliosis1K", subject) % 101 / 50 - 1  # -1 to 1
     return Walk(
         **_named("Scoliosis1K", subject, kind, "000_180"),
         occasion="",
         azimuth=0,
-        changes={"asymmetry": uneven * (1 if int(subject) % 2 else -1)},
+        changes={
+            "asymmetry": 0.4 * ill * side,
+            "trunk_tilt": 7.0 * ill * side + 1.5 * own,
+            "shoulder_tilt": 10.0 * ill * side + 2.0 * own,
+        },
     )
 
 

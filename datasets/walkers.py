@@ -57,12 +57,18 @@ class Walker:
     head_posture: float = _drawn(-5, 35)  # degrees forward, relative to the trunk
     asymmetry: float = _drawn(-0.15, 0.15)  # the right side moves by 1 + this, the left by 1 - this
     toe_out: float = _drawn(0, 20)  # degrees
+    # What nobody has unless it is planted:
+    trunk_tilt: float = 0.0  # degrees to the left
+    shoulder_tilt: float = 0.0  # degrees, the left shoulder higher
+
+
+DRAWN = tuple(prop for prop in fields(Walker) if prop.metadata)
 
 
 def make_walker(subject_seed: int) -> Walker:
     """Draw a person from the population; equal seeds give equal people."""
     rng = np.random.default_rng(subject_seed)
-    return Walker(**{prop.name: float(rng.uniform(*prop.metadata["range"])) for prop in fields(Walker)})
+    return Walker(**{prop.name: float(rng.uniform(*prop.metadata["range"])) for prop in DRAWN})
 
 
 def render_walk(
@@ -132,7 +138,7 @@ def film_walk(
 def _on_another_day(walker: Walker, rng: np.random.Generator) -> Walker:
     """The same person on another walk: every property a little off."""
     changed = {}
-    for prop in fields(Walker):
+    for prop in DRAWN:
         low, high = prop.metadata["range"]
         changed[prop.name] = getattr(walker, prop.name) + DAY_TO_DAY * (high - low) * rng.standard_normal()
     return replace(walker, **changed)
@@ -157,7 +163,7 @@ def _pose(walker: Walker, phase: np.ndarray) -> Body:
     for side, sign, offset in SIDES:
         _pose_leg(body, walker, side, sign, pelvis, phase + offset)
     lean = np.deg2rad(walker.trunk_lean + 1.5 * np.cos(2 * phase))
-    neck = pelvis + (0.825 - walker.leg_ratio) * h * _reach(-1.0, -lean)
+    neck = pelvis + (0.825 - walker.leg_ratio) * h * _reach(-1.0, -lean, -np.tan(np.deg2rad(walker.trunk_tilt)))
     for side, sign, offset in SIDES:
         _pose_arm(body, walker, side, sign, neck, phase + offset)
     g, up = walker.girth * h, np.array([0.0, 0.0, h])
@@ -223,7 +229,8 @@ def _pose_arm(body: Body, walker: Walker, side: str, sign: float, neck: np.ndarr
     swing = np.deg2rad(-walker.arm_swing) * effort * np.cos(phase)  # against the leg of the same side
     bend = np.deg2rad(walker.elbow_flexion) * (1 - 0.5 * np.cos(phase))
     turn, half = -0.35 * np.deg2rad(walker.arm_swing) * np.cos(phase), 0.5 * walker.shoulder_width * h
-    joint = np.stack([half * np.sin(turn), sign * half * np.cos(turn), np.full_like(turn, -0.045 * h)], axis=-1)
+    drop = -0.045 * h + sign * half * np.sin(np.deg2rad(walker.shoulder_tilt))
+    joint = np.stack([half * np.sin(turn), sign * half * np.cos(turn), np.full_like(turn, drop)], axis=-1)
     shoulder = neck + joint
     elbow = shoulder + _reach(0.175 * h, swing - 0.05, 0.10 * sign)
     hand = elbow + _reach(0.205 * h, swing - 0.05 + bend, 0.02 * sign)

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from datasets.clips import ClipSettings
+from model.classifier import HeadSettings
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
 from model.sizes import LADDER
+from orchestration.finetune_runs import FinetuneRun, LabelledData
 from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]
+TaskRecipe = Callable[[str, str, str], FinetuneRun]  # of the pretrained run, the store, and the run's folder
 
 NEVER = 10**9  # a step that no run reaches: both clips are trained throughout, and the teacher is an average alone
 
@@ -94,4 +97,54 @@ RECIPES: dict[str, Recipe] = {
     "casia-b-walks": casia_b_walks,
     **{size: _on_everything(size) for size in LADDER},
     **{size: _on_everything(size, channels=512) for size in ("p3d-0.03b", "p3d-0.13b")},  # as published
+}
+
+MIRRORED = ClipSettings(affine=0, perspective=0, dilate=0, blur=0)  # the shape of a body is what is looked for
+
+
+def identification(run: str, shards: str, out: str) -> FinetuneRun:
+    """Who walks: triplets and cross entropy of each part, on batches of P people with K sequences each."""
+    return FinetuneRun(
+        recipe="identification",
+        task="identification",
+        run=run,
+        shards=shards,
+        out=out,
+        data=LabelledData(sampling="people"),
+        clips=ClipSettings(affine=0, flip=0.2, dilate=0, blur=0),
+        head=HeadSettings(each_part=True, triplet=1.0),
+        schedule=Schedule(steps=2000, batch=64, warmup=100),
+    )
+
+
+def scoliosis(run: str, shards: str, out: str) -> FinetuneRun:
+    """Whether the spine is curved: negative, neutral or positive, in balanced batches."""
+    return FinetuneRun(
+        recipe="scoliosis",
+        task="scoliosis",
+        run=run,
+        shards=shards,
+        out=out,
+        clips=MIRRORED,
+        head=HeadSettings(momentum=0.98),
+        schedule=Schedule(steps=500, batch=48),
+    )
+
+
+def depression(run: str, shards: str, out: str) -> FinetuneRun:
+    """Whether somebody is at risk of depression: normal or depressed, in balanced batches."""
+    return replace(scoliosis(run, shards, out), recipe="depression", task="depression")
+
+
+def attributes(run: str, shards: str, out: str) -> FinetuneRun:
+    """What somebody looks like: a question for each label attribute_1, attribute_2, ..."""
+    plain = LabelledData(sampling="plain")
+    return replace(scoliosis(run, shards, out), recipe="attributes", task="attributes", data=plain)
+
+
+FINETUNING: dict[str, TaskRecipe] = {
+    "identification": identification,
+    "scoliosis": scoliosis,
+    "depression": depression,
+    "attributes": attributes,
 }

@@ -50,6 +50,25 @@ def shuffled(clips: Tensor, seed: int) -> Tensor:
     return clips[:, order.to(clips.device)]
 
 
+def spread(rows: parts.RowStatistics, embeddings: Tensor) -> dict[str, Tensor]:
+    """How far clips are spread out: by their pooled rows, and by their embeddings [B, P, C]."""
+    return {
+        "guard/effective_rank": effective_rank(embeddings.transpose(0, 1)),
+        "guard/part_cosine": part_cosine(parts.pyramid(rows)),
+    }
+
+
+@torch.no_grad()
+def watch_clips(network: GaitNetwork, clips: Tensor, times: Tensor) -> dict[str, Tensor]:
+    """The guards that need no second clip of a walk."""
+    training = network.training
+    network.eval()
+    rows = network.pool(clips, times)[0]
+    embeddings = network.embed(rows)
+    network.train(training)
+    return spread(rows, embeddings)
+
+
 @torch.no_grad()
 def watch(
     network: GaitNetwork,
@@ -75,9 +94,7 @@ def watch(
     for name, clips in (("as it is", query), ("blank", query * 0), ("shuffled", shuffled(query, seed))):
         found[name] = matched(network.embed(network.pool(clips, query_times)[0]), keys, walks)
     network.train(training)
-    return {
-        "guard/effective_rank": effective_rank(keys.transpose(0, 1)),
-        "guard/part_cosine": part_cosine(parts.pyramid(rows)),
+    return spread(rows, keys) | {
         "guard/matched": found["as it is"],
         "guard/blank_gap": found["as it is"] - found["blank"],
         "guard/shuffle_gap": found["as it is"] - found["shuffled"],

@@ -24,6 +24,7 @@ from datasets.schema import UsageError
 from model.network import GaitNetwork, NetworkSettings
 from model.parts import BINS
 from model.strips import assign
+from model.transfer import parameter_groups
 
 # A tensor of this rank, B first, to those of all ranks, G first, and where this rank's begin in them. Its gradient is
 # the sum over ranks of what theirs is here. All ranks call it in the same order.
@@ -63,12 +64,18 @@ class ContrastSettings:
 class PartContrast(nn.Module):
     """Student and teacher; the module that is trained."""
 
+    inputs = 4  # tensors of a batch that are embedded: query and key, each with its times
+
     def __init__(self, network: NetworkSettings, settings: ContrastSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.size = settings, network.size
         self.student = GaitNetwork(network)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self._remembers = any(True for _ in self.teacher.buffers())  # norms that keep what passes through them
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
+        """What the optimizer steps, in groups with their `rate_share` of the learning rate."""
+        return parameter_groups(self.student, self.size, weight_decay)
 
     def forward(
         self,
@@ -94,10 +101,10 @@ class PartContrast(nn.Module):
             if not self._taught(step):  # a teacher's keys have no gradient
                 loss = loss + (self._project_keys(key, key_times) * cotangents[1]).sum()
             return {"loss": loss}
-        embedded, watched = self.embed_pairs(query, query_times, key, key_times, step=step)
+        embedded, watched = self.embed_batch(query, query_times, key, key_times, step=step)
         return self.compare(*embedded, walks, step=step, gather=gather) | watched
 
-    def embed_pairs(
+    def embed_batch(
         self, query: Tensor, query_times: Tensor, key: Tensor, key_times: Tensor, *, step: int
     ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
         """Predictions of the queries and projections of the keys, [B, P, C] each, and what is watched of them.

@@ -98,11 +98,14 @@ def pair_flops(size: str, frames: int, kept: float, taught: bool) -> float:
 
     kept: the share of tubelets that are tokens. taught: whether the keys come from a teacher. Heads are not counted.
     """
+    return clip_flops(size, frames, kept) * (3 + (1 if taught else 3))
+
+
+def clip_flops(size: str, frames: int, kept: float) -> float:
+    """Work of one forward pass of a clip, of whose tubelets the share `kept` are tokens; heads are not counted."""
     if size in P3D:
-        forward = p3d_flops(P3D[size]) * frames / _FRAMES
-    else:
-        forward = contour_flops(DEPTHS[size], round(kept * frames / 2 * _ROWS * _COLUMNS))
-    return forward * (3 + (1 if taught else 3))
+        return p3d_flops(P3D[size]) * frames / _FRAMES
+    return contour_flops(DEPTHS[size], round(kept * frames / 2 * _ROWS * _COLUMNS))
 
 
 def table() -> str:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from datasets.schema import UsageError
 from datasets.storage import LocalPlace, Place
 from orchestration.run_folder import RUN_FILE
-from orchestration.runs import PretrainRun, to_json
+from orchestration.runs import Run, to_json
 
 State = dict[str, Tensor]
 _ANY_SIZE = 1 << 42  # bytes
@@ -96,7 +96,7 @@ def step_of(checkpoint: Place) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def save(folder: Place, run: PretrainRun, step: int, weights: State, moments: State) -> Place:
+def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> Place:
     """Write the checkpoint after `step` steps, from one process. OSError where there is no room for it."""
     target = at_step(folder, step)
     target.remove_folder()
@@ -120,7 +120,7 @@ def save(folder: Place, run: PretrainRun, step: int, weights: State, moments: St
     return target
 
 
-def take_over(source: Place, folder: Place, run: PretrainRun) -> Place:
+def take_over(source: Place, folder: Place, run: Run) -> Place:
     """A copy of another run's checkpoint as one of this run's own, after as many steps."""
     return save(folder, run, step_of(source), _load_tensors(source / "weights.safetensors"), load_moments(source))
 

@@ -14,14 +14,14 @@ import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 from torch import Tensor, nn
 
-from model.objective import PartContrast
-from model.transfer import BETAS, parameter_groups
+from model.transfer import BETAS
 from orchestration import collectives
 from orchestration.engine_state import prepare_moments, trained_weights
-from orchestration.runs import PretrainRun
+from orchestration.runs import Run
+from orchestration.work import Trained
 
 
-def deepspeed_config(run: PretrainRun, workers: int) -> dict[str, object]:
+def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
     """DeepSpeed's JSON for so many workers. Nothing in it is set elsewhere; the batch is that of the schedule."""
     micro_batch = run.micro_batch(workers)
     zero: dict[str, object] = {"stage": run.cluster.zero_stage}
@@ -38,13 +38,13 @@ def deepspeed_config(run: PretrainRun, workers: int) -> dict[str, object]:
     }
 
 
-def start_engine(run: PretrainRun, module: PartContrast) -> DeepSpeedEngine:
+def start_engine(run: Run, module: Trained) -> DeepSpeedEngine:
     """An engine that trains the student of a module, in the process group that Ray Train has set up."""
     # DeepSpeed would compile a collective of its own on CPU, which needs a C++ compiler on every machine; gloo serves.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
     module.student.encoder.recompute = run.cluster.recompute
-    groups = parameter_groups(module.student, run.network.size, run.schedule.weight_decay)
+    groups = module.parameter_groups(run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,
         optimizer=torch.optim.AdamW(groups, lr=run.schedule.rate, betas=BETAS),
@@ -63,39 +63,40 @@ def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
         group["lr"] = rate * group["rate_share"]
 
 
-def train_step(engine: DeepSpeedEngine, pairs: Sequence[Tensor], step: int) -> dict[str, Tensor]:
+def train_step(engine: DeepSpeedEngine, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
     """One optimizer step and one of the teacher; what is watched, of this rank, and the norm of the gradient.
 
-    pairs: query, its times, key, its times and walk of this rank's share. As many as a micro batch holds go through
-    the network at once; the step is the same for any number, up to rounding.
+    batch: what the module takes, of this rank's share. As many items as a micro batch holds go through the network at
+    once; the step is the same for any number, up to rounding.
     """
     if engine.gradient_accumulation_steps() == 1:
-        watched = engine(*pairs, step=step, gather=collectives.gather)
+        watched = engine(*batch, step=step, gather=collectives.gather)
         engine.backward(watched["loss"])
         engine.step()
     else:
-        watched = _accumulate(engine, pairs, step)
+        watched = _accumulate(engine, batch, step)
     engine.module.update_teacher(_held if engine.zero_optimization_stage() == 3 else _whole)
     norm = torch.as_tensor(engine.get_global_grad_norm(), device=engine.device)
     return {name: value.detach().float() for name, value in (watched | {"gradient_norm": norm}).items()}
 
 
-def _accumulate(engine: DeepSpeedEngine, pairs: Sequence[Tensor], step: int) -> dict[str, Tensor]:
-    """The gradient of the whole share, a few pairs at a time (gradient caching, Gao et al., RepL4NLP 2021).
+def _accumulate(engine: DeepSpeedEngine, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
+    """The gradient of the whole share, a few items at a time (gradient caching, Gao et al., RepL4NLP 2021).
 
-    First all pairs are embedded without keeping activations, and the loss gives its gradients in the embeddings; then
-    each few are embedded again, and these gradients go on into the weights. A mean of losses over fewer keys each, as
+    First all items are embedded without keeping activations, and the loss gives its gradients in the embeddings; then
+    each few are embedded again, and these gradients go on into the weights. A mean of losses over fewer items each, as
     it is usually accumulated, would be another loss.
     """
-    module: PartContrast = engine.module
+    module: Trained = engine.module
     micro_batch, count = engine.train_micro_batch_size_per_gpu(), engine.gradient_accumulation_steps()
-    parts = list(zip(*(one.split(micro_batch) for one in pairs), strict=True))
+    parts = list(zip(*(one.split(micro_batch) for one in batch), strict=True))
     with torch.no_grad(), engine_precision(engine):
-        embedded, watched = zip(*(module.embed_pairs(*part[:4], step=step) for part in parts), strict=True)
-    predicted, keys = (torch.cat(one).detach().requires_grad_() for one in zip(*embedded, strict=True))
-    found = module.compare(predicted, keys, pairs[4], step=step, gather=collectives.gather)
+        of_parts = (module.embed_batch(*part[: module.inputs], step=step) for part in parts)
+        embedded, watched = zip(*of_parts, strict=True)
+    whole = [torch.cat(one).detach().requires_grad_() for one in zip(*embedded, strict=True)]
+    found = module.compare(*whole, *batch[module.inputs :], step=step, gather=collectives.gather)
     found["loss"].backward()
-    cotangents = [torch.zeros_like(one) if one.grad is None else one.grad for one in (predicted, keys)]
+    cotangents = [torch.zeros_like(one) if one.grad is None else one.grad for one in whole]
     shares = list(zip(*(one.split(micro_batch) for one in cotangents), strict=True))
     for part, share in zip(parts, shares, strict=True):
         engine.backward(engine(*part, step=step, cotangents=share)["loss"] * count)  # DeepSpeed divides by the count

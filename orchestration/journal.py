@@ -13,10 +13,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from datasets.pairs import PairBatch
-from model import sizes
 from orchestration import collectives
-from orchestration.runs import PretrainRun
+from orchestration.runs import Run
+from orchestration.work import Batch
 
 MIB = 1 << 20
 
@@ -29,16 +28,17 @@ class NotFinite(Exception):
 class Journal:
     """The notes of one rank. All ranks make the same calls; `tell` is called on rank 0 alone."""
 
-    run: PretrainRun
+    run: Run
     start: int
     device: torch.device
     peak: float  # floating-point operations a second that this rank reaches in a matrix product
+    flops: Callable[[int, float], float]  # work of one item after so many steps, for the share of tubelets kept
     tell: Callable[[int, dict[str, float]], None]
     _watched: list[dict[str, Tensor]] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
     _waited: float = 0.0
 
-    def timed(self, batches: Iterator[PairBatch]) -> Iterator[PairBatch]:
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches, with a note of how long each was waited for."""
         while True:
             began = time.monotonic()
@@ -48,7 +48,7 @@ class Journal:
                 return
             yield batch
 
-    def note(self, step: int, watched: dict[str, Tensor], batch: PairBatch, at_once: bool) -> None:
+    def note(self, step: int, watched: dict[str, Tensor], batch: Batch, at_once: bool) -> None:
         """Keep what was watched at a step, and report when it is time, or at once. Every rank must call it.
 
         NotFinite, on all ranks alike, where what one of them has seen since the last report is no number.
@@ -58,7 +58,7 @@ class Journal:
         if first or at_once or step % self.run.schedule.log_every == 0 or step == self.run.schedule.steps:
             self._report(step, batch)
 
-    def _report(self, step: int, batch: PairBatch) -> None:
+    def _report(self, step: int, batch: Batch) -> None:
         names = sorted({name for one in self._watched for name in one})  # guards are not watched at every step
         seen = [torch.stack([one[name] for one in self._watched if name in one]).mean() for name in names]
         ranks = dist.get_world_size()
@@ -84,13 +84,11 @@ class Journal:
     ) -> dict[str, float]:
         """How fast it goes, and what that takes of the machine of rank 0."""
         rate = count * self.run.schedule.batch / seconds
-        kept = metrics.get("tokens_kept", 1.0)
-        taught = step > self.run.contrast.teacher_from
-        flops = rate * sizes.pair_flops(self.run.network.size, self.run.clips.frames, kept, taught)
+        flops = rate * self.flops(step, metrics.get("tokens_kept", 1.0))
         process = psutil.Process()
         found = {
             "rate": self.run.schedule.rate_at(step - 1),
-            "pairs_per_second": rate,
+            f"{self.run.items}_per_second": rate,
             "data_wait": waited / seconds,
             "flops_per_second": flops,
             "utilisation": flops / (self.peak * dist.get_world_size()),

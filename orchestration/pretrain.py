@@ -1,42 +1,24 @@
-"""Driver of pretraining: Ray Train with the workers that the run asks for, from shards to checkpoints.
+"""Driver of pretraining: from shards to checkpoints.
 
-All that can be wrong with the settings is found here, before a worker starts. What a worker does is in
-orchestration/worker.py.
+All that can be wrong with the settings is found here, before a worker starts. How workers are driven is in
+orchestration/driver.py, what they do in orchestration/worker.py.
 """
 
-import hashlib
-import os
-import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 import pyarrow as pa
-import ray.train
-from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
-from ray.train.v2.api.exceptions import TrainingFailedError
-from tqdm import tqdm
 
 from datasets import corpus, storage
 from datasets.corpus_map import WALK_COLUMNS, walk_names
 from datasets.order import GlobalOrder
-from datasets.schema import CollectionSpec, Unfinished, UsageError
+from datasets.schema import CollectionSpec, UsageError
 from datasets.storage import Place
-from evaluation import plots
 from model import sizes
-from orchestration import checkpoint, run_folder, runs, session, tracking
-from orchestration.board import put_up
-from orchestration.meeting import Meeting
+from orchestration import checkpoint, driver, run_folder, runs, session, tracking
 from orchestration.published import published_weights
 from orchestration.run_folder import folder_of
 from orchestration.runs import PretrainRun
-from orchestration.scoring import Scorer
-from orchestration.tracking import Tracker
-from orchestration.trainer import Trainer
-from orchestration.watch import Watch, let_go
-
-_RETRIES = 3  # attempts after the loss of a controller that made no step
+from orchestration.scoring import Scorer, scored_collections
 
 
 def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | None = None) -> Place:
@@ -71,70 +53,11 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
         if published:
             newest = checkpoint.save(folder, run, 0, published, {})
         if run.schedule.steps:
-            _train(run, tracker, checkpoint.step_of(newest) if newest else 0, profile)
+            scorer = Scorer(run, tracker, scored_collections(run), run.score.every)
+            done = checkpoint.step_of(newest) if newest else 0
+            driver.train(run, tracker, scorer, pretrain_rank, done, profile)
     assert checkpoint.reached(folder) == run.schedule.steps, "the run ended before its last step"
     return checkpoint.at_step(folder, run.schedule.steps)
-
-
-def _train(run: PretrainRun, tracker: Tracker, done: int, profile: bool) -> None:
-    """All steps after the first `done`, and the figure of the whole curve."""
-    board, scorer = put_up(), Scorer(run, tracker)
-    trainer = _trainer(run, board, profile)
-    with (
-        tqdm(total=run.schedule.steps, initial=done, desc="pretrain", unit="step", dynamic_ncols=True) as bar,
-        Watch(run, board, tracker, scorer, bar, trainer.end) as watch,
-    ):
-        trouble = _attempts(run, trainer, watch)
-    if trouble:
-        raise Unfinished(trouble)
-    if scorer.waiting():
-        print("trained; waiting for the last checkpoints to be scored", flush=True)
-    while scorer.waiting():
-        scorer.look(timeout=1)
-    let_go(folder_of(run), run, set())
-    with tempfile.TemporaryDirectory() as made:
-        figure = Path(made) / "loss.png"
-        tracker.flush()
-        plots.loss_figure(*zip(*tracker.history("loss"), strict=True), figure)
-        tracker.attach(figure)
-        (folder_of(run) / "loss.png").adopt(figure)
-
-
-def _attempts(run: PretrainRun, trainer: Trainer, watch: Watch) -> str | None:
-    """Run the trainer, again where its controller is lost; why the run could not be trained, or None."""
-    lost, reached = 0, -1
-    while True:
-        try:
-            trainer.fit()
-        except RayActorError as error:  # the controller: workers that die are its own matter
-            watch.look()
-            step = checkpoint.reached(folder_of(run))
-            lost, reached = (lost + 1 if step == reached else 1), step
-            if watch.trouble or lost > _RETRIES:
-                return watch.trouble or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
-            watch.bar.write(f"the controller of the run was lost: starting again after step {step}")
-        except TrainingFailedError as error:
-            watch.look()
-            return watch.trouble or _why(run, error)
-        else:
-            watch.look()
-            return watch.trouble
-        finally:
-            session.free_places(_record_name(run))
-
-
-def _why(run: PretrainRun, error: TrainingFailedError) -> str:
-    """One line for what ended the workers."""
-    step = checkpoint.reached(folder_of(run))
-    failures = getattr(error, "worker_failures", {})
-    if any("memory" in str(one).lower() and "kill" in str(one).lower() for one in failures.values()):
-        return (
-            f"workers were killed again and again after step {step}, for want of memory: give a smaller "
-            "--cluster.micro-batch, --cluster.recompute, or fewer --cluster.workers a machine"
-        )
-    ranks = ", ".join(map(str, sorted(failures)))
-    words = " ".join(str(next(iter(failures.values()), error)).split())
-    return f"rank {ranks or '?'} failed after the checkpoint of step {step}: {words[:400]}"
 
 
 def check_data(run: PretrainRun) -> list[str]:
@@ -173,44 +96,10 @@ def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> list[str]:
     ]
 
 
-def _trainer(run: PretrainRun, board: ActorHandle, profile: bool) -> Trainer:
-    """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
-    variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a death is seen; 2 s by default
-    counts, folder = run.worker_counts(), folder_of(run)
-    elastic = len(counts) > 1
-    return Trainer(
-        folder=folder,
-        restarts=run.cluster.restarts,
-        allowed=counts,
-        train_loop_per_worker=_train_rank,
-        train_loop_config={"run": runs.to_json(run), "board": board, "profile": profile},
-        torch_config=Meeting(backend="nccl" if run.cluster.gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
-            use_gpu=run.cluster.gpu,
-            elastic_resize_monitor_interval_s=run.cluster.resize_every,
-        ),
-        run_config=ray.train.RunConfig(
-            name=_record_name(run),
-            storage_path=(folder / "ray").path,
-            storage_filesystem=(folder / "ray").filesystem,
-            worker_runtime_env={"env_vars": variables},
-        ),
-    )
-
-
-def _record_name(run: PretrainRun) -> str:
-    """Under which Ray knows the run, and the places that it sets aside."""
-    return hashlib.sha256(run.out.encode()).hexdigest()[:16]
-
-
-def _train_rank(config: dict[str, object]) -> None:
-    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it.
-
-    Its autotuner, which nobody uses, would import MLflow where it can: a second of each start.
-    """
-    sys.modules.setdefault("mlflow", None)
+def pretrain_rank(config: dict[str, object]) -> None:
+    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
+    driver.spare_mlflow()
+    from orchestration.pretrain_work import PretrainWork
     from orchestration.worker import train_rank
 
-    train_rank(config)
+    train_rank(PretrainWork(runs.build(PretrainRun, config["run"])), config["board"], config["profile"])

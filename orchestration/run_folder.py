@@ -10,10 +10,13 @@ A folder belongs to one run: the same settings go on with it, others are refused
 
 import dataclasses
 import json
+from typing import TypeVar
 
 from datasets.schema import UsageError
 from datasets.storage import Place, at
-from orchestration.runs import PretrainRun, build, flatten, to_json
+from orchestration.runs import PretrainRun, Run, build, flatten, to_json
+
+AnyRun = TypeVar("AnyRun", bound=Run)
 
 RUN_FILE = "run.json"
 TRACKED = "mlflow_run_id"
@@ -22,27 +25,35 @@ MAY_CHANGE = ("out", "shards", "keep.", "score.", "schedule.log_every", "cluster
 MUST_STAY = ("cluster.precision",)
 
 
-def folder_of(run: PretrainRun) -> Place:
+def folder_of(run: Run) -> Place:
     """Where the run lies."""
     return at(run.out)
 
 
-def with_whole_paths(run: PretrainRun) -> PretrainRun:
+def with_whole_paths(run: AnyRun) -> AnyRun:
     """The run with addresses that mean the same on every worker, and from any folder when it is resumed."""
-    places = {"shards": str(at(run.shards)), "out": str(at(run.out))}
-    if run.start:
-        places["start"] = str(at(run.start))
+    given = {name: getattr(run, name, None) for name in ("shards", "out", "start", "run")}
+    places = {name: str(at(address)) for name, address in given.items() if address}
     return dataclasses.replace(run, **places)
 
 
 def read_run(folder: Place) -> PretrainRun:
-    """The settings in a run's folder or a checkpoint; UsageError where there are none."""
+    """The settings in a pretraining run's folder or a checkpoint of it; UsageError where there are none."""
+    return read_settings(folder, PretrainRun)
+
+
+def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
+    """The settings of a kind of run; UsageError where the folder is of none, or of another kind."""
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
-    return build(PretrainRun, json.loads((folder / RUN_FILE).read()))
+    settings = json.loads((folder / RUN_FILE).read())
+    if kind is PretrainRun and "task" in settings:
+        task = settings["task"]
+        raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
+    return build(kind, settings)
 
 
-def check_folder(run: PretrainRun) -> None:
+def check_folder(run: Run) -> None:
     """UsageError where another run's folder, or anything else, lies in the place of this run's."""
     folder = folder_of(run)
     if (folder / RUN_FILE).exists():
@@ -59,7 +70,7 @@ def check_folder(run: PretrainRun) -> None:
         raise UsageError(f"{folder} exists and is not the folder of a run: give another --out")
 
 
-def claim_folder(run: PretrainRun) -> None:
+def claim_folder(run: Run) -> None:
     """Make a checked folder the run's own."""
     if not (folder_of(run) / RUN_FILE).exists():
         (folder_of(run) / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())

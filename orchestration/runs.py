@@ -1,4 +1,4 @@
-"""The settings of a pretraining run, composed from those of its parts, and their one JSON form.
+"""The settings of runs: what every run of training has, those of pretraining, and their one JSON form.
 
 The same JSON goes into the run's folder, into each checkpoint, to every rank and to MLflow. Reading it back is strict:
 a setting that this program does not know is an error, not a surprise. Where it lies is run_folder.py's matter.
@@ -8,7 +8,7 @@ import dataclasses
 import json
 import typing
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from datasets.clips import ClipSettings
 from datasets.order import Mixing
@@ -152,9 +152,69 @@ class Cluster:
             raise UsageError("--cluster.patience and --cluster.resize-every must be positive")
 
 
+class Run:
+    """What every run of training has, whatever it trains; a dataclass of settings says the rest."""
+
+    items: ClassVar[str]  # what a batch is made of
+    recipe: str
+    shards: str
+    out: str
+    seed: int
+    clips: ClipSettings
+    schedule: Schedule
+    keep: Keep
+    cluster: Cluster
+
+    @property
+    def unit(self) -> int:
+        """What a worker's share, and a micro batch, are multiples of."""
+        return 1
+
+    def micro_batch(self, workers: int) -> int:
+        """How many items each of so many workers takes at once: as many as allowed of which its share is a multiple."""
+        share = self.schedule.batch // workers
+        most = min(self.cluster.micro_batch or share, share)
+        return max(size for size in range(self.unit, most + 1, self.unit) if share % size == 0)
+
+    def worker_counts(self) -> list[int]:
+        """The numbers of workers that the run can have: all those allowed among which its batch divides."""
+        fewest = self.cluster.at_least or self.cluster.workers
+        counts = range(fewest, self.cluster.workers + 1)
+        return [count for count in counts if self.schedule.batch % (count * self.unit) == 0]
+
+    def check_shares(self) -> None:
+        """UsageError where the batch does not divide among the workers, or a share into micro batches."""
+        batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
+        if batch % workers:
+            raise UsageError(
+                f"--schedule.batch {batch} does not divide among --cluster.workers {workers}: make it a multiple"
+            )
+        if batch // workers % self.unit:
+            raise UsageError(
+                f"--schedule.batch {batch} gives each of --cluster.workers {workers} no "
+                f"multiple of {self.unit} clips, which strips take: change one of them, or --contrast.no-strips"
+            )
+        if micro is not None and micro < self.unit:
+            raise UsageError(
+                f"--cluster.micro-batch {micro} must be at least {self.unit}, which strips take: "
+                "raise it, or --contrast.no-strips"
+            )
+
+    def check_norms(self, size: str) -> None:
+        """UsageError where an encoder of a size cannot be trained with micro batches."""
+        share, micro = self.schedule.batch // self.cluster.workers, self.cluster.micro_batch
+        if micro is not None and micro < share and size in sizes.P3D:
+            raise UsageError(
+                f"--cluster.micro-batch {micro}: the norms of {size} need a worker's whole share of "
+                f"{share} {self.items} at once: take more --cluster.workers, or --cluster.recompute"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
-class PretrainRun:
+class PretrainRun(Run):
     """One pretraining run: everything that its result depends on."""
+
+    items: ClassVar[str] = "pairs"
 
     recipe: str  # the name that the run is recorded under
     shards: str  # the store to train on
@@ -180,47 +240,13 @@ class PretrainRun:
             )
         if self.schedule.batch < 2:
             raise UsageError("--schedule.batch must be at least 2: a contrast needs a negative")
-        self._check_shares()
-
-    def _check_shares(self) -> None:
-        """UsageError where the batch does not divide among the workers, or a share into micro batches."""
-        batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
-        if batch % workers:
-            raise UsageError(
-                f"--schedule.batch {batch} does not divide among --cluster.workers {workers}: make it a multiple"
-            )
-        if batch // workers % self._unit:
-            raise UsageError(
-                f"--schedule.batch {batch} gives each of --cluster.workers {workers} no "
-                f"multiple of {self._unit} clips, which strips take: change one of them, or --contrast.no-strips"
-            )
-        if micro is not None and micro < self._unit:
-            raise UsageError(
-                f"--cluster.micro-batch {micro} must be at least {self._unit}, which strips take: "
-                "raise it, or --contrast.no-strips"
-            )
-        if micro is not None and micro < batch // workers and self.network.size in sizes.P3D:
-            raise UsageError(
-                f"--cluster.micro-batch {micro}: the norms of {self.network.size} need a worker's whole share of "
-                f"{batch // workers} pairs at once: take more --cluster.workers, or --cluster.recompute"
-            )
+        self.check_shares()
+        self.check_norms(self.network.size)
 
     @property
-    def _unit(self) -> int:
+    def unit(self) -> int:
         """What a worker's share, and a micro batch, are multiples of."""
         return strips.PERIOD if self.contrast.strips else 1
-
-    def micro_batch(self, workers: int) -> int:
-        """How many pairs each of so many workers takes at once: as many as allowed of which its share is a multiple."""
-        share = self.schedule.batch // workers
-        most = min(self.cluster.micro_batch or share, share)
-        return max(size for size in range(self._unit, most + 1, self._unit) if share % size == 0)
-
-    def worker_counts(self) -> list[int]:
-        """The numbers of workers that the run can have: all those allowed among which its batch divides."""
-        fewest = self.cluster.at_least or self.cluster.workers
-        counts = range(fewest, self.cluster.workers + 1)
-        return [count for count in counts if self.schedule.batch % (count * self._unit) == 0]
 
 
 def to_json(settings: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datasets.storage import Place
 from orchestration import checkpoint
 from orchestration.checkpoint import State
-from orchestration.runs import PretrainRun
+from orchestration.runs import Run
 
 
 class SaveFailed(Exception):
@@ -21,7 +21,7 @@ class SaveFailed(Exception):
 class Saver:
     """Writes the checkpoints of one run, from one process."""
 
-    def __init__(self, folder: Place, run: PretrainRun, told: Callable[[int], None]) -> None:
+    def __init__(self, folder: Place, run: Run, told: Callable[[int], None]) -> None:
         """told: is called with the step of each checkpoint once it is complete."""
         self._folder, self._run, self._told = folder, run, told
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")

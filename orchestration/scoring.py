@@ -24,7 +24,7 @@ from model.objective import PartContrast
 from orchestration import checkpoint
 from orchestration.embed import held_back, walk_of
 from orchestration.run_folder import folder_of, read_run
-from orchestration.runs import PretrainRun
+from orchestration.runs import PretrainRun, Run
 from orchestration.tracking import Tracker
 
 _AT_ONCE = 32  # sequences that are embedded together
@@ -33,18 +33,17 @@ _AT_ONCE = 32  # sequences that are embedded together
 class Scorer:
     """Sends checkpoints to be scored, one at a time and in order, and keeps what comes back."""
 
-    def __init__(self, run: PretrainRun, tracker: Tracker) -> None:
-        self._run, self._tracker = run, tracker
-        self._names = scored_collections(run)
+    def __init__(self, run: Run, tracker: Tracker, names: list[str], every: int) -> None:
+        """names: of the collections whose held-out subjects are scored. every: checkpoints from one to the next."""
+        self._run, self._tracker, self._names, self._every = run, tracker, names, every
         self._queue: deque[int] = deque()
         self._under_way: tuple[int, ray.ObjectRef] | None = None
         self._latest: tuple[int, float] | None = None
 
     def add(self, step: int) -> None:
         """A checkpoint was written."""
-        every = self._run.score.every
         last = step == self._run.schedule.steps
-        if self._names and every and (last or step // self._run.keep.every % every == 0):
+        if self._names and (last or step // self._run.keep.every % self._every == 0):
             self._queue.append(step)
 
     def waiting(self) -> set[int]:

@@ -18,7 +18,7 @@ from datasets.storage import Place
 from orchestration import checkpoint
 from orchestration.board import PHASES, Beat
 from orchestration.run_folder import folder_of
-from orchestration.runs import PretrainRun
+from orchestration.runs import Run
 from orchestration.scoring import Scorer
 from orchestration.tracking import Tracker
 
@@ -31,7 +31,7 @@ _SILENT = 10.0  # seconds without a beat after which a process is taken for stop
 class Watch:
     """The watch over one run; a thread of the driver. `trouble`: why the run cannot go on, once that is known."""
 
-    run: PretrainRun
+    run: Run
     board: ActorHandle
     tracker: Tracker
     scorer: Scorer
@@ -93,7 +93,7 @@ class Watch:
         self.tracker.log(step, metrics)
         shown = {
             "loss": f"{metrics['loss']:.3f}",
-            "pairs/s": f"{metrics['pairs_per_second']:.0f}",
+            f"{self.run.items}/s": f"{metrics[f'{self.run.items}_per_second']:.0f}",
             "data": f"{metrics['data_wait']:.0%}",
             "use": f"{metrics['utilisation']:.0%}",
         }
@@ -139,7 +139,7 @@ def stalled(beats: dict[int, Beat], patience: float) -> str:
     )
 
 
-def let_go(folder: Place, run: PretrainRun, needed: set[int]) -> None:
+def let_go(folder: Place, run: Run, needed: set[int]) -> None:
     """Take the checkpoints away that the run does not keep: not its newest, not its best, and not needed still."""
     found = checkpoint.complete(folder)
     if run.keep.last == 0:

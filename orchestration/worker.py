@@ -1,10 +1,9 @@
-"""One rank of pretraining, from its start to its end: steps, and checkpoints; its notes go to the driver.
+"""One rank of training, from its start to its end: steps, and checkpoints; its notes go to the driver.
 
-Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. The driver is
-orchestration/pretrain.py. Science is called here and defined elsewhere.
+Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. What is trained,
+and on what, is a matter of the work that it is handed (orchestration/work.py). The driver is orchestration/driver.py.
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,68 +11,58 @@ from functools import partial
 from pathlib import Path
 
 import ray
-import ray.train
 import torch
 import torch.distributed as dist
 from ray.actor import ActorHandle
-from torch import Tensor
 from torch.profiler import profile
 
-from datasets import corpus, storage
-from datasets.corpus_map import write_map
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.order import GlobalOrder
-from datasets.pairs import PairBatch, PairLoader
 from datasets.storage import Place
-from model import guards
-from model.objective import PartContrast
 from model.reference_norm import share_statistics
 from orchestration import checkpoint, collectives, engine, engine_state
 from orchestration.board import Pulse
 from orchestration.engine import DeepSpeedEngine
 from orchestration.journal import Journal, NotFinite, matrix_flops
 from orchestration.run_folder import folder_of
-from orchestration.runs import PretrainRun, build
 from orchestration.saver import SaveFailed, Saver
+from orchestration.work import Work
 
 PROFILED = 3  # steps of a profile
 
 
-def train_rank(config: dict[str, object]) -> None:
+def train_rank(work: Work, board: ActorHandle, profiled: bool) -> None:
     """Train to the last step, from the newest checkpoint of the run where there is one.
 
-    config: `run`, the settings as plain values; `board`, what the driver reads (orchestration/board.py); `profile`,
-    whether a few steps are traced.
+    board: what the driver reads (orchestration/board.py). profiled: whether a few steps are traced.
     """
-    run, board = build(PretrainRun, config["run"]), config["board"]
     pulse = Pulse(board, dist.get_rank())
     try:
-        _train(run, board, pulse, config["profile"])
+        _train(work, board, pulse, profiled)
     except (NotFinite, SaveFailed) as error:  # another attempt would end the same way
         ray.get(board.tell.remote("trouble", str(error)))
         raise
 
 
-def _train(run: PretrainRun, board: ActorHandle, pulse: Pulse, profiled: bool) -> None:
-    folder = folder_of(run)
-    trained, start = _start(run, folder)
+def _train(work: Work, board: ActorHandle, pulse: Pulse, profiled: bool) -> None:
+    run, folder = work.run, folder_of(work.run)
+    trained, start = _start(work, folder)
     saver = Saver(folder, run, partial(_tell, board, "saved"))
     peak = matrix_flops(trained.device, run.cluster.precision)
-    journal = Journal(run, start, trained.device, peak, lambda step, found: _tell(board, "metrics", (step, found)))
+    told = partial(_tell, board, "metrics")
+    journal = Journal(run, start, trained.device, peak, work.flops, lambda step, found: told((step, found)))
     if dist.get_rank() == 0:
         board.begin.remote(dist.get_world_size())
         _tell(board, "begun", (start, dist.get_world_size()))
     with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
         pulse.at(start, "data")
-        for batch in journal.timed(_loader(run).steps(start, run.schedule.steps)):
+        for batch in journal.timed(work.batches(start)):
             pulse.at(batch.step, "training")
             engine.set_rate(trained, run.schedule.rate_at(batch.step))
-            pairs = _pairs(batch, trained.device)
-            watched = engine.train_step(trained, pairs, batch.step)
+            tensors = work.tensors(batch, trained.device)
+            watched = engine.train_step(trained, tensors, batch.step)
             done = batch.step + 1
             if run.schedule.guards_at(done):
-                watched |= _guards(trained, pairs, batch.step)
+                some = [one[: trained.train_micro_batch_size_per_gpu()] for one in tensors]  # as many as fit at once
+                watched |= work.guards(trained.module, some, batch.step)
             due = run.keep.due(done) or done == run.schedule.steps
             journal.note(done, watched, batch, at_once=due)
             if due or saver.failed:
@@ -92,15 +81,15 @@ def _tell(board: ActorHandle, kind: str, content: object) -> None:
     board.tell.remote(kind, content)
 
 
-def _start(run: PretrainRun, folder: Place) -> tuple[DeepSpeedEngine, int]:
+def _start(work: Work, folder: Place) -> tuple[DeepSpeedEngine, int]:
     """The engine, with the state of the newest whole checkpoint, and the steps that it has behind it."""
-    torch.manual_seed(run.seed)
-    module = PartContrast(run.network, run.contrast)
+    torch.manual_seed(work.run.seed)
+    module = work.module()
     share_statistics(module, collectives.total)
     newest = _agreed(folder)
     if newest is not None:
         checkpoint.load_weights(newest, module)
-    trained = engine.start_engine(run, module)
+    trained = engine.start_engine(work.run, module)
     start = checkpoint.step_of(newest) if newest is not None else 0
     if start:  # before the first step there are weights to start from, and no moments
         engine_state.restore_moments(trained, checkpoint.load_moments(newest), start)
@@ -116,45 +105,6 @@ def _agreed(folder: Place) -> Place | None:
         found = [None if newest is None else checkpoint.step_of(newest)]
     dist.broadcast_object_list(found)
     return None if found[0] is None else checkpoint.chosen(folder, found[0])
-
-
-def _pairs(batch: PairBatch, device: torch.device) -> list[Tensor]:
-    """Query, its times, key, its times, and the recorded walk of each pair."""
-    arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
-    return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
-
-
-def _guards(trained: DeepSpeedEngine, pairs: list[Tensor], step: int) -> dict[str, Tensor]:
-    """The guards on as many pairs as go through the network at once."""
-    some = [one[: trained.train_micro_batch_size_per_gpu()] for one in pairs]
-    return guards.watch(trained.module.teacher, *some, seed=step)
-
-
-def _loader(run: PretrainRun) -> PairLoader:
-    """The pairs of this rank, from one memory-mapped copy of the contours a node."""
-    context = ray.train.get_context()
-    store = storage.at(run.shards)
-    manifest = read_manifest(store)
-    specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
-    folder = None
-    if context.get_local_rank() == 0:
-        folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
-        data = run.data
-        tables = corpus.training_tables(
-            store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique
-        )
-        write_map(tables, specs, folder)
-    everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
-    dist.all_gather_object(everyone, (context.get_node_rank(), folder))
-    (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)
-    sequences = corpus.Corpus(mapped)
-    dist.barrier()
-    if folder is not None:
-        shutil.rmtree(folder)  # the mappings live on; nothing is left behind, however the run ends
-    discounts = {name: spec.sampling_discount for name, spec in specs.items()}
-    order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed, run.data.mixing)
-    rank, ranks = context.get_world_rank(), context.get_world_size()
-    return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
 
 
 def _save(saver: Saver, trained: DeepSpeedEngine, step: int) -> None:

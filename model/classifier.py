@@ -1,0 +1,234 @@
+"""What fine-tuning minimises: labels read off the embedding of a clip, and people told apart by it.
+
+Each part of the embedding is standardised, and a linear map gives it a logit for every class (the neck of Luo et al.,
+CVPRW 2019, with separate maps as in the published gait models). Cross entropy is of each part, or of the mean over the
+parts, which is one linear map of all of them; batch-all triplets of each part (Hermans et al., arXiv 1703.07737) pull
+the walks of one class together. Standardising uses running statistics in training, too: a clip then has to do with no
+other in its batch, and any number of ranks or of clips at once gives the same step. Beside the network that is trained
+stands its exponential moving average, which is evaluated. Labels are numbers here; how they are gathered is handed in.
+
+Shapes: B clips of this rank, G clips of all ranks, P = 31 parts, C channels, M questions, K classes of all of them.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datasets.schema import UsageError
+from model.network import GaitNetwork, NetworkSettings
+from model.objective import Gather, alone
+from model.parts import PARTS
+from model.transfer import EPSILON, parameter_groups
+
+Trained = Literal["head", "all"]
+_EPS = 1e-5
+_MOMENTUM = 0.1  # of the running statistics, as in torch's BatchNorm; the first ten batches count alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """The losses, and how what is new is trained beside what was pretrained."""
+
+    smoothing: float = 0.1  # of the labels
+    each_part: bool = False  # cross entropy of each part; of the mean over parts, one linear map of all, otherwise
+    triplet: float = 0.0  # weight of the triplets; nothing to a probe, which leaves the embedding as it is
+    margin: float = 0.2  # between distances of unit vectors
+    encoder_rate: float = 0.1  # what the pretrained weights get of the learning rate
+    momentum: float = 0.99  # of the average that is evaluated
+
+    def __post_init__(self) -> None:
+        for name in ("smoothing", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"--head.{name} {getattr(self, name)} must be at least 0 and below 1")
+        if self.triplet < 0:
+            raise UsageError(f"--head.triplet {self.triplet} is a weight: give 0 or more")
+        if self.margin <= 0:
+            raise UsageError(f"--head.margin {self.margin} must be positive")
+        if not 0 < self.encoder_rate <= 1:
+            raise UsageError(
+                f"--head.encoder-rate {self.encoder_rate} is a share: give more than 0 and up to 1, or --train head to "
+                "leave the encoder as it is"
+            )
+
+
+class LabelHead(nn.Module):
+    """Standardised parts to logits of K classes."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(PARTS, channels, classes))
+        self.bias = nn.Parameter(torch.zeros(PARTS, classes))
+        self.register_buffer("mean", torch.zeros(PARTS, channels))
+        self.register_buffer("variance", torch.full((PARTS, channels), 1 / channels))  # of unit vectors at random
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [B, K, P] of embeddings [B, P, C]."""
+        standard = (features - self.mean) * (self.variance + _EPS).rsqrt()
+        return torch.einsum("bpc,pck->bkp", standard, self.weight).float() + self.bias.T
+
+    @torch.no_grad()
+    def remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Take the statistics [P, C] of one more batch into the running ones."""
+        self.batches += 1
+        share = max(1 / float(self.batches), _MOMENTUM)
+        self.mean.lerp_(mean, share)
+        self.variance.lerp_(variance, share)
+
+
+class LabelledNetwork(nn.Module):
+    """A gait network with a head for labels."""
+
+    def __init__(self, network: NetworkSettings, classes: int) -> None:
+        super().__init__()
+        self.network = GaitNetwork(network)
+        self.head = LabelHead(network.channels, classes)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder of the gait network."""
+        return self.network.encoder
+
+
+class Classifier(nn.Module):
+    """Student and its average, the teacher; the module that is trained."""
+
+    inputs = 2  # tensors of a batch that are embedded: clips and their times
+
+    def __init__(
+        self, network: NetworkSettings, classes: Sequence[int], settings: HeadSettings, trained: Trained
+    ) -> None:
+        """classes: how many each question has."""
+        super().__init__()
+        self.settings, self.classes, self.size = settings, tuple(classes), network.size
+        self.student = LabelledNetwork(network, sum(classes))
+        self.frozen = trained == "head"
+        if self.frozen:
+            self.student.network.requires_grad_(False)
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self._seen: tuple[Tensor, Tensor] | None = None  # statistics of this step, to be remembered after it
+        self.train()
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """As torch's; what is frozen keeps its norms as they are."""
+        super().train(mode)
+        if self.frozen:
+            self.student.network.eval()
+        return self
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
+        """What the optimizer steps, in groups with their `rate_share` of the learning rate."""
+        head = self.student.head
+        groups = [
+            {"params": [head.weight], "rate_share": 1.0, "weight_decay": weight_decay, "eps": EPSILON},
+            {"params": [head.bias], "rate_share": 1.0, "weight_decay": 0.0, "eps": EPSILON},
+        ]
+        if not self.frozen:
+            for group in parameter_groups(self.student.network, self.size, weight_decay):
+                groups.append(group | {"rate_share": group["rate_share"] * self.settings.encoder_rate})
+        return groups
+
+    def forward(
+        self,
+        clips: Tensor,
+        times: Tensor,
+        labels: Tensor,
+        *,
+        step: int = 0,
+        gather: Gather = alone,
+        cotangents: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """The loss of clips [B, T, 64, 44] at times [B, T] with labels int64 [B, M], negative where one is missing.
+
+        `sound` is 1 where all that this rank embedded is finite. cotangents: as in model/objective.py.
+        """
+        embedded, watched = self.embed_batch(clips, times, step=step)
+        if cotangents is not None:
+            return {"loss": sum((one * its).sum() for one, its in zip(embedded, cotangents, strict=True))}
+        return self.compare(*embedded, labels, step=step, gather=gather) | watched
+
+    def embed_batch(
+        self, clips: Tensor, times: Tensor, *, step: int
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Embeddings [B, P, C] and logits [B, K, P], and what is watched of them: no clip has to do with another."""
+        del step  # nothing changes on the way
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            rows, watched = self.student.network.pool(clips, times)
+            features = self.student.network.embed(rows)
+        logits = self.student.head(features)
+        sound = features.isfinite().all() & logits.isfinite().all()
+        return (features, logits), watched | {"sound": sound.float()}
+
+    def compare(
+        self, features: Tensor, logits: Tensor, labels: Tensor, *, step: int, gather: Gather
+    ) -> dict[str, Tensor]:
+        """The losses of embedded clips; features of all ranks are their positives and negatives."""
+        del step
+        (everyone, offset), all_labels = gather(features), gather(labels)[0]
+        variance, mean = torch.var_mean(everyone.detach(), dim=0, correction=0)
+        self._seen = (mean, variance)
+        ranks = len(everyone) // len(features)
+        entropies, right, triplets = [], [], []
+        with torch.autocast(features.device.type, enabled=False):
+            for number, of_question in enumerate(logits.split(self.classes, dim=1)):
+                mine, theirs = labels[:, number], all_labels[:, number]
+                known = ((theirs >= 0).sum() / ranks).clamp(min=1 / ranks)  # so that a mean over ranks is one over all
+                entropies.append(self._entropy(of_question, mine) / known)
+                right.append(((of_question.mean(dim=2).argmax(dim=1) == mine) & (mine >= 0)).sum() / known)
+                if self.settings.triplet and not self.frozen:
+                    triplets.append(self._triplets(features, everyone, mine, theirs, offset, gather) * ranks)
+        found = {"cross_entropy": torch.stack(entropies).mean(), "accuracy": torch.stack(right).mean()}
+        if not triplets:
+            return found | {"loss": found["cross_entropy"]}
+        triplet = torch.stack(triplets).mean()
+        return found | {"triplet": triplet, "loss": found["cross_entropy"] + self.settings.triplet * triplet}
+
+    def _entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The sum over the clips [B, K, P] that have a label."""
+        known = labels >= 0
+        logits, labels = logits[known].float(), labels[known]
+        if not self.settings.each_part:
+            logits = logits.mean(dim=2, keepdim=True)
+        target = labels[:, None].expand(-1, logits.shape[2])
+        smoothing = self.settings.smoothing
+        return functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum") / logits.shape[2]
+
+    def _triplets(
+        self, features: Tensor, everyone: Tensor, mine: Tensor, theirs: Tensor, offset: int, gather: Gather
+    ) -> Tensor:
+        """This rank's share of the mean, over parts, of the mean over all triplets of all ranks that are not zero."""
+        cosines = torch.einsum("bpc,gpc->pbg", features.float(), everyone.float())
+        distances = (2 - 2 * cosines).clamp(min=1e-6).sqrt()  # Euclidean, of unit vectors; no gradient at zero
+        places = torch.arange(len(mine), device=mine.device)
+        alike = (mine[:, None] == theirs) & (mine >= 0)[:, None]
+        positive = alike.clone()
+        positive[places, offset + places] = False
+        negative = ~alike & (mine >= 0)[:, None] & (theirs >= 0)
+        most = max(int(positive.sum(dim=1).max()), 1)
+        chosen = positive.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]  # positives come first
+        near = distances.gather(2, chosen.expand(PARTS, -1, -1))
+        losses = (near[..., None] - distances[:, :, None] + self.settings.margin).relu()  # [P, B, positives, G]
+        losses = losses * (positive.gather(1, chosen)[:, :, None] & negative[:, None])
+        active = (losses.detach() > 0).sum(dim=(1, 2, 3)).float()
+        total = gather(active[None])[0].sum(dim=0)
+        return (losses.sum(dim=(1, 2, 3)) / total.clamp(min=1)).mean()
+
+    @torch.no_grad()
+    def update_teacher(self, held: Callable[[nn.Parameter], Tensor] = lambda weight: weight) -> None:
+        """Move the average towards what is trained, and remember the statistics of the step; after each of them.
+
+        held: what this process holds of a weight, where it is not the whole of it.
+        """
+        if self._seen is not None:
+            self.student.head.remember(*self._seen)
+            self._seen = None
+        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            if theirs.requires_grad:
+                held(mine).lerp_(held(theirs).to(mine.dtype), 1 - self.settings.momentum)
+        for mine, theirs in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+            mine.copy_(theirs)
