@@ -1,7 +1,8 @@
 """python -m jobs.demo [--out demo]
 
 The whole path on synthetic walkers: all twelve collections on disk as their owners release them, ingest, pretraining,
-evaluation, and a scaling study in miniature, all tracked in MLflow. It strings the other jobs together and prints each command before it runs it.
+evaluation, and a scaling study in miniature, all tracked in MLflow. It strings the other jobs together and prints each
+command before it runs it.
 """
 
 import time

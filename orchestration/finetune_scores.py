@@ -22,7 +22,8 @@ from datasets.storage import Place, at
 from evaluation import census, class_tables, tables
 from evaluation.class_intervals import SCORES
 from evaluation.class_tables import ClassRow, class_rows
-from evaluation.classification import probabilities
+from evaluation.classification import Classification, probabilities
+from evaluation.confusion_plot import confusion_figure
 from evaluation.probe import majority, probe
 from evaluation.retrieval import score as score_protocol
 from evaluation.sequences import Sequences
@@ -69,6 +70,7 @@ def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
         test = test.filter(corpus.held_out(test["sequence_id"], run.data.holdout))
     else:
         test = manifest.read_rows(store, start.collections, "test")
+    test = test.filter(corpus.of_modalities(test, ("silhouette",)))  # as it was trained
     if not test.num_rows:
         raise UsageError(
             f"{run.shards} has no sequences of {', '.join(start.collections)} in its test split: ingest the whole "
@@ -143,8 +145,12 @@ def _classify(case: Case, made: Path) -> tuple[dict[str, float], str]:
         f"### {row.collection}: {row.question}\n\n{census.confusion(_classes(case, row.question), row.confusion)}"
         for row in own
     ]
+    drawn = {f"{row.collection}: {row.question}": _classification(_classes(case, row.question), row) for row in own}
+    if drawn:
+        confusion_figure(drawn, made / "confusion.png")
     names = f"Share in percent, [95% interval over subjects]; {', '.join(SCORES[1:4])} are means over classes."
     text = ["## Results", names, class_tables.markdown(rows), "## Confusion of sequences", *matrices]
+    text += ["![confusion](confusion.png)"] if drawn else []
     return _known(_metrics(rows)), "\n\n".join(text)
 
 
@@ -206,6 +212,12 @@ def _own_name(case: Case) -> str:
 def _classes(case: Case, label: str) -> tuple[str, ...]:
     (found,) = (one.classes for one in case.start.questions if one.label == label)
     return found
+
+
+def _classification(classes: tuple[str, ...], row: ClassRow) -> Classification:
+    """A row's confusion, to be drawn."""
+    rest = {"sensitivity": row.sensitivity, "specificity": row.specificity, "auroc": row.auroc}
+    return Classification(classes=classes, confusion=np.asarray(row.confusion), **rest)
 
 
 def _metrics(rows: list[ClassRow]) -> dict[str, float]:
