@@ -8,7 +8,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,17 +24,14 @@ from datasets.shards import Row, read_file
 from datasets.storage import Place, at, at_once
 from evaluation import baselines
 from model.embedding import MAX_FRAMES, embed
-from model.network import GaitNetwork
-from model.objective import PartContrast
 from orchestration import checkpoint, embeddings, session
 from orchestration.embeddings import EmbeddingTable, Form, Part
-from orchestration.run_folder import read_run
+from orchestration.finetune_runs import FinetuneRun
+from orchestration.networks import networks_of, own_method, read_any
 from orchestration.runs import PretrainRun
 
-Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained"]
+Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
 Split = Literal["train", "test", "none", "holdout"]
-METHODS: tuple[Method, ...] = get_args(Method)
-PRETRAINED: Method = "pretrained"
 _MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
     "GEI": baselines.gei,
     "GEI in strips": baselines.gei_strips,
@@ -47,7 +44,7 @@ class EmbedRun:
     """What is embedded, with what, and into which table."""
 
     run: str
-    """The folder that `jobs.pretrain` wrote; one of `--schedule.steps 0` for a published checkpoint."""
+    """The folder that `jobs.pretrain` or `jobs.finetune` wrote; one of `--schedule.steps 0` for published weights."""
     shards: str
     """The store whose sequences are embedded."""
     out: str
@@ -60,8 +57,8 @@ class EmbedRun:
     """What shows the walk."""
     step: int | None = None
     """The checkpoint, by the steps behind it; the newest if none is given."""
-    methods: tuple[Method, ...] = (PRETRAINED,)
-    """One column each: the run's encoder, and what it is compared with."""
+    methods: tuple[Method, ...] = ()
+    """One column each: the run's own network, and what it is compared with; the former alone if none is given."""
     form: Form = "float32"
     """How they are kept: as numbers of four bytes, or of one with a scale for each body part."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -70,10 +67,11 @@ class EmbedRun:
 
 def embed_store(settings: EmbedRun) -> EmbeddingTable:
     """Embed what is not embedded yet, and return the table."""
-    settings = dataclasses.replace(settings, shards=str(at(settings.shards)), out=str(at(settings.out)))
-    chosen = checkpoint.chosen(at(settings.run), settings.step)
-    run = read_run(chosen)
-    checkpoint.load_weights(chosen, PartContrast(run.network, run.contrast))  # mistakes are said here, not by actors
+    folder = at(settings.run)
+    places = {"run": str(folder), "shards": str(at(settings.shards)), "out": str(at(settings.out))}
+    settings = dataclasses.replace(settings, **places, methods=settings.methods or (own_method(folder),))
+    run, chosen = read_any(folder), checkpoint.chosen(folder, settings.step)
+    networks_of(folder, chosen, settings.methods)  # mistakes are said here, not by actors
     store, table = at(settings.shards), at(settings.out)
     subjects = None if settings.split != "holdout" else _held_back(run, settings.collections)
     parts = _parts(store, settings, subjects)
@@ -103,7 +101,7 @@ def held_back(store: Place, collection: str, run: PretrainRun) -> pa.Table:
     return rows.filter(corpus.held_out(rows["sequence_id"], _held_back(run, (collection,))))
 
 
-def _held_back(run: PretrainRun, collections: tuple[str, ...] | None) -> list[str]:
+def _held_back(run: PretrainRun | FinetuneRun, collections: tuple[str, ...] | None) -> list[str]:
     """The subjects that the run held back, of some collections; of all where None."""
     mine = [one for one in run.data.holdout if collections is None or one.split("/")[0] in collections]
     if not mine:
@@ -147,7 +145,7 @@ def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> 
     said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("run", "shards", "out")}
     weights = json.loads((chosen / "state.json").read())["files"]["weights.safetensors"][1]
     said |= {"step": checkpoint.step_of(chosen), "weights": weights, "subjects": subjects}
-    return json.loads(json.dumps({"schema_version": 1, "recipe": read_run(chosen).recipe} | said))
+    return json.loads(json.dumps({"schema_version": 1, "recipe": read_any(chosen).recipe} | said))
 
 
 def _embed(
@@ -179,10 +177,10 @@ class Embedder:
     def __init__(self, settings: EmbedRun, chosen: str, subjects: list[str] | None) -> None:
         self.settings, self.subjects = settings, subjects
         self.store, self.table = at(settings.shards), at(settings.out)
-        run = read_run(at(chosen))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.chunk = run.clips.frames
-        self.networks = networks_of(settings.methods, run, at(chosen), self.device)
+        self.chunk = read_any(at(chosen)).clips.frames
+        networks = networks_of(at(settings.run), at(chosen), settings.methods)
+        self.networks = {name: one.to(self.device) for name, one in networks.items()}
         contours.use_one_thread()
         torch.set_num_threads(1)  # an actor a core
 
@@ -204,19 +202,3 @@ class Embedder:
             return np.stack([_MASKS[method](frames) for frames, _ in walks])
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
             return embed(self.networks[method], walks, self.chunk, self.device)
-
-
-def networks_of(
-    methods: tuple[Method, ...], run: PretrainRun, chosen: Place, device: torch.device
-) -> dict[str, GaitNetwork]:
-    """The networks of those methods that have one."""
-    found = {}
-    torch.manual_seed(run.seed)  # the weights that the run started from
-    module = PartContrast(run.network, run.contrast)
-    if "random initialisation" in methods:
-        found["random initialisation"] = module.teacher.to(device)
-    if "pretrained" in methods:
-        trained = PartContrast(run.network, run.contrast)
-        checkpoint.load_weights(chosen, trained)
-        found["pretrained"] = trained.teacher.to(device)
-    return found

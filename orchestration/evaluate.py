@@ -16,11 +16,13 @@ from evaluation.sequences import Sequences
 from evaluation.submission import submission
 from evaluation.tables import ResultRow
 from orchestration import checkpoint, embed, embeddings, run_folder, runs, tracking
-from orchestration.embed import PRETRAINED
+from orchestration.embed import Method
 from orchestration.embeddings import Form
 from orchestration.gallery import Silhouettes
+from orchestration.networks import PRETRAINED
 from orchestration.scored import scored, zero_shot
 
+METHODS: tuple[Method, ...] = ("GEI", "GEI in strips", "hand-made statistics", "random initialisation", PRETRAINED)
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
 
 
@@ -111,7 +113,7 @@ def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> st
         collections=tuple(names),
         modalities=tuple(sorted({settings.probe_modality, settings.gallery_modality})),
         step=settings.step,
-        methods=embed.METHODS,
+        methods=METHODS,
         form=settings.form,
         precision=settings.precision,
     )

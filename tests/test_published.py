@@ -20,7 +20,8 @@ from model.network import GaitNetwork, NetworkSettings
 from model.reference_checkpoint import published_name
 from model.release import load_release
 from orchestration import checkpoint
-from orchestration.embed import METHODS, networks_of
+from orchestration.evaluate import METHODS
+from orchestration.networks import networks_of
 from orchestration.pretrain import pretrain
 from orchestration.release import ReleaseRun, release
 from orchestration.run_folder import read_run
@@ -119,8 +120,7 @@ def test_published_weights_are_scored_beside_random_ones(zero_shot: Path, store:
     table = pd.read_csv(zero_shot / "evaluation" / "test" / "results.csv")
     assert set(table["method"]) == set(METHODS)
     assert table["excluding_identical"].between(0, 100).all()
-    run, newest = read_run(at(zero_shot)), checkpoint.newest_whole(at(zero_shot))
-    networks = networks_of(METHODS, run, newest, torch.device("cpu"))
+    networks = networks_of(at(zero_shot), checkpoint.newest_whole(at(zero_shot)), METHODS)
     assert_published(networks["pretrained"].state_dict())
     torch.manual_seed(0)
     seeded = GaitNetwork(TINY).state_dict()
