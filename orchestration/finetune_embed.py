@@ -29,7 +29,8 @@ def methods_of(case: Case) -> tuple[Method, ...]:
 
 def embed_split(case: Case, split: Split, methods: tuple[Method, ...]) -> Place:
     """A table of the embeddings of a split by some methods, in the run's folder."""
-    run, out = case.run, folder_of(case.run) / f"embeddings/{split}"
+    run = case.run
+    out = folder_of(run) / f"embeddings/{split}-{run.schedule.steps}-{'-'.join(methods).replace(' ', '-')}"
     given = {"split": split, "collections": case.start.collections, "methods": methods}
     return embed_store(EmbedRun(run=run.out, shards=run.shards, out=str(out), **given)).place
 
