@@ -5,11 +5,13 @@ orchestration/driver.py, what they do in orchestration/worker.py.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 
 from datasets import corpus, storage
 from datasets.corpus_map import WALK_COLUMNS, walk_names
+from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
 from datasets.schema import CollectionSpec, UsageError
 from datasets.storage import Place
@@ -27,7 +29,7 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
     uri: where MLflow keeps its records, below the run `parent` where one is given. profile: also trace a few steps,
     into the run's folder. Unfinished where the run ends too early; the same call goes on with it.
     """
-    run = run_folder.with_whole_paths(run)
+    run = without_left_out(run_folder.with_whole_paths(run))
     if run.schedule.steps:
         for said in check_data(run):
             print(said, flush=True)
@@ -58,6 +60,19 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
             driver.train(run, tracker, scorer, pretrain_rank, done, profile)
     assert checkpoint.reached(folder) == run.schedule.steps, "the run ended before its last step"
     return checkpoint.at_step(folder, run.schedule.steps)
+
+
+def without_left_out(run: PretrainRun) -> PretrainRun:
+    """The run with the collections named that it trains on, where some of the store are left out."""
+    if not run.data.leave_out or run.data.collections is not None:
+        return run
+    there = read_manifest(storage.at(run.shards))["collections"]
+    if unknown := sorted(set(run.data.leave_out) - set(there)):
+        raise UsageError(f"--data.leave-out {unknown[0]} is not in {run.shards}: it has {', '.join(sorted(there))}")
+    kept = tuple(
+        name for name, entry in sorted(there.items()) if name not in run.data.leave_out and "train" in entry["splits"]
+    )
+    return replace(run, data=replace(run.data, collections=kept))
 
 
 def check_data(run: PretrainRun) -> list[str]:

@@ -26,6 +26,7 @@ class DataSettings:
     """Which sequences of the store are trained on (those of the train split, less what is held out), and how."""
 
     collections: tuple[str, ...] | None = None  # all of the store where None
+    leave_out: tuple[str, ...] = ()  # of these, collections that are not trained on: to be scored as unseen ones
     modalities: tuple[Modality, ...] = ("silhouette",)  # the first of them scores checkpoints (see Score)
     holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
     positives: Positives = (
@@ -37,6 +38,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.unique is not None and self.unique < 1:
             raise UsageError(f"--data.unique {self.unique} must be at least 1")
+        if both := sorted(set(self.collections or ()) & set(self.leave_out)):
+            raise UsageError(f"--data.leave-out {both[0]} is among --data.collections: name it in one of them")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise UsageError(f"--data.modalities {' '.join(self.modalities)} must name some, each of them once")
 

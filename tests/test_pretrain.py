@@ -19,9 +19,10 @@ from model.network import NetworkSettings
 from model.objective import PartContrast
 from orchestration import checkpoint, runs
 from orchestration.evaluate import EvaluateRun, evaluate
-from orchestration.pretrain import pretrain
+from orchestration.pretrain import pretrain, without_left_out
 from orchestration.run_folder import read_run, tracked_run
 from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule
+from orchestration.scored import zero_shot
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,19 @@ def test_mistakes_are_found_before_a_worker_starts(trained: PretrainRun, uri: st
         with pytest.raises(UsageError, match=message):
             pretrain(wrong, uri)
     assert not Path(out).exists()
+
+
+def test_a_collection_that_is_left_out_is_an_unseen_one(trained: PretrainRun, store: Path) -> None:
+    run = replace(trained, data=DataSettings(leave_out=("GaitLU-1M",)))
+    resolved = without_left_out(run)
+    assert resolved.data.collections == ("CASIA-B",)
+    assert [zero_shot(resolved, name) for name in ("CASIA-B", "GaitLU-1M")] == ["unseen subjects", "unseen collection"]
+    assert zero_shot(replace(trained, data=DataSettings()), "GaitLU-1M") == "unseen subjects"
+    assert zero_shot(replace(trained, data=DataSettings(), shards=str(store) + "-gone"), "GaitLU-1M") == "not known"
+    with pytest.raises(UsageError, match=r"--data.leave-out CASIA-E is not in .*: it has CASIA-B, GaitLU-1M"):
+        without_left_out(replace(trained, data=DataSettings(leave_out=("CASIA-E",))))
+    with pytest.raises(UsageError, match=r"--data.leave-out CASIA-B is among --data.collections"):
+        DataSettings(collections=("CASIA-B",), leave_out=("CASIA-B",))
 
 
 def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, uri: str, capsys) -> None:
