@@ -102,7 +102,7 @@ def test_a_table_of_other_settings_is_refused(asked: EmbedRun, run: Path) -> Non
         embed_store(replace(asked, form="int8"))
     with pytest.raises(UsageError, match="exists and is no table of embeddings"):
         embed_store(replace(asked, out=str(run)))
-    with pytest.raises(UsageError, match=r"has no sequences of GaitLU-1M in its test split"):
+    with pytest.raises(UsageError, match=r"has no silhouette sequences of GaitLU-1M in its test split"):
         embed_store(replace(asked, collections=("GaitLU-1M",), out=asked.out + "2"))
 
 
