@@ -47,7 +47,8 @@ def heat_map_figure(title: str, scores: Sequence[Score], path: Path) -> None:
     down = -(-len(scores) // across)
     widths = [max(score.pairs.shape[1] for score in scores[column::across]) for column in range(across)]
     inches = [_inches(width) for width in widths]
-    figure = blank(width=sum(inches) + 0.9, height=down * _inches(rows) + 0.4)
+    figure = blank(width=sum(inches) + 0.9, height=down * (_inches(rows) + 0.3) + 0.7)
+    figure.get_layout_engine().set(h_pad=0.1)
     panels = figure.subplots(down, across, squeeze=False, width_ratios=inches).ravel()
     for axes in panels[len(scores) :]:
         axes.set_axis_off()
