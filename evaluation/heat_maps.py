@@ -6,7 +6,6 @@ Drawn from scores alone. A pair without a probe that can be counted is hatched: 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -108,8 +107,3 @@ def _numbers(axes: Axes, values: NDArray[np.float64]) -> None:
 
 def _square(row: int, column: int, **style: object) -> Rectangle:
     return Rectangle((column - 0.5, row - 0.5), 1, 1, **style)
-
-
-def colour_of(value: float) -> tuple[float, ...]:
-    """The colour of a cell of so many percent, RGBA in 0..1."""
-    return matplotlib.colormaps[COLOURS](value / 100)
