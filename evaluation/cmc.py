@@ -75,7 +75,7 @@ def band(score: Score, ranks: Sequence[int], values: Sequence[float]) -> NDArray
     """
     knots = [rank for rank in BANDED if rank in ranks]
     reach = np.array([score.outcomes.rank_interval(rank) for rank in knots]).T - np.interp(knots, ranks, values)
-    return values + np.stack([np.interp(ranks, knots, one) for one in reach])
+    return np.clip(values + np.stack([np.interp(ranks, knots, one) for one in reach]), 0, 100)
 
 
 def _wrapped(keys: list[tuple[str, str, str]]) -> list[list[tuple[str, str, str]]]:

@@ -100,7 +100,8 @@ def map_figure(title: str, sequences: Sequences, metric: Metric, seed: int, path
     columns = {"person": sequences.subjects, "view": sequences.views, "condition": sequences.conditions}
     columns = {name: column[sample.rows] for name, column in columns.items()}
     shown = [name for name, column in columns.items() if name == "person" or len(np.unique(column)) > 1]
-    figure = blank(width=4.0 * len(shown) + 0.6, height=5.6)
+    tall = float(np.clip(np.divide(*np.ptp(places, axis=0)[::-1].clip(1e-9)), 0.6, 1.2))
+    figure = blank(width=4.0 * len(shown) + 0.6, height=4.0 * tall + 1.6)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, name in zip(panels, shown, strict=True):
         _panel(axes, places, columns[name], name)

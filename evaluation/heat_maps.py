@@ -6,7 +6,6 @@ Drawn from scores alone. A pair without a probe that can be counted is hatched: 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -47,7 +46,8 @@ def heat_map_figure(title: str, scores: Sequence[Score], path: Path) -> None:
     down = -(-len(scores) // across)
     widths = [max(score.pairs.shape[1] for score in scores[column::across]) for column in range(across)]
     inches = [_inches(width) for width in widths]
-    figure = blank(width=sum(inches) + 0.9, height=down * _inches(rows) + 0.4)
+    figure = blank(width=sum(inches) + 0.9, height=down * (_inches(rows) + 0.3) + 0.7)
+    figure.get_layout_engine().set(h_pad=0.1)
     panels = figure.subplots(down, across, squeeze=False, width_ratios=inches).ravel()
     for axes in panels[len(scores) :]:
         axes.set_axis_off()
@@ -107,8 +107,3 @@ def _numbers(axes: Axes, values: NDArray[np.float64]) -> None:
 
 def _square(row: int, column: int, **style: object) -> Rectangle:
     return Rectangle((column - 0.5, row - 0.5), 1, 1, **style)
-
-
-def colour_of(value: float) -> tuple[float, ...]:
-    """The colour of a cell of so many percent, RGBA in 0..1."""
-    return matplotlib.colormaps[COLOURS](value / 100)

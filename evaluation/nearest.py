@@ -17,6 +17,7 @@ from evaluation.sequences import Selection, Sequences
 
 _BLOCK = 256  # probes whose distances from the whole gallery are in memory at once
 _WORK = 2**36  # products of numbers that the choice of probes may take, some seconds; fewer are looked at beyond it
+_SORTING = 2000  # products in the time that one distance takes to be sorted in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,7 +117,7 @@ def draw_probes(
     chosen = sequences.select(protocol, probe_set)
     generator = np.random.default_rng(seed)
     _, channels, parts = sequences.embeddings.shape
-    affordable = max(_WORK // max(len(chosen.gallery) * channels * parts, 1), count)
+    affordable = max(_WORK // max(len(chosen.gallery) * (channels * parts + _SORTING), 1), count)
     among = generator.permutation(chosen.probes)[:affordable]
     places = np.array(
         [one.first_right for one in nearest(sequences, protocol, kind, probe_set, metric, among, 1)], dtype=np.int64

@@ -47,7 +47,7 @@ def test_a_curve_is_the_score_rank_by_rank() -> None:
         low, high = band(one, ranks, values)
         for rank in BANDED:
             assert (low[rank - 1], high[rank - 1]) == pytest.approx(one.outcomes.rank_interval(rank))
-        assert (low <= values).all() and (high >= values).all()
+        assert (low >= 0).all() and (low <= values).all() and (high >= values).all() and (high <= 100).all()
 
 
 def test_there_is_a_panel_for_each_probe_set_and_a_line_for_each_method(tmp_path: Path, figures: list[Figure]) -> None:

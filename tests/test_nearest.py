@@ -95,7 +95,7 @@ def test_where_nothing_is_wrong_more_right_ones_are_shown() -> None:
 
 
 def test_in_a_large_gallery_some_probes_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_file, "_WORK", 10 * 18 * 4 * 2)
+    monkeypatch.setattr(nearest_file, "_WORK", 10 * 18 * (4 * 2 + nearest_file._SORTING))
     drawn = draw_probes(sequences(), PROTOCOL, "pooled", WALK, "euc", 4, 0)
     assert (drawn.probes, drawn.among) == (18, 10)
     assert len(drawn.right) + len(drawn.wrong) == 4
