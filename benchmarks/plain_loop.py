@@ -24,7 +24,11 @@ def map_training_data(run: PretrainRun, folder: Path) -> None:
     store = storage.at(run.shards)
     manifest = read_manifest(store)
     specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
-    write_map(corpus.training_tables(store, run.data.collections, run.data.holdout), specs, folder)
+    data = run.data
+    tables = corpus.training_tables(
+        store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique
+    )
+    write_map(tables, specs, folder)
 
 
 def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: int = 1) -> PairLoader:

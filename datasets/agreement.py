@@ -45,7 +45,7 @@ def check_recorded(spec: CollectionSpec, rows: pa.Table, stored: CollectionSpec 
     """
     fix = f"give what {spec.name} was ingested with before, or another --out"
     if stored is not None and own.is_own(spec.name) and stored.layouts != spec.layouts:
-        raise UsageError(f"{spec.name} is in the store with another value of `aligned`: {fix}")
+        raise UsageError(f"{spec.name} is in the store with another value of `aligned` or of `modality`: {fix}")
     pairs = rows.group_by(["subject", "split"]).aggregate([]).to_pylist()
     for subject, split in sorted((pair["subject"], pair["split"]) for pair in pairs):
         if (now := spec.split.of(subject)) != split:

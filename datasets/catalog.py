@@ -1,12 +1,14 @@
 """The collections, as data: every fact about a collection stands in its entry, and no other code branches on its name.
 
-The entries lie in catalog_lab.py, catalog_wild.py and catalog_health.py. To add a collection, add an entry and name it
-here; to correct a fact, correct it there. Counts that the field quotes but no source of ours confirms are marked so.
+The entries lie in catalog_lab.py, catalog_wild.py, catalog_lidar.py and catalog_health.py. To add a collection, add an
+entry and name it here; to correct a fact, correct it there. Counts that the field quotes but no source of ours confirms
+are marked so.
 """
 
 from datasets.catalog_health import D_GAIT, RAGAR, SCOLIOSIS1K
 from datasets.catalog_lab import CASIA_B, CASIA_E, CCGR, OU_MVLP
-from datasets.catalog_wild import CCPG, GAIT3D, GAITLU_1M, GREW, SUSTECH1K
+from datasets.catalog_lidar import SUSTECH1K
+from datasets.catalog_wild import CCPG, GAIT3D, GAITLU_1M, GREW
 from datasets.schema import CollectionSpec, UsageError
 
 _ENTRIES = (

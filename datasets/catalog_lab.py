@@ -121,6 +121,12 @@ CASIA_E = CollectionSpec(
 )
 
 
+_CCGR_PATHS = (
+    FolderPath(
+        pattern=r"(?P<subject>\d{1,4})/(?P<condition>(?P<label_covariate>[A-Z]+)\d)/"
+        r"(?P<view>(?:(?P<label_angle>\d{1,3}(?:_5)?)_(?=\d)|(?=over))(?P<label_pitch>[1-4]|over)\.avi)"
+    ),
+)
 _CCGR_TYPES = frozenset({*words("ccgr-mini-types"), "CD1"})  # CD1 is in CCGR alone
 
 
@@ -143,15 +149,30 @@ CCGR = CollectionSpec(
         Layout(
             name="released",
             kind="pickle",
-            paths=(
-                FolderPath(
-                    pattern=r"(?P<subject>\d{1,4})/(?P<condition>(?P<label_covariate>[A-Z]+)\d)/"
-                    r"(?P<view>(?:(?P<label_angle>\d{1,3}(?:_5)?)_(?=\d)|(?=over))(?P<label_pitch>[1-4]|over)\.avi)"
-                ),
-            ),
+            paths=_CCGR_PATHS,
             file=r"[^/]*sil[^/]*\.pkl",
             example="1/NM1/45_2.avi/45_2sil-1-NM1.pkl",
             aligned=True,
+        ),
+        # The shapes of these two arrays are not published. Parsing maps go through the same cut of the sides as the
+        # silhouettes in the owners' code, so they are taken to be aligned like them; skeletons, to be joints of COCO.
+        Layout(
+            name="released parsing",
+            kind="pickle",
+            paths=_CCGR_PATHS,
+            file=r"[^/]*par[^/]*\.pkl",
+            example="1/NM1/45_2.avi/45_2par-1-NM1.pkl",
+            aligned=True,
+            modality="parsing",
+        ),
+        Layout(
+            name="released skeleton",
+            kind="pickle",
+            paths=_CCGR_PATHS,
+            file=r"[^/]*pose[^/]*\.pkl",
+            example="1/NM1/45_2.avi/45_2pose-1-NM1.pkl",
+            aligned=True,
+            modality="skeleton",
         ),
     ),
     split=Split(

@@ -1,9 +1,9 @@
 """Entries of the catalog: collections filmed out of the laboratory, or cut from public videos.
 
-CCPG, Gait3D, GaitLU-1M, GREW, SUSTech1K. Data alone; it knows nothing of how a tree is read.
+CCPG, Gait3D, GaitLU-1M, GREW. Data alone; it knows nothing of how a tree is read.
 """
 
-from datasets.partitions import marked, numbered, split, tokens
+from datasets.partitions import marked, numbered, tokens
 from datasets.schema import CollectionSpec, FolderPath, Layout, ProbeSet, Protocol, Split
 
 _CCPG_PATHS = (
@@ -89,6 +89,34 @@ GAIT3D = CollectionSpec(
             example="0000/camid0_videoid2/seq0/seq0.pkl",
             aligned=True,
         ),
+        # 2D_Parsings and 2D_Poses of the release are trees like that of the silhouettes, with files of the same names.
+        Layout(
+            name="released parsing",
+            kind="images",
+            paths=_GAIT3D_PATHS,
+            file=r"human_crop_f(?P<frame>\d+)\.png",
+            example="0000/camid0_videoid2/seq0/human_crop_f11627.png",
+            aligned=False,
+            modality="parsing",
+        ),
+        Layout(
+            name="opengait parsing",
+            kind="pickle",
+            paths=_GAIT3D_PATHS,
+            file=r"(?:pars-)?seq\d+\.pkl",
+            example="0000/camid0_videoid2/seq0/pars-seq0.pkl",
+            aligned=True,
+            modality="parsing",
+        ),
+        Layout(
+            name="released skeleton",
+            kind="joints",  # the size of the picture, then x, y and confidence of each joint
+            paths=_GAIT3D_PATHS,
+            file=r"human_crop_f(?P<frame>\d+)\.txt",
+            example="0000/camid0_videoid2/seq0/human_crop_f11627.txt",
+            aligned=False,
+            modality="skeleton",
+        ),
     ),
     split=Split(train=frozenset(_GAIT3D_SUBJECTS) - _GAIT3D_TEST, test=_GAIT3D_TEST),
     protocol=Protocol(
@@ -123,6 +151,15 @@ GAITLU_1M = CollectionSpec(
 
 _GREW_WALK = r"(?P<view>[A-Za-z0-9]{8})"
 _GREW_REARRANGED = (FolderPath(pattern=rf"(?P<subject>\d{{5}}(?:train)?|probe)/(?P<condition>0[0-3])/{_GREW_WALK}"),)
+# Named as OpenGait rearranges them, with one difference: OpenGait numbers the two gallery walks of a subject, 01 and
+# 02, as the file system happens to list them, here it is the order of their names. Numbers repeat between train and
+# test for different people, hence the suffix.
+_GREW_RELEASED = (
+    FolderPath(pattern=rf"train/(?P<number>\d{{5}})/{_GREW_WALK}", subject="{number}train", condition="00"),
+    FolderPath(pattern=rf"test/gallery/(?P<subject>\d{{5}})/{_GREW_WALK}", condition="{position:02d}"),
+    FolderPath(pattern=rf"test/(?P<subject>probe)/{_GREW_WALK}", condition="03"),
+    FolderPath(pattern=rf"distractors?/{_GREW_WALK}", subject="distractor", condition="distractor"),
+)
 GREW = CollectionSpec(
     name="GREW",
     title="GREW, 882 cameras in the wild",
@@ -133,15 +170,7 @@ GREW = CollectionSpec(
         Layout(
             name="released",
             kind="images",
-            # Named as OpenGait rearranges them, with one difference: OpenGait numbers the two gallery walks of a
-            # subject, 01 and 02, as the file system happens to list them, here it is the order of their names.
-            # Numbers repeat between train and test for different people, hence the suffix.
-            paths=(
-                FolderPath(pattern=rf"train/(?P<number>\d{{5}})/{_GREW_WALK}", subject="{number}train", condition="00"),
-                FolderPath(pattern=rf"test/gallery/(?P<subject>\d{{5}})/{_GREW_WALK}", condition="{position:02d}"),
-                FolderPath(pattern=rf"test/(?P<subject>probe)/{_GREW_WALK}", condition="03"),
-                FolderPath(pattern=rf"distractors?/{_GREW_WALK}", subject="distractor", condition="distractor"),
-            ),
+            paths=_GREW_RELEASED,
             file=r"(?P<frame>\d{5})\.png",
             example="train/00001/4XPn5Z28/00001.png",
             aligned=True,
@@ -162,6 +191,21 @@ GREW = CollectionSpec(
             example="00001train/00/4XPn5Z28/4XPn5Z28.pkl",
             aligned=True,
         ),
+        *(
+            Layout(
+                name=f"{name} skeleton",
+                kind="joints",  # as Gait3D's
+                paths=paths,
+                file=r"(?P<frame>\d{5})_2d_pose\.txt",
+                example=f"{folder}/4XPn5Z28/00001_2d_pose.txt",
+                aligned=False,
+                modality="skeleton",
+            )
+            for name, paths, folder in (
+                ("released", _GREW_RELEASED, "train/00001"),
+                ("rearranged", _GREW_REARRANGED, "00001train/00"),
+            )
+        ),
     ),
     split=Split(
         train=frozenset(numbered(1, 20_000, 5, after="train")), test=frozenset([*numbered(1, 6_000, 5), "probe"])
@@ -177,63 +221,4 @@ GREW = CollectionSpec(
     ),
     published={"subjects": 26_345, "sequences": 128_671},  # quoted; 233,857 distractors beside them
     anonymous=r"probe|distractor",
-)
-
-_SUSTECH1K_PATHS = (
-    FolderPath(
-        pattern=r"(?P<subject>\d{4})/(?P<condition>\d{2}-(?P<label_covariate>[a-z-]+))/"
-        r"(?P<view>(?P<label_angle>\d{3})(?:-(?P<label_distance>far|near))?)"
-    ),
-)
-_SUSTECH1K_UNUSED = frozenset({"0352", "1047", "1048", *numbered(1050, 1054, 4)})
-
-
-def _sustech1k_split() -> Split:
-    subjects = numbered(0, 1057, 4)
-    return split(frozenset(subjects) - _SUSTECH1K_UNUSED, marked("sustech1k", subjects))
-
-
-SUSTECH1K = CollectionSpec(
-    name="SUSTech1K",
-    title="SUSTech1K, camera and LiDAR out of doors",
-    citation="C. Shen, C. Fan, W. Wu, R. Wang, G. Q. Huang, S. Yu. LidarGait: benchmarking 3D gait recognition with "
-    "point clouds. CVPR 2023.",
-    access="agreement and password, from the OpenGait team",
-    layouts=(
-        Layout(
-            name="released",
-            kind="images",
-            paths=_SUSTECH1K_PATHS,
-            inside="Sils_aligned",
-            file=r"\d+\.(?:jpg|png)",  # times in seconds without their point: the order of names is that of time
-            example="0000/00-nm/000/Sils_aligned/1657069297123456.jpg",
-            aligned=True,
-        ),
-        Layout(
-            name="opengait",
-            kind="pickle",
-            paths=_SUSTECH1K_PATHS,
-            file=r"\d{2}-\d{3}(?:-(?:far|near))?-Camera-Sils_aligned\.pkl",  # the sync- file beside it is thinned
-            example="0000/00-nm/000/06-000-Camera-Sils_aligned.pkl",
-            aligned=True,
-        ),
-    ),
-    split=_sustech1k_split(),
-    protocol=Protocol(
-        probe_sets=tuple(
-            ProbeSet(name=name, probe=frozenset(parts.split()), gallery=frozenset({"00-nm"}), by="part")
-            for name, parts in (
-                ("Normal", "01-nm"),
-                ("Bag", "bg"),
-                ("Clothing", "cl"),
-                ("Carrying", "cr"),
-                ("Umberalla", "ub"),  # spelt as in the evaluator of OpenGait
-                ("Uniform", "uf"),
-                ("Occlusion", "oc"),
-                ("Night", "nt"),
-                ("Overall", "01 02 03 04"),
-            )
-        )
-    ),
-    published={"subjects": 1_050, "sequences": 25_239},
 )

@@ -18,7 +18,7 @@ from datasets.corpus import contours_of
 
 File = TypeVar("File")
 
-_PARTS = ["subject", "condition", "view"]  # over which the chosen walks are spread
+_PARTS = ["subject", "condition", "view", "modality"]  # over which the chosen walks are spread
 _DRAWN = ["frame_numbers", "grid", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
 COLUMNS = ["sequence_id", *_PARTS, *_DRAWN]
 
@@ -50,7 +50,7 @@ def contact_sheet(rows: pa.Table, most: int = 8) -> bytes | None:
 
 
 def spread(rows: pa.Table, most: int) -> list[int]:
-    """Places of rows, each time the one whose subject, condition and view have been chosen least; then by a hash."""
+    """Places of rows, each time the one whose subject, condition, view, modality were chosen least; then by a hash."""
     ids = rows["sequence_id"].to_pylist()
     parts = list(zip(*([(name, value) for value in rows[name].to_pylist()] for name in _PARTS), strict=True))
     left = sorted(range(len(ids)), key=lambda place: (zlib.crc32(ids[place].encode()), ids[place]))

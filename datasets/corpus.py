@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datasets import manifest
+from datasets import manifest, subset
 from datasets.chains import CodedFrames
 from datasets.contours import Contours
 from datasets.corpus_map import ARRAYS, COLUMNS, TABLE, WALK_COLUMNS
-from datasets.schema import UsageError
+from datasets.declared import declared_in
+from datasets.schema import CollectionSpec, Modality, UsageError
 from datasets.shards import read_file
 from datasets.storage import Place, at_once
 
@@ -24,38 +25,87 @@ _FILES_AT_ONCE = 16
 
 
 def training_rows(
-    store: Place, collections: Collection[str] | None, holdout: Iterable[str], columns: list[str] = COLUMNS
+    store: Place,
+    collections: Collection[str] | None,
+    holdout: Iterable[str],
+    columns: list[str] = COLUMNS,
+    *,
+    modalities: Collection[Modality] = ("silhouette",),
+    unique: int | None = None,
 ) -> pa.Table:
-    """Rows of the train split, less the held-out subjects. holdout: `<collection>/<subject>`, as sequence ids begin.
+    """Rows of the train split in some modalities, less the held-out subjects, as `<collection>/<subject>`.
 
-    UsageError where nothing is left, or where a held-out subject is not in the store (a misspelt one would be trained
-    on in silence).
+    unique: how many of them, as datasets/subset.py chooses; all where None. UsageError where nothing is left or less
+    than was asked for, where a modality has no row, or where a held-out subject is not in the store (a misspelt one
+    would be trained on in silence).
     """
-    rows = manifest.read_rows(store, collections, "train", columns)
+    needed = [*columns, *(name for name in ("modality", *WALK_COLUMNS) if name not in columns)]
+    rows = manifest.read_rows(store, collections, "train", needed)
+    found = set(rows["modality"].to_pylist())
+    if found and (unknown := [one for one in modalities if one not in found]):
+        raise UsageError(
+            f"{store} has no {unknown[0]} to train on: give --data.modalities as some of {', '.join(sorted(found))}, "
+            f"or ingest with --modality {unknown[0]}"
+        )
+    rows = rows.filter(of_modalities(rows, modalities))
     held = held_out(rows["sequence_id"], holdout)
     rows = rows.filter(pc.invert(held))
     if rows.num_rows == 0:
         raise UsageError(f"{store} has no sequences to train on: its train split is empty or wholly held out")
-    return rows
+    if unique is not None:
+        if unique > rows.num_rows:
+            raise UsageError(
+                f"{store} has {rows.num_rows} sequences to train on, not {unique}: give a smaller --data.unique, or "
+                "add collections"
+            )
+        keys = subset.keys(rows, specs_of(store, rows))
+        rows = rows.filter(pa.array(subset.within(keys, subset.bound(keys, unique))))
+    return rows.select(columns)
 
 
-def training_tables(store: Place, collections: Collection[str] | None, holdout: Iterable[str]) -> Iterator[pa.Table]:
+def training_tables(
+    store: Place,
+    collections: Collection[str] | None,
+    holdout: Iterable[str],
+    *,
+    modalities: Collection[Modality] = ("silhouette",),
+    unique: int | None = None,
+) -> Iterator[pa.Table]:
     """The same rows file by file, since all of them may not fit into memory. Settings are taken as checked."""
-    files = manifest.files_of(store, collections, "train")
+    files, columns, specs = manifest.files_of(store, collections, "train"), [*COLUMNS, "modality"], {}
+    if unique is not None:
+        everything = training_rows(store, collections, holdout, WALK_COLUMNS, modalities=modalities)
+        specs = specs_of(store, everything)
+        last = subset.bound(subset.keys(everything, specs), unique)
     for start in range(0, len(files), _FILES_AT_ONCE):
-        for rows in at_once(lambda file: read_file(store, file, COLUMNS), files[start : start + _FILES_AT_ONCE]):
-            yield rows.filter(pc.invert(_of_subjects(rows["sequence_id"], holdout)))
+        for rows in at_once(lambda file: read_file(store, file, columns), files[start : start + _FILES_AT_ONCE]):
+            trained_on = pc.and_(of_modalities(rows, modalities), pc.invert(of_subjects(rows["sequence_id"], holdout)))
+            trained = rows.filter(trained_on).select(COLUMNS)
+            if unique is not None:
+                trained = trained.filter(pa.array(subset.within(subset.keys(trained, specs), last)))
+            yield trained
+
+
+def specs_of(store: Place, rows: pa.Table) -> dict[str, CollectionSpec]:
+    """What holds of the collections of some rows of a store, by name."""
+    entries = manifest.read_manifest(store)
+    return {name: declared_in(entries, name) for name in pc.unique(rows["collection"]).to_pylist()}
+
+
+def of_modalities(rows: pa.Table, modalities: Collection[Modality]) -> pa.ChunkedArray:
+    """For each row (with its `modality`) whether it is of one of these."""
+    return pc.is_in(rows["modality"], value_set=pa.array(modalities, pa.string()))
 
 
 def held_out(sequence_ids: pa.ChunkedArray, holdout: Iterable[str]) -> pa.ChunkedArray:
     """For each sequence, whether its subject is held out. UsageError for a subject that has no sequence here."""
     for subject in holdout:
-        if not pc.any(_of_subjects(sequence_ids, [subject])).as_py():
+        if not pc.any(of_subjects(sequence_ids, [subject])).as_py():
             raise UsageError(f"held-out subject {subject!r} has no sequence in the train split: check --data.holdout")
-    return _of_subjects(sequence_ids, holdout)
+    return of_subjects(sequence_ids, holdout)
 
 
-def _of_subjects(sequence_ids: pa.ChunkedArray, subjects: Iterable[str]) -> pa.ChunkedArray:
+def of_subjects(sequence_ids: pa.ChunkedArray, subjects: Iterable[str]) -> pa.ChunkedArray:
     """For each sequence, whether it is of one of the subjects."""
     found = pa.chunked_array([pa.array(np.zeros(len(sequence_ids), dtype=bool))])
     for subject in subjects:

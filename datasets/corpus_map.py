@@ -18,9 +18,11 @@ import pyarrow.compute as pc
 
 from datasets.chains import offsets
 from datasets.schema import CollectionSpec
+from datasets.sequence_ids import walk_of
 
 WALK_COLUMNS = ["sequence_id", "collection", "subject", "condition", "view", "labels"]
-COLUMNS = [*WALK_COLUMNS, "grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
+FRAME_COLUMNS = ["grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
+COLUMNS = [*WALK_COLUMNS, *FRAME_COLUMNS]
 
 TABLE = "rows.arrow"  # WALK_COLUMNS, grid, first_frame, num_frames, walk
 ARRAYS = {  # of all frames, one after the other; see CodedFrames in datasets/chains.py
@@ -57,9 +59,10 @@ def write_map(tables: Iterable[pa.Table], specs: Mapping[str, CollectionSpec], f
 def walk_names(rows: pa.Table, specs: Mapping[str, CollectionSpec]) -> list[str]:
     """The recorded walk of each row, unique over collections: its own id where no other camera filmed it.
 
-    rows: WALK_COLUMNS at least.
+    Several modalities of a sequence show one walk, since one was made of the other or both were recorded at once. rows:
+    WALK_COLUMNS at least.
     """
-    names = rows["sequence_id"].to_pylist()
+    names = [walk_of(one) for one in rows["sequence_id"].to_pylist()]
     collections = rows["collection"].to_pylist()
     several = {name for name in set(collections) if specs[name].synchronised}
     if several:

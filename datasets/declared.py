@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from datasets import catalog, own
 from datasets.json_file import load
+from datasets.modalities import FORMS
 from datasets.partition_file import with_partition
 from datasets.schema import CollectionSpec, Layout, UsageError
 from datasets.spec_file import from_json, read_spec, to_json
@@ -80,7 +81,8 @@ def in_words(spec: CollectionSpec, layout: Layout) -> list[str]:
         similar = {own.plain(known): known for known in catalog.CATALOG}
         close = difflib.get_close_matches(own.plain(spec.name), similar, n=1, cutoff=0.8)
         known = f" (where {similar[close[0]]} is)" if close else ""
-        taken = "taken as aligned" if layout.aligned else "normalised"
+        forms = FORMS[layout.modality]
+        taken = "taken as aligned" if layout.aligned and forms.aligned else forms.how
         lines.append(f"{spec.name} is not in the catalog{known}: read as {layout.name}, {taken}")
         if spec.split.others != "none":
             everyone = "all others" if spec.split.train or spec.split.test else "every subject"

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from datasets.schema import CollectionSpec, Layout, Parts, UsageError
+from datasets.schema import MODALITIES, CollectionSpec, Layout, Modality, Parts, UsageError
+from datasets.sequence_ids import id_of, is_marked
 from datasets.storage import Entry, Place
 
 _DEPTH = 12  # folders: deeper than any layout; links that lead aside could go on for ever
@@ -42,18 +43,27 @@ class SequenceRef:
     problem: str | None = None
 
 
-def find_root(place: Place, spec: CollectionSpec) -> Root:
-    """The root of a collection, in whichever of its layouts it lies there; UsageError where it is none of them."""
+def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouette") -> Root:
+    """The root of a collection, in whichever of its layouts it lies there; UsageError where it is none of them.
+
+    modality: the one that is to be read, of those that may lie there beside each other.
+    """
+    known = spec.of_modality(modality)
+    if not known:
+        others = ", ".join(one for one in MODALITIES if spec.of_modality(one))
+        raise UsageError(
+            f"{spec.name} is not known to have the modality {modality}: give --modality as one of {others}"
+        )
     try:
         place.entries()
     except OSError as error:
         hint = f"check the path given with --root {spec.name}=<folder> ({error.strerror or error})"
         raise UsageError(f"no folder {place} for {spec.name}: {hint}") from error
-    for layout in spec.layouts:
+    for layout in known:
         for folder, parts in islice(_walk_root(place, spec, layout), _TRIED):
             if parts is not None and frame_files(place / folder, layout):
                 return Root(spec, place, layout, parts.numbered)
-    expected = " or ".join(f"{layout.example} ({layout.name})" for layout in spec.layouts)
+    expected = " or ".join(f"{layout.example} ({layout.name})" for layout in known)
     raise UsageError(f"{place} holds no sequence of {spec.name}: expected files like {expected} below it")
 
 
@@ -78,18 +88,20 @@ def list_below(root: Root, position: int, top: Entry) -> Iterator[SequenceRef]:
 
 
 def _reference(root: Root, folder: str, parts: Parts | None) -> SequenceRef:
-    name = root.spec.name
+    name, modality = root.spec.name, root.layout.modality
     if printable(folder) != folder:
         problem = "a name that is not UTF-8"
     elif parts is None:
         problem = f"not like that of {root.layout.example}"
+    elif is_marked(parts.walk):
+        problem = "its name ends as the ids of another modality do"
     elif parts.numbered != root.numbered:
         problem = f"{parts.numbered} numbered labels where the first sequence has {root.numbered}"
     else:
-        return SequenceRef(
-            f"{name}/{parts.walk}", name, folder, parts.subject, parts.condition, parts.view, parts.labels
-        )
-    return SequenceRef(f"{name}/{printable(folder)}", name, printable(folder), None, None, None, {}, problem)
+        walk = id_of(name, parts.walk, modality)
+        return SequenceRef(walk, name, folder, parts.subject, parts.condition, parts.view, parts.labels)
+    shown = printable(folder)
+    return SequenceRef(id_of(name, shown, modality), name, shown, None, None, None, {}, problem)
 
 
 def printable(name: str) -> str:

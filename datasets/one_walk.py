@@ -26,7 +26,7 @@ def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np
     """
     spec, place = own.default(_NAME), at(folder)
     try:
-        layout = next((layout for layout in own.layouts(aligned) if frame_files(place, layout)), None)
+        layout = next((one for one in own.layouts(aligned, "silhouette") if frame_files(place, one)), None)
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror or error}") from error
     if layout is None:

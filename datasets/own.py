@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from datasets.catalog import CATALOG
-from datasets.schema import CollectionSpec, FolderPath, Layout, Split, UsageError
+from datasets.schema import MODALITIES, CollectionSpec, FolderPath, Layout, Modality, Split, UsageError
 
 UNNAMED = "none"  # the condition or the view of a tree that has no folder for it
 NOT_STATED = "not stated"
@@ -30,31 +30,37 @@ _EXAMPLE = ("001", "normal", "front")
 
 # The number of a frame is the last run of digits in its name; a longer one is a time and does not fit the schema, so
 # that such frames are in order of name, as those without digits.
-_PICTURES = r"(?!\.)(?:.*?(?<!\d)(?P<frame>\d{1,9})(?!\d)\D*|.*)\.(?i:png|jpe?g)"
+_FRAME = r"(?!\.)(?:.*?(?<!\d)(?P<frame>\d{1,9})(?!\d)\D*|.*)"
+_PICTURES = rf"{_FRAME}\.(?i:png|jpe?g)"
+_LABEL_MAPS = rf"{_FRAME}\.(?i:png)"  # JPEG would smear one label into another
+_JOINTS = rf"{_FRAME}\.(?i:txt|json)"
 _ARRAY = r"[^.].*\.pkl"
 
 
-def layouts(aligned: bool) -> tuple[Layout, ...]:
+def layouts(aligned: bool, modality: Modality | None = None) -> tuple[Layout, ...]:
     """The trees that are understood, the deepest first: to a shallower one each folder of it would be a sequence.
 
-    aligned: the pictures are aligned already, 64 or 128 high; arrays always are.
+    aligned: the pictures are aligned already, 64 or 128 high; arrays always are. modality: of this one; of all if None.
     """
-    found = []
-    for form, path in _PATHS.items():
-        folder = "/".join(_EXAMPLE[: form.count("<")])
-        pictures = Layout(
-            name=f"{form}, pictures",
-            kind="images",
-            paths=(path,),
-            file=_PICTURES,
-            example=f"{folder}/0001.png",
-            aligned=aligned,
-        )
-        arrays = replace(
-            pictures, name=f"{form}, arrays", kind="pickle", file=_ARRAY, example=f"{folder}/walk.pkl", aligned=True
-        )
-        found += [pictures, arrays]
-    return tuple(found)
+    some = MODALITIES if modality is None else (modality,)
+    return tuple(layout for one in some for form in _PATHS for layout in _of_modality(one, form, aligned))
+
+
+def _of_modality(modality: Modality, form: str, aligned: bool) -> tuple[Layout, Layout]:
+    """The trees of one modality and depth: with a file a frame, and with an array a walk."""
+    folder = "/".join(_EXAMPLE[: form.count("<")])
+    skeletons, of_what = modality == "skeleton", "" if modality == "silhouette" else f" of {modality}"
+    frames = Layout(
+        name=f"{form}, {'text files' if skeletons else 'pictures'}{of_what}",
+        kind="joints" if skeletons else "images",
+        paths=(_PATHS[form],),
+        file=_JOINTS if skeletons else _LABEL_MAPS if modality == "parsing" else _PICTURES,
+        example=f"{folder}/0001.{'json' if skeletons else 'png'}",
+        aligned=aligned,
+        modality=modality,
+    )
+    name, example = f"{form}, arrays{of_what}", f"{folder}/walk.pkl"
+    return frames, replace(frames, name=name, kind="pickle", file=_ARRAY, example=example, aligned=True)
 
 
 def default(name: str) -> CollectionSpec:
@@ -67,6 +73,11 @@ def default(name: str) -> CollectionSpec:
         layouts=layouts(aligned=False),
         split=Split(train=frozenset(), test=frozenset(), others="train"),
     )
+
+
+def is_frame(file: str) -> bool:
+    """Whether a file of this name is a frame of one's own, or the array of a walk."""
+    return re.fullmatch(_PICTURES, file) is not None or re.fullmatch(_ARRAY, file) is not None
 
 
 def is_own(name: str) -> bool:

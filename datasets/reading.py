@@ -1,6 +1,7 @@
 """Read one sequence: its raw frames, and every frame that could not be read named beside them.
 
-Nothing here normalises, and nothing trusts a file: what is in it is judged by datasets/images.py and pickles.py.
+Nothing here normalises, and nothing trusts a file: what is in it is judged by datasets/images.py, joints.py and
+pickles.py.
 """
 
 import errno
@@ -11,7 +12,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from datasets import images, pickles
+from datasets import images, joints, pickles
 from datasets.layouts import Root, SequenceRef, frame_files, frame_number, printable
 from datasets.schema import Unreadable
 from datasets.storage import Place
@@ -35,8 +36,9 @@ class RawFrames(Generic[Frame]):
 def read(root: Root, ref: SequenceRef, each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     """The frames of a sequence; Unreadable with a reason where there are none to be had.
 
-    `each` is given every picture, [H, W] or [H, W, C] of any mask type, as soon as it is decoded: it is still in the
-    processor's cache, and only what `each` makes of it is kept, never a whole walk of full-size pictures.
+    `each` is given every picture, [H, W] or [H, W, C] of any mask type, or every skeleton, [17, 2] or [17, 3], as soon
+    as it is decoded: it is still in the processor's cache, and only what `each` makes of it is kept, never a whole walk
+    of full-size pictures.
     """
     if ref.problem is not None:
         reason = "name is not UTF-8" if "UTF-8" in ref.problem else "unrecognised folder"
@@ -50,17 +52,26 @@ def read(root: Root, ref: SequenceRef, each: Callable[[np.ndarray], Frame]) -> R
         raise Unreadable("no frames", f"no file like that of {root.layout.example}")
     folder = folder / root.layout.inside
     if root.layout.kind == "images":
-        return _read_images(folder, files, each)
+        return _read_frames(folder, files, images.decode, images.MAX_BYTES, each)
+    if root.layout.kind == "joints":
+        return _read_frames(folder, files, joints.decode, joints.MAX_BYTES, each)
     if len(files) > 1:
         raise Unreadable("several arrays", ", ".join(match.string for match in files))
     return _read_pickle(folder / files[0].string, each)
 
 
-def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
+def _read_frames(
+    folder: Place,
+    files: list[re.Match[str]],
+    decode: Callable[[bytes], np.ndarray],
+    most: int,
+    each: Callable[[np.ndarray], Frame],
+) -> RawFrames[Frame]:
+    """Frames that are a file each, of `most` bytes at most."""
     frames, names, numbers, unreadable = [], [], [], []
     for index, match in enumerate(files):
         try:
-            image = images.decode((folder / match.string).read(images.MAX_BYTES))
+            content = decode((folder / match.string).read(most))
         except Unreadable as error:
             unreadable.append((printable(match.string), error.reason, error.detail))
             continue
@@ -68,7 +79,7 @@ def _read_images(folder: Place, files: list[re.Match[str]], each: Callable[[np.n
             reason = "not a file" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable file"  # a link
             unreadable.append((printable(match.string), reason, error.strerror or str(error)))
             continue
-        frames.append(each(image))
+        frames.append(each(content))
         names.append(printable(match.string))
         numbers.append(frame_number(match) if match.groupdict().get("frame") else index)
     stems = {name.rpartition(".")[0] for name in names}

@@ -4,6 +4,7 @@ It reads a manifest and nothing else. The same numbers as a page to look at: dat
 """
 
 from datasets.manifest import Manifest
+from datasets.summary import COUNTED
 
 MISSING = "\u2013"  # en dash: a number that is not known
 
@@ -67,14 +68,23 @@ def place_of(reject: dict) -> str:
 
 
 def _collection(name: str, entry: dict) -> list[str]:
-    counts = [_against(what, entry[what], entry["published"][what]) for what in ("sequences", "subjects", "frames")]
+    several = set(entry["modalities"]) - {"silhouette"}
+    counts = _counts(entry, {} if several else entry["published"])
     splits = ", ".join(f"{split} {part['sequences']:,}" for split, part in entry["splits"].items())
     lines = [f"{name}: {', '.join(counts)} ({splits or 'no sequence kept'})"]
+    for modality, part in entry["modalities"].items() if several else ():
+        published = entry["published"] if modality == "silhouette" else {}
+        lines.append(f"  {modality}: {', '.join(_counts(part, published))}")
     if entry["sequences"]:
         lines += _content(entry)
     for kind, what in (("sequences rejected", "reject"), ("frames dropped", "dropped_frame")):
         lines += _lost(kind, entry[f"{what}_reasons"], entry[f"{what}_examples"])
     return lines
+
+
+def _counts(found: dict, published: dict) -> list[str]:
+    """The numbers of a collection, or of one modality of it, against the published ones where there are any."""
+    return [_against(what, found[what], published.get(what, {"count": None})) for what in COUNTED]
 
 
 def _content(entry: dict) -> list[str]:

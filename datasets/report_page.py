@@ -26,7 +26,8 @@ _COMPLETE, _MOSTLY = 0.005, 0.9  # as near to a published count is complete; abo
 _LEGEND = (
     f"Kept in the store against the published counts: <b class='full'>within {100 * _COMPLETE}%</b>, "
     f"<b class='part'>at least {100 * _MOSTLY:.0f}%</b>, <b class='low'>less</b>, <b class='over'>more</b>. "
-    "A dash is a number that is not known."
+    "A dash is a number that is not known. Published counts are those of silhouettes; other modalities stand below, "
+    "and what was lost is counted over all of them."
 )
 _SHEET = (
     "Each line is one walk from its first to its last frame, drawn from the contours in the store; small numbers are "
@@ -83,10 +84,15 @@ def _overview(collections: Mapping[str, dict]) -> str:
     heads += "<th class='number'>Rejected sequences</th><th class='number'>Dropped frames</th>"
     lines = []
     for place, (name, entry) in enumerate(collections.items()):
-        cells = "".join(_against(entry[what], entry["published"][what]) for what in COUNTED)
+        others = {one: part for one, part in entry["modalities"].items() if one != "silhouette"}
+        compared = entry["modalities"].get("silhouette", entry if not others else dict.fromkeys(COUNTED))
+        cells = "".join(_against(compared[what], entry["published"][what]) for what in COUNTED)
         cells += _lost_share(entry["rejected_sequences"], entry["sequences"])
         cells += _lost_share(entry["dropped_frames"], entry["frames"])
         lines.append(f"<tr><th><a href='#c{place}'>{_text(name)}</a></th>{cells}</tr>")
+        for modality, part in others.items():
+            cells = "".join(_against(part[what], {"count": None}) for what in COUNTED)
+            lines.append(f"<tr><th>{_text(name)}, {_text(modality)}</th>{cells}<td></td><td></td></tr>")
     body = "\n".join(lines)
     table = f"<table>\n<thead><tr><th>Collection</th>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     return f"<div class='scroll'>{table}</div>\n<p class='faint'>{_LEGEND}</p>"
@@ -120,6 +126,8 @@ def _section(place: int, name: str, entry: dict, sheet: bytes | None) -> str:
     """Everything about one collection."""
     known = {"Cite": "citation", "Access": "access", "Read from": "root"}
     about = {what: _text(entry[key]) for what, key in known.items() if entry.get(key)}
+    for modality, read in entry.get("other_modalities", {}).items():
+        about[f"Read from ({_text(modality)})"] = _text(read["root"])
     parts = [f"<h2 id='c{place}'>{_text(name)}</h2>", f"<p>{_text(entry.get('title', ''))}</p>"]
     parts += [_listed(about | {"Split": _splits(entry), "Difference": _difference(entry)}), _picture(name, sheet)]
     if entry["sequences"]:

@@ -7,7 +7,7 @@ room may import it. It knows no collection by name, no file format but Arrow, an
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 
@@ -15,6 +15,8 @@ SCHEMA_VERSION = 1
 VERSION_KEY = b"foundationgait.schema_version"
 
 SPLITS = ("train", "test", "none")
+Modality = Literal["silhouette", "lidar", "parsing", "skeleton"]  # what a sequence was seen as (datasets/modalities.py)
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 class UsageError(ValueError):
@@ -38,13 +40,13 @@ class Unreadable(Exception):
 # `chain_codes` the steps between its points, two 4-bit codes a byte (datasets/contours.py).
 SEQUENCE_SCHEMA = pa.schema(
     [
-        ("sequence_id", pa.string()),  # CASIA-B/001/nm-01/090, unique in a store
+        ("sequence_id", pa.string()),  # CASIA-B/001/nm-01/090, unique in a store (datasets/sequence_ids.py)
         ("collection", pa.string()),
         ("split", pa.string()),  # train, test or none
         ("subject", pa.string()),  # raw strings, as released: protocols match on them
         ("condition", pa.string()),
         ("view", pa.string()),
-        ("modality", pa.string()),  # silhouette; the schema leaves room for lidar, parsing, skeleton
+        ("modality", pa.string()),  # one of MODALITIES
         ("labels", pa.map_(pa.string(), pa.string())),
         ("num_frames", pa.int32()),
         ("frame_numbers", pa.list_(pa.int32())),  # as in the file names; 0, 1, 2, ... where the release has none
@@ -231,17 +233,21 @@ class Layout:
 
     A folder whose path has one of the forms `paths` is a sequence. `file` is a regular expression for the names of the
     files in it (or in its folder `inside`): every match is a frame (`images`, numbered by the group `frame` if there
-    is one) or the one array of the sequence (`pickle`); other files are not of this modality and are ignored. `example`
-    is the path of one file, for messages.
+    is one; `joints`: a text file with a skeleton) or the one array of the sequence (`pickle`); other files are not of
+    this modality and are ignored. `example` is the path of one file, for messages.
     """
 
     name: str
-    kind: Literal["images", "pickle"]
+    kind: Literal["images", "pickle", "joints"]
     paths: tuple[FolderPath, ...]
     file: str
     example: str
     aligned: bool  # already cropped, scaled and centred by the owners or by OpenGait: normalise no second time
     inside: str = ""  # where a sequence has a folder for each modality
+    modality: Modality = "silhouette"
+    spacing: int = (
+        1  # times the number of a frame: at a third of the silhouettes' rate 3, so that numbers mean one time
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +282,10 @@ class CollectionSpec:
         except KeyError:
             return None
         return f"{subject}\n{named}" if named else None
+
+    def of_modality(self, modality: Modality) -> tuple[Layout, ...]:
+        """Its layouts of one modality, in their order."""
+        return tuple(layout for layout in self.layouts if layout.modality == modality)
 
     def read_path(self, layout: Layout, folder: str, position: int = 1) -> Parts | None:
         """What the path of a folder says, or None where it is not that of a sequence in this layout."""

@@ -5,6 +5,7 @@ the result is thresholded, since the store is binary. Releases that are already 
 and are never normalised a second time. Arrays in, arrays or a reason out: nothing here knows files or collections.
 """
 
+from dataclasses import dataclass
 from functools import reduce
 
 import cv2
@@ -17,6 +18,21 @@ THRESHOLD = 127
 _WIDEST = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
 
 Reason = str
+Normalised = tuple[np.ndarray | None, Reason | None, str]  # a mask, or None with a reason and a detail
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where the canonical grid lies on a raw picture, and what is in it.
+
+    rows: of the picture. width: in columns, to which these rows are scaled, the grid high. left: the column of the
+    scaled rows at which the grid begins, below 0 where it begins outside. mask: uint8 0/1 [grid, grid].
+    """
+
+    rows: slice
+    width: int
+    left: int
+    mask: np.ndarray
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -70,11 +86,24 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
     The mask is thresholded before it is measured: OpenGait measures grey values, so that the ringing of a JPEG around
     the head moves its crop. On masks of 0 and 255 the two are the same.
     """
+    placed, reason = place(grey, grid)
+    return (None if placed is None else placed.mask), reason
+
+
+def normalise_frame(frame: np.ndarray) -> Normalised:
+    """A raw frame as it was read, [H, W] or [H, W, C], on the grid of RAW_GRID. ValueError for what is no mask."""
+    mask, reason = normalise(to_grey(frame))
+    return mask, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"
+
+
+def place(grey: np.ndarray, grid: int) -> tuple[Placed | None, Reason | None]:
+    """What `normalise` does, with the place of the grid: for pictures that are to be cut out as their silhouette is."""
     _, mask = cv2.threshold(grey, THRESHOLD, 255, cv2.THRESH_BINARY)
     if cv2.sumElems(mask)[0] <= MIN_MASS:
         return None, "nearly empty frame"
     rows = np.flatnonzero(cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
-    body = mask[rows[0] : rows[-1] + 1]
+    span = slice(int(rows[0]), int(rows[-1]) + 1)
+    body = mask[span]
     width = int(grid * (body.shape[1] / body.shape[0]))
     if width == 0:
         return None, "frame too narrow"
@@ -84,7 +113,8 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
     centre = _median_column(body)
     if centre == 0:
         return None, "no centre of mass"
-    return _window(body, centre - grid // 2), None
+    left = centre - grid // 2
+    return Placed(span, width, left, _window(body, left)), None
 
 
 def _median_column(body: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from typing import get_args
 from datasets import own
 from datasets.catalog import CATALOG
 from datasets.json_file import Value, some
-from datasets.schema import CollectionSpec, NamedBy, ProbeSet, Protocol, ProtocolKind, Split
+from datasets.schema import MODALITIES, CollectionSpec, NamedBy, ProbeSet, Protocol, ProtocolKind, Split
 
 EVERYONE = "*"  # instead of a list of subjects: all that the other list does not name
 SPLIT_KEYS = ("train", "test", "TRAIN_SET", "TEST_SET")
@@ -36,6 +36,8 @@ def to_json(spec: CollectionSpec) -> dict[str, object]:
     data: dict[str, object] = {"name": spec.name, "title": spec.title, "citation": spec.citation, "access": spec.access}
     if own.is_own(spec.name):
         data["aligned"] = all(layout.aligned for layout in spec.layouts)
+        if len(known := {layout.modality for layout in spec.layouts}) == 1:
+            data["modality"] = known.pop()
     data["split"] = _split_to_json(spec.split)
     if spec.partition:
         data["partition"] = spec.partition
@@ -85,14 +87,20 @@ def read_split(value: Value, members: Mapping[str, Value]) -> Split:
 def _with(base: CollectionSpec, members: Mapping[str, Value]) -> CollectionSpec:
     """A spec with what some members say instead."""
     changes: dict[str, object] = {}
+    of_layouts: dict[str, object] = {"aligned": False}
     for key, value in members.items():
         field, read = _READERS[key]
-        changes[field] = read(value)
+        if field == "layouts":
+            of_layouts[key] = read(value)
+        else:
+            changes[field] = read(value)
+    if {"aligned", "modality"} & set(members):
+        changes["layouts"] = own.layouts(**of_layouts)
     return replace(base, **changes)
 
 
-def _layouts(value: Value) -> tuple:
-    return own.layouts(value.flag())
+def _modality(value: Value) -> str:
+    return value.choice(MODALITIES)
 
 
 def _split(value: Value) -> Split:
@@ -200,7 +208,8 @@ _READERS: dict[str, tuple[str, Callable[[Value], object]]] = {
     "title": ("title", Value.text),
     "citation": ("citation", Value.text),
     "access": ("access", Value.text),
-    "aligned": ("layouts", _layouts),
+    "aligned": ("layouts", Value.flag),  # these two together say which layouts of datasets/own.py it has
+    "modality": ("layouts", _modality),
     "split": ("split", _split),
     "labels": ("labels_of", _labels),
     "protocol": ("protocol", _protocol),

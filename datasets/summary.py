@@ -5,13 +5,15 @@ the manifest: plain values that come back from JSON as they were. Everything is 
 Python. It knows nothing of files, and it words and draws nothing (datasets/report.py, datasets/report_page.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-KEPT_COLUMNS = ["split", "subject", "condition", "view", "labels", "num_frames", "dropped_frames"]
+from datasets.schema import MODALITIES, SPLITS
+
+KEPT_COLUMNS = ["split", "subject", "condition", "view", "modality", "labels", "num_frames", "dropped_frames"]
 LOST_COLUMNS = ["sequence_id", "source", "frame", "reason", "detail"]
 
 COUNTED = ("sequences", "subjects", "frames")  # what publications count, and so what is compared with them
@@ -30,8 +32,8 @@ class Summary:
     def __init__(self, published: Mapping[str, int], anonymous: str) -> None:
         self._published = dict(published)
         self._anonymous = anonymous
-        self._subjects = _Tally(split=pa.string(), subject=pa.string())
-        self._lengths = _Tally(split=pa.string(), num_frames=pa.int32())
+        self._subjects = _Tally(modality=pa.string(), split=pa.string(), subject=pa.string())
+        self._lengths = _Tally(modality=pa.string(), split=pa.string(), num_frames=pa.int32())
         self._conditions = _Tally(condition=pa.string())
         self._views = _Tally(view=pa.string())
         self._labels = _Tally(label=pa.string(), value=pa.string())
@@ -54,18 +56,19 @@ class Summary:
     def result(self) -> dict[str, object]:
         """All numbers so far. What is not known is None: a count that nobody published, people without names.
 
-        `splits` holds the splits that have sequences; tallies begin with the most frequent entry.
+        `splits` and `modalities` hold those that have sequences; tallies begin with the most frequent entry. Numbers
+        are over all modalities, but the published ones are those of silhouettes and are compared with these alone.
         """
         subjects, lengths = self._subjects.counts(), self._lengths.counts()
         counts = self._counts(subjects, lengths)
+        modalities = self._by("modality", MODALITIES, subjects, lengths)
+        compared = modalities.get("silhouette", dict.fromkeys(COUNTED) if modalities else counts)
         return {
             **counts,
             "anonymous_sequences": _total(subjects.filter(self._is_anonymous(subjects))["count"]),
-            "splits": {
-                split: self._counts(_where(subjects, "split", split), _where(lengths, "split", split))
-                for split in sorted(pc.unique(lengths["split"]).to_pylist(), reverse=True)  # train, test, none
-            },
-            "published": {what: _against(counts[what], self._published.get(what)) for what in COUNTED},
+            "splits": self._by("split", SPLITS, subjects, lengths),
+            "modalities": modalities,
+            "published": {what: _against(compared[what], self._published.get(what)) for what in COUNTED},
             "lengths": _length_numbers(lengths),
             "conditions": _frequent(self._conditions),
             "views": _frequent(self._views),
@@ -77,6 +80,12 @@ class Summary:
             "dropped_frame_reasons": _sorted_tally(self._frames_lost.tally),
             "dropped_frame_examples": self._frames_lost.examples(),
         }
+
+    def _by(self, column: str, values: Sequence[str], subjects: pa.Table, lengths: pa.Table) -> dict[str, dict]:
+        """The counts of each of these values of a column that has sequences."""
+        there = set(pc.unique(lengths[column]).to_pylist())
+        found = [value for value in values if value in there]
+        return {one: self._counts(_where(subjects, column, one), _where(lengths, column, one)) for one in found}
 
     def _counts(self, subjects: pa.Table, lengths: pa.Table) -> dict[str, int | None]:
         sequences = _total(lengths["count"])

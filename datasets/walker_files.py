@@ -18,8 +18,9 @@ Beside = Callable[[np.ndarray], bytes]  # from the aligned silhouettes uint8 [T,
 class Place:
     """Where a layout keeps a walk, and in what form.
 
-    `folder` is the sequence, `file` the path of a frame below it, with `{frame}` counting by `step` from `first`, or of
-    the one array. `beside` are files of other kinds, once a sequence, by their path below the folder.
+    `folder` is the sequence, `file` the path of a frame below it, or of the one array. `{frame}` counts by `step` from
+    `first`; taken as microseconds it is `{seconds}` too. `beside` are files of other kinds, once a sequence, by their
+    path below the folder.
     """
 
     file: str
@@ -101,6 +102,8 @@ PLACES: dict[str, dict[str, Place]] = {
                 "{stem}pose-{subject}-{condition}.pkl": _arrays(17, 3),
             },
         ),
+        "released parsing": Place(file="{stem}par-{subject}-{condition}.pkl"),
+        "released skeleton": Place(file="{stem}pose-{subject}-{condition}.pkl"),
     },
     "CCPG": {
         "released": Place(file="{frame:05d}.png", boxed=True),
@@ -121,6 +124,8 @@ PLACES: dict[str, dict[str, Place]] = {
         "released": Place(folder="{place}/{view}", file="{frame:05d}.png", beside=_GREW_BESIDE),
         "rearranged": Place(file="{frame:05d}.png", beside={"00001_2d_pose.txt": _anything}),
         "opengait": Place(file="{view}.pkl"),
+        "released skeleton": Place(folder="{place}/{view}", file="{frame:05d}_2d_pose.txt"),
+        "rearranged skeleton": Place(file="{frame:05d}_2d_pose.txt"),
     },
     "Gait3D": {
         "released": Place(file="human_crop_f{frame}.png", first=9_998, boxed=True),  # not padded: f9999, f10000
@@ -128,6 +133,9 @@ PLACES: dict[str, dict[str, Place]] = {
             file="sils-{view}.pkl",
             beside={"pars-{view}.pkl": _arrays(64, 44), "smpls-{view}.pkl": _arrays(85)},
         ),
+        "released parsing": Place(file="human_crop_f{frame}.png", first=9_998, boxed=True),
+        "opengait parsing": Place(file="pars-{view}.pkl"),
+        "released skeleton": Place(file="human_crop_f{frame}.txt", first=9_998),
     },
     "GaitLU-1M": {
         "released": Place(
@@ -150,6 +158,10 @@ PLACES: dict[str, dict[str, Place]] = {
             beside={"PCDs/1657069297.123456.pcd": _anything, "Sils_raw/1657069297123456.jpg": _anything},
         ),
         "opengait": Place(file="06-{view}-Camera-Sils_aligned.pkl", beside=_SUSTECH1K_BESIDE),
+        "released lidar": Place(file="PCDs_sils/{seconds}.png", first=1_657_069_297_123_456, step=100_000),
+        "opengait lidar": Place(file="02-{view}-LiDAR-PCDs_sils.pkl"),
+        "released skeleton": Place(file="Pose/{frame}.json", first=1_657_069_297_123_456, step=33_333),
+        "opengait skeleton": Place(file="03-{view}-Camera-Pose.pkl"),
     },
     "Scoliosis1K": {
         "released": Place(file="{frame:03d}.png"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from datasets.walkers import make_walker, render_walk
+from datasets.walkers import film_walk, make_walker, render_walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,24 +36,44 @@ class Walk:
     names: Mapping[str, str] = field(default_factory=dict)  # further names that paths on disk are made of
 
 
+@dataclass(frozen=True, eq=False)
+class Filmed:
+    """A walk before it is drawn: see `film_walk`. rng: for what is random about the drawing."""
+
+    outlines: dict[str, np.ndarray]
+    parts: list[tuple[str, ...]]
+    rng: np.random.Generator
+
+
 def film(walk: Walk, *, num_frames: int, seed: int) -> np.ndarray:
     """The frames of a walk, uint8 [num_frames, *size] of 0 and 255; they depend on it and the seed alone."""
+    frames = render_walk(**_scene(walk, num_frames, seed))
+    frames[: walk.absent] = 0
+    return frames
+
+
+def film_body(walk: Walk, *, num_frames: int, seed: int) -> Filmed:
+    """The same walk, step by step and from the same side, as its outlines."""
+    scene = _scene(walk, num_frames, seed)
+    return Filmed(*film_walk(**scene), scene["rng"])
+
+
+def _scene(walk: Walk, num_frames: int, seed: int) -> dict[str, object]:
+    """Who walks, how and before which camera, as `render_walk` takes it."""
     person = make_walker(_seed_of(seed, walk.person))
     changed = {name: getattr(person, name) + by for name, by in walk.changes.items()}
     rng = np.random.default_rng(_seed_of(seed, walk.person, walk.occasion))
-    frames = render_walk(
-        replace(person, **changed),
-        condition=walk.dress,
-        azimuth=walk.azimuth,
-        elevation=walk.elevation,
-        num_frames=num_frames,
-        phase=rng.uniform(0, 2 * np.pi),
-        height=walk.size[0],
-        width=walk.size[1],
-        rng=rng,
-    )
-    frames[: walk.absent] = 0
-    return frames
+    return {
+        "walker": replace(person, **changed),
+        "condition": walk.dress,
+        "azimuth": walk.azimuth,
+        "elevation": walk.elevation,
+        "num_frames": num_frames,
+        "phase": rng.uniform(0, 2 * np.pi),
+        "height": walk.size[0],
+        "width": walk.size[1],
+        "rng": rng,
+    }
 
 
 def _seed_of(seed: int, *names: str) -> int:

@@ -92,6 +92,32 @@ def render_walk(
     frame in radians (0 = right heel strike). Without `rng` there is no day-to-day variation and no segmentation noise.
     Equal generators give the same walk from every direction, as several cameras see it.
     """
+    size = {"num_frames": num_frames, "height": height, "width": width}
+    outlines, parts = film_walk(
+        walker, condition=condition, azimuth=azimuth, elevation=elevation, fps=fps, phase=phase, rng=rng, **size
+    )
+    frames = camera.fill(outlines, parts, height, width)
+    if rng is not None:
+        camera.subtract_background(frames, outlines, rng)
+    return frames
+
+
+def film_walk(
+    walker: Walker,
+    *,
+    condition: str,
+    azimuth: float,
+    elevation: float,
+    num_frames: int,
+    phase: float,
+    height: int,
+    width: int,
+    rng: np.random.Generator | None,
+    fps: float = 25.0,
+) -> tuple[dict[str, np.ndarray], list[tuple[str, ...]]]:
+    """What `render_walk` draws, before it is drawn: the outline of every ellipsoid of the body in picture coordinates,
+    float [num_frames, corners, 2], and the parts of the body, each the convex hull of some of them.
+    """
     kinds = condition.split("-")[0].split("+")
     if not set(kinds) <= set(CONDITIONS):
         raise ValueError(f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}, as in nm-01")
@@ -106,10 +132,7 @@ def render_walk(
         _wear_coat(body, walker, day)
     speed = 1.5 * walker.height * walker.leg_ratio * walker.stride * walker.cadence  # metres a second
     outlines = camera.film(body, speed * num_frames / fps, np.deg2rad(azimuth), np.deg2rad(elevation), height, width)
-    frames = camera.fill(outlines, body.parts, height, width)
-    if rng is not None:
-        camera.subtract_background(frames, outlines, rng)
-    return frames
+    return outlines, body.parts
 
 
 def _on_another_day(walker: Walker, rng: np.random.Generator) -> Walker:
@@ -151,6 +174,7 @@ def _pose(walker: Walker, phase: np.ndarray) -> Body:
     head = neck + 0.105 * h * _reach(-1.0, -nod)
     body.add("neck", neck + 0.01 * up, 0.033 * h)
     body.add("head", head, 0.058 * size, 0.048 * size, 0.068 * size)
+    _mark_face(body, head, nod, size)
     body.parts += [("pelvis", "waist"), ("waist", "chest"), ("neck", "head")]
     body.parts += [("chest", "shoulder_left", "shoulder_right", "neck")]
     soles = [name + side for name in ("heel_", "toe_") for side in ("left", "right")]
@@ -158,6 +182,16 @@ def _pose(walker: Walker, phase: np.ndarray) -> Body:
     for centre in body.centres.values():
         centre[:, 2] -= floor
     return body
+
+
+def _mark_face(body: Body, head: np.ndarray, nod: np.ndarray, size: float) -> None:
+    """Points of the face within the head [T, 3], for skeletons; they are of no part, so that nothing draws them."""
+    ahead, up = _reach(-1.0, -nod - np.pi / 2), _reach(-1.0, -nod)
+    aside = np.array([0.0, 1.0, 0.0])
+    body.add("nose", head + 0.050 * size * ahead, 0.001 * size)
+    for side, sign, _ in SIDES:
+        body.add("eye_" + side, head + size * (0.042 * ahead + 0.018 * sign * aside + 0.014 * up), 0.001 * size)
+        body.add("ear_" + side, head + 0.044 * size * sign * aside, 0.001 * size)
 
 
 def _pose_leg(body: Body, walker: Walker, side: str, sign: float, pelvis: np.ndarray, phase: np.ndarray) -> None:

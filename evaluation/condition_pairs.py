@@ -46,7 +46,7 @@ class ConditionPairTable:
         views = len(self.views)
         cells = self.outcomes.cells(rank, every_probe=True)
         cells[:, self.gallery.ravel() == 0] = np.nan
-        cells = cells.reshape(len(self.probe_conditions), views, len(self.gallery_conditions), views)
+        cells = self._by_view(cells)
         if views < 2:
             return np.full((cells.shape[0], cells.shape[2]), np.nan)
         other = ~np.eye(views, dtype=bool)[:, None, :]
@@ -76,7 +76,22 @@ class ConditionPairTable:
             num_gallery=int(self.gallery.sum()),
             num_gallery_subjects=self.gallery_subjects,
             num_excluded=self.excluded,
+            row_names=self.probe_conditions,
+            column_names=self.gallery_conditions,
+            pairs=self._measured(),
         )
+
+    def _measured(self) -> NDArray[np.float64]:
+        """Rank-1 in percent of each pair of conditions, [I, J]: the mean of what can be measured of different views."""
+        cells = self._by_view(self.outcomes.cells(1))
+        counted = ~np.isnan(cells) & ~np.eye(len(self.views), dtype=bool)[:, None, :]
+        sums, number = np.where(counted, cells, 0.0).sum(axis=(1, 3)), counted.sum(axis=(1, 3))
+        return np.divide(sums, number, out=np.full(sums.shape, np.nan), where=number > 0)
+
+    def _by_view(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cells as probe condition, probe view, gallery condition, gallery view: [I, V, J, V]."""
+        views = len(self.views)
+        return cells.reshape(len(self.probe_conditions), views, len(self.gallery_conditions), views)
 
     def _different(self) -> NDArray[np.bool_]:
         return np.array(self.probe_conditions)[:, None] != np.array(self.gallery_conditions)

@@ -11,7 +11,7 @@ of the gallery. A score is the weighted mean over the cells of the mean over the
 It does not know how a protocol chooses probes, gallery and cells.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,10 @@ class Score:
     without the identical view (or condition) and with it alone; where no pairs are formed, the first is that of the
     whole ranked list and the second NaN. Numbers of probes, gallery sequences and gallery subjects, and of sequences
     that were left out for their view.
+
+    `pairs` [I, J] is Rank-1 in percent of each pair of a probe view (or condition) in `row_names` and a gallery view
+    (or condition) in `column_names`, by our convention (NaN: no probe can be counted), the identical pairs included;
+    without rows and columns where no pairs are formed.
     """
 
     kind: str
@@ -133,3 +137,6 @@ class Score:
     num_gallery: int
     num_gallery_subjects: int
     num_excluded: int
+    row_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
+    pairs: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))

@@ -13,6 +13,8 @@ from evaluation.pooled import pooled_gallery
 from evaluation.sequences import Embeddings, Sequences
 from evaluation.view_pairs import ViewPairTable, view_pairs
 
+MOST = 20  # ranks up to this are told apart where pairs are scored: what tables and curves show
+
 
 def single_view_gallery(
     embeddings: Embeddings,
@@ -37,9 +39,9 @@ def score(sequences: Sequences, protocol: Protocol, metric: Metric, kinds: Seque
         if (kinds and kind not in kinds) or kind == "submission":
             continue
         if kind == "view-pairs":
-            scores.append(view_pairs(sequences, protocol, probe_set, metric).score())
+            scores.append(view_pairs(sequences, protocol, probe_set, metric, MOST).score())
         elif kind == "condition-pairs":
-            scores.append(condition_pairs(sequences, protocol, probe_set, metric).score())
+            scores.append(condition_pairs(sequences, protocol, probe_set, metric, MOST).score())
         else:
             scores.append(pooled_gallery(sequences, protocol, probe_set, kind, metric))
     return scores

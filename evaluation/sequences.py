@@ -4,7 +4,7 @@ It does not know where embeddings come from, nor any collection.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol as Interface
 
 import numpy as np
@@ -30,12 +30,17 @@ class Embeddings(Interface):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sequences:
-    """The test set: n sequences in the order that decides ties. Made by `of`, which checks it."""
+    """The test set: n sequences in the order that decides ties. Made by `of`, which checks it.
+
+    `can_probe` and `can_be_found` [n]: which of them may be probes, and which of them gallery; all where None.
+    """
 
     embeddings: Embeddings
     subjects: NDArray[np.str_]
     conditions: NDArray[np.str_]
     views: NDArray[np.str_]
+    can_probe: NDArray[np.bool_] | None = None
+    can_be_found: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -63,11 +68,28 @@ class Sequences:
                 raise ValueError("embeddings hold NaN or infinite values: the encoder or its checkpoint is broken")
         return cls(embeddings=embeddings, subjects=columns[0], conditions=columns[1], views=columns[2])
 
+    def between(self, modalities: Sequence[str], probe: str, gallery: str) -> "Sequences":
+        """The same, of which those of one modality may be probes and those of another (or the same) the gallery.
+
+        modalities: of each sequence, [n]. UsageError where there are none of one of the two.
+        """
+        every = np.asarray(modalities, dtype=str)
+        for wanted in (probe, gallery):
+            if not (every == wanted).any():
+                there = ", ".join(np.unique(every).tolist())
+                raise UsageError(
+                    f"no sequence is of the modality {wanted}: there are {there}; ingest it with --modality"
+                )
+        return replace(self, can_probe=every == probe, can_be_found=every == gallery)
+
     def select(self, protocol: Protocol, probe_set: ProbeSet) -> "Selection":
         """Which of them are probes and gallery of a probe set; sequences of excluded views are neither."""
         compared = np.array([protocol.compared_view(view) for view in self.views])
         scored = ~np.isin(compared, sorted(protocol.excluded_views))
         probe, gallery = (self._that(role) for role in (probe_set.is_probe, probe_set.is_gallery))
+        if self.can_probe is not None and self.can_be_found is not None:
+            probe, gallery = probe & self.can_probe, gallery & self.can_be_found
+            scored &= self.can_probe | self.can_be_found
         return Selection(
             probes=np.flatnonzero(probe & scored),
             gallery=np.flatnonzero(gallery & scored),

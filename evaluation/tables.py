@@ -6,6 +6,7 @@ missing numbers stay missing.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from evaluation.outcomes import Score
 
 MISSING = "\u2013"  # en dash
 NAN = float("nan")
+ZeroShot = Literal["", "unseen subjects", "unseen collection"]
 PAIRED = {"view-pairs": "view", "condition-pairs": "condition"}  # kinds that compare part with part, and what is a part
 
 
@@ -30,6 +32,9 @@ class ResultRow:
     are `num_unmatched` of `num_comparisons` (of a probe with a part of the gallery without its subject),
     `num_missing_cells` of `num_cells` (pairs of views or conditions without a counted probe), and `num_excluded`
     sequences of views that the protocol excludes.
+
+    `zero_shot` says what the method had not been trained on: `unseen subjects` of a collection of which it knows
+    others, or an `unseen collection`; empty where neither is claimed.
     """
 
     method: str
@@ -56,9 +61,10 @@ class ResultRow:
     num_cells: int = 0
     num_missing_cells: int = 0
     num_excluded: int = 0
+    zero_shot: ZeroShot = ""
 
 
-def from_scores(method: str, collection: str, scores: Iterable[Score]) -> list[ResultRow]:
+def from_scores(method: str, collection: str, scores: Iterable[Score], zero_shot: ZeroShot = "") -> list[ResultRow]:
     """One row per score, in their order."""
     rows = []
     for score in scores:
@@ -88,6 +94,7 @@ def from_scores(method: str, collection: str, scores: Iterable[Score]) -> list[R
             num_cells=int((outcomes.weights > 0).sum()),
             num_missing_cells=outcomes.missing_cells,
             num_excluded=score.num_excluded,
+            zero_shot=zero_shot,
         )
         rows.append(row)
     return rows
@@ -109,30 +116,90 @@ def render(rows: Sequence[ResultRow]) -> str:
     Raises:
         ValueError: two rows with the same collection, kind, method and probe set.
     """
-    blocks = []
-    for collection, kind in dict.fromkeys((row.collection, row.kind) for row in rows):
-        block = [row for row in rows if (row.collection, row.kind) == (collection, kind)]
+    texts = []
+    for block in blocks(rows):
+        lines = _pairs(block) if block[0].kind in PAIRED else grid(pooled_cells(block), labels=2)
+        texts.append("\n".join([heading(block), *lines, chance_level(block), *amounts(block)]))
+    return "\n\n".join(texts)
+
+
+def blocks(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
+    """The rows of each collection and kind of protocol, in the order in which these first occur.
+
+    Raises:
+        ValueError: two rows with the same collection, kind, method and probe set.
+    """
+    found: dict[tuple[str, str], list[ResultRow]] = {}
+    for row in rows:
+        found.setdefault((row.collection, row.kind), []).append(row)
+    for (collection, _), block in found.items():
         names = [(row.method, row.probe_set) for row in block]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"{collection}: two results of {repeated[0][0]} on {repeated[0][1]}")
-        lines = _pairs(collection, block) if kind in PAIRED else _pooled(collection, block)
-        blocks.append("\n".join([*lines, _chance_level(block), *_amounts(block)]))
-    return "\n\n".join(blocks)
+    return list(found.values())
 
 
-def _pairs(collection: str, rows: Sequence[ResultRow]) -> list[str]:
-    cells = {(row.method, row.probe_set): row for row in rows}
+def heading(rows: Sequence[ResultRow]) -> str:
+    """What a block tells: of which collection, by which kind of protocol, and in what sense it is zero-shot."""
+    kind = rows[0].kind
+    what = "rank-1 accuracy in %" if kind in PAIRED else f"{kind.replace('-', ' ')}, accuracy in %"
+    seen: dict[str, list[str]] = {}
+    for row in {row.method: row for row in rows if row.zero_shot}.values():
+        seen.setdefault(row.zero_shot, []).append(row.method)
+    if len(seen) < 2:
+        clauses = [f", zero-shot on {_article(one)}" for one in seen]
+    else:
+        clauses = [f", {' and '.join(methods)} zero-shot on {_article(one)}" for one, methods in seen.items()]
+    return f"{rows[0].collection}: {what}{''.join(clauses)}"
+
+
+def _article(zero_shot: str) -> str:
+    return f"an {zero_shot}" if zero_shot == "unseen collection" else zero_shot
+
+
+def pair_cells(rows: Sequence[ResultRow], accuracy: Callable[[ResultRow], float]) -> list[list[str]]:
+    """A line of texts per method, below a line of names: an accuracy on each probe set, and their plain mean."""
+    cells = {(row.method, row.probe_set): accuracy(row) for row in rows}
     methods, probe_sets = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    lines = [["method", *probe_sets, "mean"]]
+    for method in methods:
+        values = [cells.get((method, name), NAN) for name in probe_sets]
+        lines.append([method, *(number(value) for value in [*values, float(np.mean(values))])])
+    return lines
 
-    def half(method: str, accuracy: Callable[[ResultRow], float]) -> list[str]:
-        found = [cells.get((method, name)) for name in probe_sets]
-        values = [NAN if row is None else accuracy(row) for row in found]
-        return [_number(value) for value in [*values, float(np.mean(values))]]
 
-    what = PAIRED[rows[0].kind]
-    names = [*probe_sets, "mean"]
+def measured_cells(rows: Sequence[ResultRow]) -> list[list[str]]:
+    """The same of what can be measured, with its interval; without a mean."""
+    cells = {(row.method, row.probe_set): f"{number(row.rank1)} {_interval(row)}" for row in rows}
+    methods, probe_sets = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    lines = ([method, *(cells.get((method, name), MISSING) for name in probe_sets)] for method in methods)
+    return [["method", *probe_sets], *lines]
+
+
+def pooled_cells(rows: Sequence[ResultRow]) -> list[list[str]]:
+    """A line of texts per probe set and method, below a line of names."""
+    texts = [["probe set", "method", "rank-1", "95% interval", "rank-5", "rank-10", "rank-20", "mAP", "mINP"]]
+    for name in dict.fromkeys(row.probe_set for row in rows):
+        for row in (row for row in rows if row.probe_set == name):
+            scores = [number(value) for value in (row.rank5, row.rank10, row.rank20, row.map, row.minp)]
+            texts.append([name, row.method, number(row.rank1), _interval(row), *scores])
+    return texts
+
+
+def titles(kind: str) -> tuple[str, str, str]:
+    """What the three tables of a kind of pairs tell: two as published evaluators count, one of what can be measured."""
+    what = PAIRED[kind]
+    without = f"without the identical {what}"
+    measured = f"the same {without}, as far as it can be measured [95% interval over subjects]"
+    return without, f"identical {what} alone", measured
+
+
+def _pairs(rows: Sequence[ResultRow]) -> list[str]:
+    without, alone, measured = titles(rows[0].kind)
+    (_, *names), *lefts = pair_cells(rows, lambda row: row.excluding_identical)
+    _, *rights = pair_cells(rows, lambda row: row.identical_only)
     widths = [max(6, len(name)) for name in names]
-    label_width = max(len(text) for text in ["method", *methods])
+    label_width = max(len(text) for text in ["method", *(left[0] for left in lefts)])
     half_width = sum(widths) + 2 * (len(widths) - 1)
 
     def line(label: str, left: str, right: str) -> str:
@@ -141,40 +208,23 @@ def _pairs(collection: str, rows: Sequence[ResultRow]) -> list[str]:
     def columns(texts: Sequence[str]) -> str:
         return "  ".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True))
 
-    lines = [
-        f"{collection}: rank-1 accuracy in %",
-        line("", f"without the identical {what}", f"identical {what} alone"),
-        line("method", columns(names), columns(names)),
-    ]
-    for method in methods:
-        left = half(method, lambda row: row.excluding_identical)
-        lines.append(line(method, columns(left), columns(half(method, lambda row: row.identical_only))))
+    lines = [line("", without, alone), line("method", columns(names), columns(names))]
+    for (method, *left), (_, *right) in zip(lefts, rights, strict=True):
+        lines.append(line(method, columns(left), columns(right)))
     if any(row.num_comparisons for row in rows):
-        lines.append(
-            f"the same without the identical {what}, as far as it can be measured [95% interval over subjects]"
-        )
-        texts = [[_with_interval(cells.get((method, name))) for name in probe_sets] for method in methods]
-        lines += _grid([["method", *probe_sets], *([m, *some] for m, some in zip(methods, texts, strict=True))])
+        lines += [measured, *grid(measured_cells(rows))]
     return lines
 
 
-def _pooled(collection: str, rows: Sequence[ResultRow]) -> list[str]:
-    texts = [["probe set", "method", "rank-1", "95% interval", "rank-5", "rank-10", "rank-20", "mAP", "mINP"]]
-    for name in dict.fromkeys(row.probe_set for row in rows):
-        for row in (row for row in rows if row.probe_set == name):
-            scores = [_number(value) for value in (row.rank5, row.rank10, row.rank20, row.map, row.minp)]
-            texts.append([name, row.method, _number(row.rank1), _interval(row), *scores])
-    return [f"{collection}: {rows[0].kind.replace('-', ' ')}, accuracy in %", *_grid(texts, labels=2)]
-
-
-def _grid(texts: Sequence[Sequence[str]], labels: int = 1) -> list[str]:
+def grid(texts: Sequence[Sequence[str]], labels: int = 1) -> list[str]:
     """Lines of columns as wide as their widest text; the first `labels` columns start left, the others end right."""
     widths = [max(len(text) for text in column) for column in zip(*texts, strict=True)]
     aligned = ["<" if column < labels else ">" for column in range(len(widths))]
     return ["  ".join(f"{t:{a}{w}}" for t, a, w in zip(line, aligned, widths, strict=True)).rstrip() for line in texts]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Two decimals, or a dash for what is missing."""
     return MISSING if np.isnan(value) else f"{value:.2f}"
 
 
@@ -182,20 +232,16 @@ def _interval(row: ResultRow) -> str:
     return MISSING if np.isnan(row.rank1_low) else f"[{row.rank1_low:.1f}, {row.rank1_high:.1f}]"
 
 
-def _with_interval(row: ResultRow | None) -> str:
-    return MISSING if row is None else f"{_number(row.rank1)} {_interval(row)}"
-
-
-def _chance_level(rows: Iterable[ResultRow]) -> str:
+def chance_level(rows: Iterable[ResultRow]) -> str:
     """What guessing a gallery subject would score; a range where the probe sets have different galleries."""
     counts = sorted({row.num_gallery_subjects for row in rows if row.num_gallery_subjects > 0}, reverse=True)
     if not counts:
         return f"chance level {MISSING} (no gallery subjects)"
     ends = counts if len(counts) == 1 else [counts[0], counts[-1]]
-    return f"chance level {' to '.join(_number(100 / n) for n in ends)} (1 of {' to '.join(map(str, ends))} subjects)"
+    return f"chance level {' to '.join(number(100 / n) for n in ends)} (1 of {' to '.join(map(str, ends))} subjects)"
 
 
-def _amounts(rows: Sequence[ResultRow]) -> list[str]:
+def amounts(rows: Sequence[ResultRow]) -> list[str]:
     """How much was scored and left out, a line for the probe sets that have it in common; the same for every method."""
     said: dict[str, list[str]] = {}
     for row in {row.probe_set: row for row in rows}.values():

@@ -83,6 +83,9 @@ class ViewPairTable:
             num_gallery=int(self.gallery.sum()),
             num_gallery_subjects=self.gallery_subjects,
             num_excluded=self.excluded,
+            row_names=self.views,
+            column_names=self.views,
+            pairs=self.outcomes.cells(1),
         )
 
 

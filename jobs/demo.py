@@ -1,7 +1,8 @@
 """python -m jobs.demo [--out demo]
 
 The whole path on synthetic walkers: all twelve collections on disk as their owners release them, ingest, pretraining,
-evaluation, all tracked in MLflow. It strings the other jobs together and prints each command before it runs it.
+evaluation, and a scaling study in miniature, all tracked in MLflow. It strings the other jobs together and prints each
+command before it runs it.
 """
 
 import time
@@ -15,7 +16,7 @@ from datasets.catalog import CATALOG
 from datasets.walker_casts import CASTS
 from datasets.walker_films import Walk
 from datasets.walker_trees import write_tree
-from jobs import cli, evaluate, ingest, pretrain
+from jobs import cli, evaluate, ingest, pretrain, scaling
 
 TRAIN = [f"{number:03d}" for number in range(1, 41)]  # of CASIA-B's TRAIN subjects
 TRAIN_CONDITIONS = ["nm-01", "bg-01", "cl-01"]
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     trained_on = ["--data.collections", "CASIA-B", "GaitLU-1M"]
     _job("pretrain", pretrain.main, ["tiny-walks", "--shards", store, "--out", run, *trained_on, *tracked])
     _job("evaluate", evaluate.main, ["--run", run, "--shards", store, *tracked])
+    _job("scaling", scaling.main, ["miniature", "--shards", store, "--out", str(out / "study"), *tracked])
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
 
 

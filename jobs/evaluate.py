@@ -1,17 +1,22 @@
 """python -m jobs.evaluate --run <run> --shards <shards> [--split holdout]
+python -m jobs.evaluate identify --run <run> --gallery <folder> --probe <folder>
 
-Score a pretrained run zero-shot by the protocol of each collection in the store, beside GEI and random initialisation.
+Score a pretrained run zero-shot by the protocol of each collection in the store, beside GEI and random initialisation;
+or say whose walks the ones in a folder may be, from silhouettes as they lie there.
 """
 
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
 
 from evaluation import tables
+from evaluation.identify import render
 from jobs import cli
 from orchestration import tracking
 from orchestration.evaluate import EvaluateRun, evaluate, results_folder
+from orchestration.identify import IdentifyRun, identify_walks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +30,25 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> None:
     """Parse, evaluate, and print the table."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["identify"]:
+        _identify(argv[1:])
+        return
     arguments = cli.parse(Arguments, argv, "evaluate")
 
     def job() -> None:
         print(tables.render(evaluate(arguments.settings, arguments.tracking)))
         print(f"written: {results_folder(arguments.settings)}")
         print(f"results: {tracking.ui_command(arguments.tracking)}")
+
+    cli.run(job)
+
+
+def _identify(argv: list[str]) -> None:
+    settings = cli.parse(IdentifyRun, argv, "evaluate identify")
+
+    def job() -> None:
+        print(render(identify_walks(settings)))
 
     cli.run(job)
 

@@ -1,6 +1,7 @@
 """python -m jobs.ingest --root CASIA-B=<folder> [--root my-walks=<folder> ...] --out <shards>
 
-Collections, as their owners released them or as OpenGait pickles, and one's own, to one store of contour shards.
+Collections, as their owners released them or as OpenGait pickles, and one's own, to one store of contour shards. With
+--modality it is their LiDAR silhouettes, parsing maps or skeletons that are added to it.
 """
 
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from datasets import report
-from datasets.schema import UsageError
+from datasets.schema import Modality, UsageError
 from jobs import cli
 from orchestration.ingest import IngestRun, ingest
 
@@ -23,6 +24,8 @@ class Arguments:
     """NAME=<folder>: a collection of the catalog and where it lies. Give it once for each collection."""
     out: str
     """The store: a folder for the shards, the rejects and the manifest."""
+    modality: Modality | None = None
+    """What to read in the folders, one a run; silhouettes where it is not given and no spec file names another."""
     spec: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=<json>: labels, split and protocol of a collection of one's own (docs/own-walks.md)."""
     partition: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -45,6 +48,7 @@ class Arguments:
         return IngestRun(
             roots=_pairs("--root", "<folder>", self.root),
             out=self.out,
+            modality=self.modality,
             specs=_pairs("--spec", "<json>", self.spec),
             partitions=_pairs("--partition", "<json>", self.partition),
             block_sequences=self.block_sequences,

@@ -7,7 +7,7 @@ from datasets.clips import ClipSettings
 from model.classifier import HeadSettings
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
-from model.sizes import DEPTHS
+from model.sizes import LADDER
 from orchestration.finetune_runs import FinetuneRun, LabelledData
 from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule
 
@@ -95,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
     "tiny-walks": tiny_walks,
     "casia-b": casia_b,
     "casia-b-walks": casia_b_walks,
-    **{size: _on_everything(size) for size in DEPTHS},
+    **{size: _on_everything(size) for size in LADDER},
     **{size: _on_everything(size, channels=512) for size in ("p3d-0.03b", "p3d-0.13b")},  # as published
 }
 

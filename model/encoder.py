@@ -21,7 +21,7 @@ from model.parts import ROWS, RowStatistics, row_statistics
 from model.recompute import call
 from model.sizes import HEAD_WIDTH, REGISTERS
 from model.strips import Strips
-from model.tokens import BITS, Tokens, tokenise, tubelets
+from model.tokens import BITS, Tokens, count_mixed, tokenise, tubelets
 
 COLUMNS = 11  # tubelets of a frame's 44 pixels
 _AXES = ((12, "time"), (10, "row"), (10, "column"))  # rotary pairs an axis gets; together half the head width
@@ -67,6 +67,11 @@ class ContourEncoder(nn.Module):
         if not self.every_tubelet:
             return tokenise(clips, times)
         return tubelets(clips, times)[0], torch.ones((), device=clips.device)
+
+    def count_tokens(self, clips: Tensor) -> Tensor:
+        """How many tokens each of the clips [B, T, 64, 44] has, int64 [B]."""
+        mixed = count_mixed(clips)
+        return mixed if not self.every_tubelet else torch.full_like(mixed, clips[0].numel() // BITS)
 
     def forward(self, tokens: Tokens, packing: Padded | Jagged) -> Tensor:
         """Features [N, D] of tokens that are in order of segment."""

@@ -15,7 +15,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
 
 Layout = Literal["padded", "jagged"]
 _SHRINK, _SLACK = 0.9, 4  # a group ends where a segment is shorter than this share of its longest, less the slack
@@ -80,6 +79,8 @@ class Jagged(Packing):
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention within each segment; all [M, K, 64]."""
         if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+            from torch.nn.attention.varlen import varlen_attn  # it takes a second to import
+
             offsets = self.offsets.int()  # this kernel is not run by any test: they have no GPU
             return varlen_attn(query, key, value, offsets, offsets, self.longest, self.longest)
         nested = (

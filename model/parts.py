@@ -14,7 +14,6 @@ from torch import Tensor, nn
 BINS = (16, 8, 4, 2, 1)
 ROWS = BINS[0]  # of the body, 4 pixels each
 PARTS = sum(BINS)
-STATISTICS = ("maximum", "total", "count")
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,23 @@ def masked_statistics(features: Tensor, counted: Tensor) -> RowStatistics:
     return RowStatistics(maximum, total, counted.sum(dim=(1, 3)).to(features.dtype))
 
 
-def merge(chunks: RowStatistics) -> RowStatistics:
-    """The statistics of all clips of a batch taken as one sequence: B becomes 1."""
+def merge(chunks: RowStatistics, owner: Tensor, into: RowStatistics) -> RowStatistics:
+    """Statistics of B sequences with those of some chunks of them taken in.
+
+    owner: int64 [chunks], whose each chunk is, in 0..B-1. into: what was taken in before; `nothing` at first.
+    """
+    index = owner[:, None, None].expand_as(chunks.maximum)
     return RowStatistics(
-        chunks.maximum.amax(dim=0, keepdim=True),
-        chunks.total.sum(dim=0, keepdim=True),
-        chunks.count.sum(dim=0, keepdim=True),
+        into.maximum.scatter_reduce(0, index, chunks.maximum.float(), "amax"),
+        into.total.index_add(0, owner, chunks.total.float()),
+        into.count.index_add(0, owner, chunks.count.float()),
     )
+
+
+def nothing(sequences: int, width: int, device: torch.device) -> RowStatistics:
+    """The statistics of sequences of which nothing was seen."""
+    total = torch.zeros(sequences, ROWS, width, device=device)
+    return RowStatistics(torch.full_like(total, -torch.inf), total, torch.zeros(sequences, ROWS, device=device))
 
 
 def pyramid(rows: RowStatistics) -> Tensor:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datasets.schema import UsageError
 
 HEAD_WIDTH = 64
-DEPTHS = {"xxs": 2, "xs": 3, "s": 5, "m": 8, "l": 11, "xl": 14}
+LADDER = {"xxs": 2, "xs": 3, "s": 5, "m": 8, "l": 11, "xl": 14}
+DEPTHS = LADDER | {"d1": 1, "d4": 4}  # two more at its small end, for studies on little machines
 REGISTERS = 4
 CLIP_TOKENS = 365  # of a clip of 16 frames, in the mean over real walks (CASIA-B): 26% of its tubelets
 _BITS, _ROWS, _COLUMNS, _PARTS = 32, 16, 11, 31  # of a tubelet; of tubelets in a frame; of the pyramid

@@ -47,6 +47,11 @@ def tubelets(clips: Tensor, times: Tensor) -> tuple[Tokens, Tensor]:
     return _tokens(cubes, times, torch.arange(mixed.shape[0], device=clips.device), clips.shape[2:]), mixed
 
 
+def count_mixed(clips: Tensor) -> Tensor:
+    """How many tubelets of each clip [B, T, H, W] a contour crosses, int64 [B]."""
+    return _cubes(clips)[1].unflatten(0, (len(clips), -1)).sum(dim=1)
+
+
 def _cubes(clips: Tensor) -> tuple[Tensor, Tensor]:
     """The pixels [N, 32] of all tubelets, and which of them are mixed [N]."""
     batch, frames, height, width = clips.shape

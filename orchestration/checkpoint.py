@@ -120,6 +120,11 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> 
     return target
 
 
+def take_over(source: Place, folder: Place, run: Run) -> Place:
+    """A copy of another run's checkpoint as one of this run's own, after as many steps."""
+    return save(folder, run, step_of(source), _load_tensors(source / "weights.safetensors"), load_moments(source))
+
+
 def discard_unfinished(folder: Place) -> None:
     """Take away what a kill in the middle of a save has left; while no one saves."""
     try:

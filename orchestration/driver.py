@@ -5,6 +5,7 @@ What the ranks do is handed in, and done in orchestration/worker.py. Knows nothi
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,7 @@ def _attempts(run: Run, trainer: Trainer, watch: Watch) -> str | None:
             watch.look()
             return watch.trouble
         finally:
-            session.free_places()
+            session.free_places(_record_name(run))
 
 
 def _why(run: Run, error: TrainingFailedError) -> str:
@@ -99,7 +100,7 @@ def _why(run: Run, error: TrainingFailedError) -> str:
 def _trainer(run: Run, board: ActorHandle, rank: Rank, profile: bool) -> Trainer:
     """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
     variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon a death is seen; 2 s by default
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a death is seen; 2 s by default
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
     return Trainer(
@@ -115,9 +116,19 @@ def _trainer(run: Run, board: ActorHandle, rank: Rank, profile: bool) -> Trainer
             elastic_resize_monitor_interval_s=run.cluster.resize_every,
         ),
         run_config=ray.train.RunConfig(
-            name=hashlib.sha256(run.out.encode()).hexdigest()[:16],
+            name=_record_name(run),
             storage_path=(folder / "ray").path,
             storage_filesystem=(folder / "ray").filesystem,
             worker_runtime_env={"env_vars": variables},
         ),
     )
+
+
+def _record_name(run: Run) -> str:
+    """Under which Ray knows the run, and the places that it sets aside."""
+    return hashlib.sha256(run.out.encode()).hexdigest()[:16]
+
+
+def spare_mlflow() -> None:
+    """For a rank, before it imports DeepSpeed: its autotuner, which nobody uses, would import MLflow for a second."""
+    sys.modules.setdefault("mlflow", None)

@@ -1,128 +1,204 @@
 """Driver of embedding: Ray Data from shards to a table of embeddings, one column a method.
 
-Actors hold the networks; each block of sequences is decoded once and goes through every method. Weights are read from
-the checkpoint by each actor.
+Actors hold the networks and read their rows from the store themselves; each sequence is decoded once and goes through
+every method. The same call goes on with what a killed one left. How the table lies is in orchestration/embeddings.py.
 """
 
+import dataclasses
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import torch
 from tqdm import tqdm
 
 from datasets import clips, contours, corpus, manifest
-from datasets.schema import UsageError
-from datasets.storage import Place, at
+from datasets.corpus_map import FRAME_COLUMNS
+from datasets.schema import Modality, UsageError
+from datasets.shards import Row, read_file
+from datasets.storage import Place, at, at_once
 from evaluation import baselines
-from model.embedding import embed
-from model.network import GaitNetwork
-from model.objective import PartContrast
-from orchestration import checkpoint, session
-from orchestration.run_folder import read_run
+from model.embedding import MAX_FRAMES, embed
+from orchestration import checkpoint, embeddings, session
+from orchestration.embeddings import EmbeddingTable, Form, Part
+from orchestration.finetune_runs import FinetuneRun
+from orchestration.networks import networks_of, own_method, read_any
 from orchestration.runs import PretrainRun
 
-METHODS = ("GEI", "GEI in strips", "random initialisation", "pretrained")
-_BLOCK = 32  # sequences an actor embeds at once
+Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
+Split = Literal["train", "test", "none", "holdout"]
+_MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
+    "GEI": baselines.gei,
+    "GEI in strips": baselines.gei_strips,
+    "hand-made statistics": baselines.statistics,
+}
 
 
-@dataclass(frozen=True, eq=False)
-class EmbeddingTable:
-    """Embeddings float32 [n, C, P] by method, and the sequences they are of."""
+@dataclass(frozen=True, kw_only=True)
+class EmbedRun:
+    """What is embedded, with what, and into which table."""
 
-    subjects: list[str]
-    conditions: list[str]
-    views: list[str]
-    embeddings: dict[str, np.ndarray]
+    run: str
+    """The folder that `jobs.pretrain` or `jobs.finetune` wrote; one of `--schedule.steps 0` for published weights."""
+    shards: str
+    """The store whose sequences are embedded."""
+    out: str
+    """The folder of the table: new, or that of a run of the same settings, which goes on."""
+    split: Split = "test"
+    """Which sequences: of a split, or of the subjects that the run held back from its training."""
+    collections: tuple[str, ...] | None = None
+    """Of these collections; of all in the store if none is given."""
+    modalities: tuple[Modality, ...] = ("silhouette",)
+    """What shows the walk."""
+    step: int | None = None
+    """The checkpoint, by the steps behind it; the newest if none is given."""
+    methods: tuple[Method, ...] = ()
+    """One column each: the run's own network, and what it is compared with; the former alone if none is given."""
+    form: Form = "float32"
+    """How they are kept: as numbers of four bytes, or of one with a scale for each body part."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products of the encoder."""
 
 
-def sequences_of(store: Place, collection: str, split: str, run: PretrainRun) -> pa.Table:
-    """The rows to evaluate on: a split, or `holdout`, the subjects that the run held back from its training."""
-    if split != "holdout":
-        rows = manifest.read_rows(store, [collection], split)
-        if rows.num_rows == 0:
-            raise UsageError(
-                f"{store} has no sequences of {collection} in its {split} split: evaluate a run that held "
-                "subjects back with --split holdout, or ingest the whole collection"
-            )
-        return rows
-    mine = [subject for subject in run.data.holdout if subject.startswith(f"{collection}/")]
-    if not mine:
-        raise UsageError(f"{run.out} held no subject of {collection} back: evaluate with --split test")
-    rows = manifest.read_rows(store, [collection], "train")
-    return rows.filter(corpus.held_out(rows["sequence_id"], mine))
+def embed_store(settings: EmbedRun) -> EmbeddingTable:
+    """Embed what is not embedded yet, and return the table."""
+    folder = at(settings.run)
+    places = {"run": str(folder), "shards": str(at(settings.shards)), "out": str(at(settings.out))}
+    settings = dataclasses.replace(settings, **places, methods=settings.methods or (own_method(folder),))
+    run, chosen = read_any(folder), checkpoint.chosen(folder, settings.step)
+    networks_of(folder, chosen, settings.methods)  # mistakes are said here, not by actors
+    store, table = at(settings.shards), at(settings.out)
+    subjects = None if settings.split != "holdout" else _held_back(run, settings.collections)
+    parts = _parts(store, settings, subjects)
+    embeddings.claim(table, _identity(settings, chosen, subjects))
+    todo = embeddings.missing(table, [part for part, _ in parts])
+    total = sum(count for _, count in parts)
+    if todo:
+        _embed(todo, settings, chosen, subjects, {part.path: count for part, count in parts}, total)
+    embeddings.finish(table, [part for part, _ in parts], total)
+    return embeddings.read_table(table)
 
 
-def walk_of(row: dict[str, object], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def walk_of(row: Row, most: int = MAX_FRAMES) -> tuple[np.ndarray, np.ndarray]:
     """The frames of a row as the encoder takes them, and their numbers; no more than `most`, from the first."""
-    frames = np.arange(min(row["num_frames"], most or row["num_frames"]))
+    frames = np.arange(min(row["num_frames"], most))
     masks = clips.to_input(contours.decode(corpus.contours_of(row), frames))
     return masks, np.asarray(row["frame_numbers"], dtype=np.float32)[frames]
 
 
-def embed_rows(rows: pa.Table, newest: Place) -> EmbeddingTable:
-    """Every method's embeddings of the rows, with the weights of a checkpoint."""
-    checkpoint.load_weights(newest, PartContrast(read_run(newest).network, read_run(newest).contrast))
+def held_back(store: Place, collection: str, run: PretrainRun) -> pa.Table:
+    """The rows of a collection's subjects that the run held back from its training; UsageError where there are none.
+
+    Of its modalities the first.
+    """
+    rows = manifest.read_rows(store, [collection], "train")
+    rows = rows.filter(corpus.of_modalities(rows, run.data.modalities[:1]))
+    return rows.filter(corpus.held_out(rows["sequence_id"], _held_back(run, (collection,))))
+
+
+def _held_back(run: PretrainRun | FinetuneRun, collections: tuple[str, ...] | None) -> list[str]:
+    """The subjects that the run held back, of some collections; of all where None."""
+    mine = [one for one in run.data.holdout if collections is None or one.split("/")[0] in collections]
+    if not mine:
+        which = "" if collections is None else f" of {', '.join(collections)}"
+        raise UsageError(f"{run.out} held no subject{which} back: take another --split, such as test")
+    return mine
+
+
+def _parts(store: Place, settings: EmbedRun, subjects: list[str] | None) -> list[tuple[Part, int]]:
+    """The parts of the table with any rows, and how many they have; UsageError where there are none."""
+    split = "train" if subjects else settings.split
+    names = settings.collections
+    if subjects and names is None:
+        names = tuple(sorted({one.split("/")[0] for one in subjects}))
+    files = manifest.files_of(store, names, split)
+    tables = list(at_once(lambda file: read_file(store, file, ["sequence_id", "modality"]), files))
+    if subjects and tables:
+        corpus.held_out(pa.concat_tables(tables)["sequence_id"], subjects)
+    found = []
+    for file, rows in zip(files, tables, strict=True):
+        wanted = _wanted(rows, settings, subjects).to_numpy()
+        parts = ((part, int(wanted[part.start : part.stop].sum())) for part in embeddings.parts_of(file))
+        found += [(part, count) for part, count in parts if count]
+    if not found:
+        which = "" if settings.collections is None else f" of {', '.join(settings.collections)}"
+        raise UsageError(
+            f"{store} has no {' or '.join(settings.modalities)} sequences{which} in its {split} split: take another "
+            "--split (holdout for a run that held subjects back), or ingest the whole collection"
+        )
+    return found
+
+
+def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> pa.ChunkedArray:
+    """Which of the rows are embedded."""
+    wanted = corpus.of_modalities(rows, settings.modalities)
+    return wanted if subjects is None else pc.and_(wanted, corpus.of_subjects(rows["sequence_id"], subjects))
+
+
+def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> Row:
+    """What makes a table another one: all settings but places, and the weights."""
+    said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("run", "shards", "out")}
+    weights = json.loads((chosen / "state.json").read())["files"]["weights.safetensors"][1]
+    said |= {"step": checkpoint.step_of(chosen), "weights": weights, "subjects": subjects}
+    return json.loads(json.dumps({"schema_version": 1, "recipe": read_any(chosen).recipe} | said))
+
+
+def _embed(
+    todo: list[Part], settings: EmbedRun, chosen: Place, subjects: list[str] | None, counts: dict[str, int], total: int
+) -> None:
+    """Make parts, with as many actors as there are cores, or GPUs where there are any."""
     session.start()
     ray.data.DataContext.get_current().enable_progress_bars = False
-    workers = max(int(ray.cluster_resources().get("CPU", 1)), 1)
     gpus = int(ray.cluster_resources().get("GPU", 0))
-    blocks = [rows.slice(start, _BLOCK).combine_chunks() for start in range(0, rows.num_rows, _BLOCK)]
-    embedded = ray.data.from_arrow(blocks).map_batches(
+    workers = gpus or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    items = [{"part": json.dumps(dataclasses.asdict(part))} for part in todo]
+    made = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Embedder,
-        fn_constructor_args=[str(newest)],
-        batch_size=None,
+        fn_constructor_args=[settings, str(chosen), subjects],
+        batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(gpus or workers, len(blocks))),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(todo))),
         num_gpus=1 if gpus else 0,
     )
-    results = []
-    with tqdm(total=rows.num_rows, unit="sequences", desc="embed", mininterval=2, smoothing=0) as bar:
-        for batch in embedded.iter_batches(batch_size=None, batch_format="pyarrow"):
-            results.append(batch)
-            bar.update(batch.num_rows)
-    table = pa.concat_tables(results).sort_by("sequence_id")
-    assert table["sequence_id"].to_pylist() == sorted(rows["sequence_id"].to_pylist()), "sequences got lost"
-    names = {name: table[name].to_pylist() for name in ("subject", "condition", "view")}
-    return EmbeddingTable(*names.values(), {method: _unpack(table, method) for method in METHODS})
+    done = total - sum(counts[part.path] for part in todo)
+    with tqdm(total=total, initial=done, unit="sequences", desc="embed", mininterval=2, smoothing=0) as bar:
+        for batch in made.iter_batches(batch_size=None, batch_format="pyarrow"):
+            bar.update(sum(batch["sequences"].to_pylist()))
 
 
 class Embedder:
-    """Runs in a Ray actor: blocks of rows to blocks of embeddings."""
+    """Runs in a Ray actor: parts to files of the table."""
 
-    def __init__(self, newest: str) -> None:
-        run = read_run(at(newest))
+    def __init__(self, settings: EmbedRun, chosen: str, subjects: list[str] | None) -> None:
+        self.settings, self.subjects = settings, subjects
+        self.store, self.table = at(settings.shards), at(settings.out)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.chunk = run.clips.frames
-        torch.manual_seed(run.seed)  # the weights that the run started from
-        untrained, trained = (PartContrast(run.network, run.contrast) for _ in range(2))
-        checkpoint.load_weights(at(newest), trained)
-        self.networks: dict[str, GaitNetwork] = {
-            "random initialisation": untrained.teacher.to(self.device),
-            "pretrained": trained.teacher.to(self.device),
-        }
+        self.chunk = read_any(at(chosen)).clips.frames
+        networks = networks_of(at(settings.run), at(chosen), settings.methods)
+        self.networks = {name: one.to(self.device) for name, one in networks.items()}
         contours.use_one_thread()
         torch.set_num_threads(1)  # an actor a core
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        sequences = [walk_of(row) for row in rows.to_pylist()]
-        result = {
-            "GEI": np.stack([baselines.gei(frames) for frames, _ in sequences]),
-            "GEI in strips": np.stack([baselines.gei_strips(frames) for frames, _ in sequences]),
-        }
-        for method, network in self.networks.items():
-            result[method] = embed(network, sequences, self.chunk, self.device)
-        table = rows.select(["sequence_id", "subject", "condition", "view"])
-        for method, embeddings in result.items():
-            table = table.append_column(method, _pack(embeddings))
-        return table
+    def __call__(self, parts: pa.Table) -> pa.Table:
+        return pa.table({"sequences": [self._make(Part(**json.loads(part))) for part in parts["part"].to_pylist()]})
 
+    def _make(self, part: Part) -> int:
+        """Embed the rows of a part and write them; how many they are."""
+        rows = read_file(self.store, part.file, [*embeddings.NAMES, *FRAME_COLUMNS])
+        rows = rows.slice(part.start, part.stop - part.start)
+        rows = rows.filter(_wanted(rows, self.settings, self.subjects))
+        walks = [walk_of(row) for row in rows.to_pylist()]
+        found = {method: self._embed(method, walks) for method in self.settings.methods}
+        embeddings.write_part(self.table / part.path, rows, found, self.settings.form)
+        return rows.num_rows
 
-def _pack(embeddings: np.ndarray) -> pa.Array:
-    """[n, C, P] as one tensor column."""
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(embeddings))
-
-
-def _unpack(table: pa.Table, column: str) -> np.ndarray:
-    return np.concatenate([chunk.to_numpy_ndarray() for chunk in table[column].chunks])
+    def _embed(self, method: Method, walks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        if method in _MASKS:
+            return np.stack([_MASKS[method](frames) for frames, _ in walks])
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            return embed(self.networks[method], walks, self.chunk, self.device)

@@ -1,22 +1,28 @@
 """Driver of evaluation: each protocol of a store, for a run and its baselines; table, CSV and MLflow out."""
 
+import hashlib
+import json
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from datasets import own, storage
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.schema import CollectionSpec, ProtocolKind, UsageError
-from evaluation import plots, tables
+from datasets import storage
+from datasets.schema import CollectionSpec, Modality, ProtocolKind
+from evaluation import markdown, plots, report, tables
 from evaluation.retrieval import score
 from evaluation.sequences import Sequences
 from evaluation.submission import submission
 from evaluation.tables import ResultRow
-from orchestration import checkpoint, embed, run_folder, runs, tracking
+from orchestration import checkpoint, embed, embeddings, run_folder, runs, tracking
+from orchestration.embed import Method
+from orchestration.embeddings import Form
+from orchestration.gallery import Silhouettes
+from orchestration.networks import PRETRAINED
+from orchestration.scored import scored, zero_shot
 
+METHODS: tuple[Method, ...] = ("GEI", "GEI in strips", "hand-made statistics", "random initialisation", PRETRAINED)
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
 
 
@@ -36,6 +42,18 @@ class EvaluateRun:
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
     kinds: tuple[ProtocolKind, ...] = ()
     """Score only these kinds of protocol; all that a collection declares if none is given."""
+    probe_modality: Modality = "silhouette"
+    """What shows the probes."""
+    gallery_modality: Modality = "silhouette"
+    """What shows the gallery: the same, or another one, and then both are compared across modalities."""
+    form: Form = "float32"
+    """How embeddings are kept for scoring: numbers of four bytes, or of one with a scale for each body part."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products of the encoder."""
+    seed: int = 0
+    """Of the walks that are drawn for pictures."""
+    embeddings: str | None = None
+    """Where the table of embeddings stays, to be read the next time; it goes once there are scores if none is given."""
 
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
@@ -46,80 +64,81 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
-    specs = _scored(store, settings.split, run, settings.kinds)
+    specs = scored(store, settings.split, run, settings.kinds)
     tags = {"job": "evaluate", "run": str(folder), "step": str(step)}
     if parent := run_folder.tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
     name = f"evaluate {folder.name} {settings.split}"
+    table = _embed(settings, chosen, [spec.name for spec in specs])
     with tempfile.TemporaryDirectory() as made:
-        rows = [row for spec in specs for row in _score(spec, settings, run, chosen, Path(made))]
+        rows = [row for spec in specs for row in _score(spec, settings, run, table, Path(made))]
         tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
+        (Path(made) / "report.md").write_text(
+            _report(settings, rows, sorted(Path(made).glob("*.png"))), encoding="utf-8"
+        )
         plots.rank1_figure(rows, Path(made) / "rank1.png")
         with tracking.open_run(uri, name, runs.to_json(settings), tags) as tracker:
             tracker.log(0, _metrics(rows))
             for path in sorted(Path(made).iterdir()):
                 tracker.attach(path)
                 (results_folder(settings) / path.name).adopt(path)
+    if settings.embeddings is None:
+        table.remove_folder()
     return rows
 
 
+def _report(settings: EvaluateRun, rows: list[ResultRow], pictures: list[Path]) -> str:
+    """The tables and the pictures on one page."""
+    shown = "\n\n".join(f"![{one.stem}]({one.name})" for one in [Path("rank1.png"), *pictures])
+    return f"# {storage.at(settings.run).name}: {settings.split} split\n\n{markdown.to_markdown(rows)}\n{shown}\n"
+
+
 def results_folder(settings: EvaluateRun) -> storage.Place:
-    """Where the results lie; those of a step that was asked for lie apart, a release does not tell of them."""
+    """Where the results lie; what was asked for beside the newest step's silhouettes lies apart, and in no release."""
     folder = storage.at(settings.run) / "evaluation"
-    return folder / settings.split if settings.step is None else folder / f"steps/{settings.split}-{settings.step:08d}"
+    modalities = (settings.probe_modality, settings.gallery_modality)
+    between = "" if modalities == ("silhouette", "silhouette") else "-{}-in-{}".format(*modalities)
+    if settings.step is None:
+        return folder / (settings.split + between)
+    return folder / f"steps/{settings.split}{between}-{settings.step:08d}"
 
 
-def _scored(
-    store: storage.Place, split: str, run: runs.PretrainRun, wanted: tuple[ProtocolKind, ...] = ()
-) -> list[CollectionSpec]:
-    """The collections of a store with sequences of the split and a protocol, of a wanted kind if any are named."""
-    manifest = read_manifest(store)
-    entries = manifest["collections"]
-    if split == "holdout":
-        names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
-    else:
-        names = {name for name, entry in entries.items() if split in entry["splits"]}
-    specs = [declared_in(manifest, name) for name in sorted(names)]
-    unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and own.is_own(spec.name)]
-    kinds = {spec.name: {kind for kind, _ in spec.protocol.scored()} for spec in specs if spec.protocol is not None}
-    scored = [spec for spec in specs if spec.name in kinds and (not wanted or kinds[spec.name] & set(wanted))]
-    if not scored:
-        other = "test" if split == "holdout" else "holdout"
-        declared = sorted(set().union(*kinds.values()))
-        fix = f"its protocols are of the kinds {', '.join(declared)}" if kinds else f"try --split {other}"
-        if any(own.is_own(name) for name in entries):
-            fix += ", or let a spec file say who is tested and how (docs/own-walks.md)"
-        nothing = f"{store} has nothing to score in the split {split!r} of this run: {fix}"
-        raise UsageError(unscored[0] if unscored else nothing)
-    split_otherwise = [
-        f"{spec.name} is split by {spec.partition}: compare its results with others on that partition alone"
-        for spec in scored
-        if spec.partition
-    ]
-    for line in unscored + split_otherwise:
-        print(line)
-    return scored
-
-
-def _without_protocol(name: str) -> str:
-    return (
-        f"{name} has no protocol to be scored by: put `protocol` into a spec file and run the same ingest again, "
-        f"with --spec {name}=<json> (docs/own-walks.md)"
+def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> storage.Place:
+    """The table of all methods' embeddings of some collections."""
+    given = embed.EmbedRun(
+        run=settings.run,
+        shards=settings.shards,
+        out="",
+        split=settings.split,
+        collections=tuple(names),
+        modalities=tuple(sorted({settings.probe_modality, settings.gallery_modality})),
+        step=settings.step,
+        methods=METHODS,
+        form=settings.form,
+        precision=settings.precision,
     )
+    # One of its own for whatever is asked: an evaluation that was killed goes on from it.
+    asked = hashlib.sha256(json.dumps([str(chosen), runs.to_json(given)]).encode()).hexdigest()[:12]
+    out = settings.embeddings or str(storage.at(settings.run) / f"embeddings/{asked}")
+    return embed.embed_store(replace(given, out=out)).place
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, chosen: storage.Place, made: Path
+    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, place: storage.Place, made: Path
 ) -> list[ResultRow]:
-    """The rows of one collection; what its owners score themselves becomes files in `made`."""
-    rows = embed.sequences_of(storage.at(settings.shards), spec.name, settings.split, run)
-    table = embed.embed_rows(rows, chosen)
-    results = []
-    for method, embeddings in table.embeddings.items():
-        sequences = Sequences.of(embeddings, table.subjects, table.conditions, table.views)
-        scores = score(sequences, spec.protocol, settings.metric, settings.kinds)
-        results += tables.from_scores(method, spec.name, scores)
+    """The rows of one collection; pictures, and what its owners score themselves, become files in `made`."""
+    table = embeddings.read_table(place, spec.name)
+    names = [table.names[column].to_pylist() for column in ("subject", "condition", "view")]
+    between = table.names["modality"].to_pylist(), settings.probe_modality, settings.gallery_modality
+    kind, results, scores = zero_shot(run, spec.name), [], {}
+    for method in table.methods:  # the embeddings of one at a time are in memory; the pictures are of the last one
+        sequences = Sequences.of(table.embeddings(method), *names).between(*between)
+        scores[method] = score(sequences, spec.protocol, settings.metric, settings.kinds)
         _submit(spec, settings, sequences, method, made)
+        stranger = kind if method == PRETRAINED else ""
+        results += [replace(row, zero_shot=stranger) for row in tables.from_scores(method, spec.name, scores[method])]
+    frames_of = Silhouettes(storage.at(settings.shards), table)
+    report.draw(spec.name, spec.protocol, {method: sequences}, scores, settings.metric, frames_of, made, settings.seed)
     return results
 
 

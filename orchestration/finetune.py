@@ -105,6 +105,7 @@ def first_weights(run: FinetuneRun, start: Start) -> State:
 
 def finetune_rank(config: dict[str, object]) -> None:
     """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
+    driver.spare_mlflow()
     from orchestration.worker import train_rank
 
     run = runs.build(FinetuneRun, config["run"])

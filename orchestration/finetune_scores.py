@@ -22,14 +22,16 @@ from datasets.storage import Place, at
 from evaluation import census, class_tables, tables
 from evaluation.class_intervals import SCORES
 from evaluation.class_tables import ClassRow, class_rows
-from evaluation.classification import probabilities
+from evaluation.classification import Classification, probabilities
+from evaluation.confusion_plot import confusion_figure
 from evaluation.probe import majority, probe
 from evaluation.retrieval import score as score_protocol
 from evaluation.sequences import Sequences
 from orchestration import checkpoint, run_folder, runs, tracking
-from orchestration.finetune_embed import GEI, OWN, PRETRAINED, RANDOM, embed_rows, pretrained_is_there
+from orchestration.finetune_embed import embed_split, embedded, methods_of, of_rows
 from orchestration.finetune_report import Case, Scoring, head
 from orchestration.finetune_runs import FinetuneRun, Start, read_start
+from orchestration.networks import TUNED
 from orchestration.run_folder import folder_of
 
 MAJORITY = "majority class"
@@ -69,6 +71,7 @@ def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
         test = test.filter(corpus.held_out(test["sequence_id"], run.data.holdout))
     else:
         test = manifest.read_rows(store, start.collections, "test")
+    test = test.filter(corpus.of_modalities(test, ("silhouette",)))  # as it was trained
     if not test.num_rows:
         raise UsageError(
             f"{run.shards} has no sequences of {', '.join(start.collections)} in its test split: ingest the whole "
@@ -80,30 +83,21 @@ def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
     return Case(run=run, start=start, scoring=scoring, train=train, test=test, specs=specs)
 
 
-def _methods(case: Case) -> tuple[str, ...]:
-    """The embeddings that are compared. A probe leaves the pretrained one as it is, so that it is the run's own."""
-    if not case.scoring.baselines:
-        return (OWN,)
-    if case.run.train == "head":
-        return (GEI, RANDOM, OWN)
-    if not pretrained_is_there(folder_of(case.run)):
-        print(f"{case.start.checkpoint} is gone: the pretrained embedding is not compared", flush=True)
-        return (GEI, RANDOM, OWN)
-    return (GEI, RANDOM, PRETRAINED, OWN)
-
-
 def _identify(case: Case, made: Path) -> tuple[dict[str, float], str]:
     """Each collection with a protocol; a table that is written to `made`, and what is to be said."""
-    rows, said = [], []
+    rows, said, methods = [], [], methods_of(case)
+    place = embed_split(case, case.scoring.split, methods)
     for name, spec in case.specs.items():
         mine = case.test.filter(pc.equal(case.test["collection"], name))
         if spec.protocol is None or not mine.num_rows:
             said.append(f"{name} has no protocol, or no test sequences: it is not scored")
             continue
         names = [mine[column].to_pylist() for column in ("subject", "condition", "view")]
-        for method, embeddings in embed_rows(mine, folder_of(case.run), _methods(case)).items():
-            scores = score_protocol(Sequences.of(embeddings, *names), spec.protocol, case.scoring.metric)
+        for method in methods:
+            embedded = of_rows(place, mine, method, name)
+            scores = score_protocol(Sequences.of(embedded, *names), spec.protocol, case.scoring.metric)
             rows += tables.from_scores(method, name, scores)
+    place.remove_folder()
     if not rows:
         raise UsageError(f"none of {', '.join(case.specs)} has a protocol to be scored by in its {case.scoring.split}")
     tables.to_frame(rows).to_csv(made / "results.csv", index=False)
@@ -118,16 +112,8 @@ def _identify(case: Case, made: Path) -> tuple[dict[str, float], str]:
 
 def _classify(case: Case, made: Path) -> tuple[dict[str, float], str]:
     """Each question; tables that are written to `made`, and what is to be said."""
-    folder, methods = folder_of(case.run), _methods(case)
-    test = embed_rows(case.test, folder, methods)
-    train = {}
-    if case.scoring.baselines:
-        simple = tuple(method for method in methods if method != OWN)
-        rows = manifest.read_rows(at(case.run.shards), case.start.collections, "train")
-        rows = rows.filter(pc.is_in(rows["sequence_id"], case.train["sequence_id"].combine_chunks()))
-        assert rows["sequence_id"].equals(case.train["sequence_id"]), "rows are in order of sequence_id"
-        train = embed_rows(rows, folder, simple)
-    logits = _logits(case, test[OWN])
+    test, train = embedded(case)
+    logits = _logits(case, test[TUNED])
     rows, answered = [], []
     for number, question in enumerate(case.start.questions):
         of_question = slice(sum(len(one.classes) for one in case.start.questions[:number]), None)
@@ -143,8 +129,12 @@ def _classify(case: Case, made: Path) -> tuple[dict[str, float], str]:
         f"### {row.collection}: {row.question}\n\n{census.confusion(_classes(case, row.question), row.confusion)}"
         for row in own
     ]
+    drawn = {f"{row.collection}: {row.question}": _classification(_classes(case, row.question), row) for row in own}
+    if drawn:
+        confusion_figure(drawn, made / "confusion.png")
     names = f"Share in percent, [95% interval over subjects]; {', '.join(SCORES[1:4])} are means over classes."
     text = ["## Results", names, class_tables.markdown(rows), "## Confusion of sequences", *matrices]
+    text += ["![confusion](confusion.png)"] if drawn else []
     return _known(_metrics(rows)), "\n\n".join(text)
 
 
@@ -200,12 +190,18 @@ def _score_question(case: Case, number: int, scores: dict[str, np.ndarray]) -> t
 
 
 def _own_name(case: Case) -> str:
-    return "linear probe, trained here" if case.run.train == "head" else OWN
+    return "linear probe, trained here" if case.run.train == "head" else TUNED
 
 
 def _classes(case: Case, label: str) -> tuple[str, ...]:
     (found,) = (one.classes for one in case.start.questions if one.label == label)
     return found
+
+
+def _classification(classes: tuple[str, ...], row: ClassRow) -> Classification:
+    """A row's confusion, to be drawn."""
+    rest = {"sensitivity": row.sensitivity, "specificity": row.specificity, "auroc": row.auroc}
+    return Classification(classes=classes, confusion=np.asarray(row.confusion), **rest)
 
 
 def _metrics(rows: list[ClassRow]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from datasets import agreement, contours, declared, manifest, report_page, shards, storage
 from datasets.harmonise import harmonise
 from datasets.layouts import Root, SequenceRef, find_root
-from datasets.schema import UsageError
+from datasets.schema import Modality, UsageError
 from datasets.storage import Place
 from orchestration import listing, session
 
@@ -35,6 +35,7 @@ class IngestRun:
 
     roots: dict[str, str]  # collection -> the folder it lies in
     out: str
+    modality: Modality | None = None  # what is read there: silhouettes where None, or the one that a spec file names
     specs: dict[str, str] = field(default_factory=dict)  # collection of one's own -> the JSON that describes it
     partitions: dict[str, str] = field(default_factory=dict)  # collection -> the JSON, or name, of another split
     block_sequences: int = 256  # of a shard at most
@@ -64,8 +65,9 @@ def ingest(run: IngestRun) -> manifest.Manifest:
     store = storage.at(run.out)
     _check_store(store)
     roots = _roots(run, store)
+    known = manifest.described(store)
     for name, root in roots.items():
-        manifest.describe_collection(store, name, _facts(root))
+        manifest.describe_collection(store, name, _facts(root, known.get(name, {})))
     done = shards.committed_keys(store, rejects=not run.retry_rejects)
     session.start()
     slots = run.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
@@ -91,7 +93,8 @@ def _roots(run: IngestRun, store: Place) -> dict[str, Root]:
     specs = declared.resolve_all(run.roots, run.specs, run.partitions, known)
     roots = {}
     for name, spec in specs.items():
-        roots[name] = find_root(storage.at(run.roots[name]), spec)
+        modality = run.modality or spec.layouts[0].modality  # silhouettes come first, where it may have them
+        roots[name] = find_root(storage.at(run.roots[name]), spec, modality)
         for line in declared.in_words(spec, roots[name].layout):
             print(line, flush=True)
         if name in known["collections"]:
@@ -100,12 +103,21 @@ def _roots(run: IngestRun, store: Place) -> dict[str, Root]:
     return roots
 
 
-def _facts(root: Root) -> dict[str, object]:
-    """What a store says of a collection: where it was, whom to cite, on what terms, how it was read and split."""
-    spec = root.spec
-    said = {"title": spec.title, "citation": spec.citation, "access": spec.access, "layout": root.layout.name}
+def _facts(root: Root, known: dict[str, object]) -> dict[str, object]:
+    """What a store says of a collection: where it was, whom to cite, on what terms, how it was read and split.
+
+    known: what it said of it before, of which that of other modalities stays.
+    """
+    spec, modality = root.spec, root.layout.modality
+    said = {"title": spec.title, "citation": spec.citation, "access": spec.access}
     counted = {"published": dict(spec.published), "anonymous": spec.anonymous}
-    return {"root": str(root.place), **said, **counted, declared.WHERE: declared.declaration(spec)}
+    read = {"root": str(root.place), "layout": root.layout.name}
+    others = dict(known.get("other_modalities", {}))
+    if modality != "silhouette":
+        others[modality] = read
+        read = {key: known[key] for key in read if key in known}
+    added = {"other_modalities": others} if others else {}
+    return {**read, **said, **counted, **added, declared.WHERE: declared.declaration(spec)}
 
 
 def _check_store(store: Place) -> None:

@@ -15,13 +15,20 @@ from datasets import corpus, storage
 from datasets.corpus_map import write_map
 from datasets.declared import declared_in
 from datasets.manifest import read_manifest
-from datasets.schema import CollectionSpec
+from datasets.schema import CollectionSpec, Modality
 
 
 def map_corpus(
-    shards: str, collections: tuple[str, ...] | None, holdout: tuple[str, ...]
+    shards: str,
+    collections: tuple[str, ...] | None,
+    holdout: tuple[str, ...],
+    *,
+    modalities: tuple[Modality, ...] = ("silhouette",),
+    unique: int | None = None,
 ) -> tuple[corpus.Corpus, Mapping[str, CollectionSpec]]:
     """The train split of some collections (all where None), less what is held out; and their specs, by name.
+
+    modalities and unique: as in datasets/corpus.py.
 
     Every rank must call it: the first of each node writes the copy, which all of them map.
     """
@@ -32,7 +39,8 @@ def map_corpus(
     folder = None
     if context.get_local_rank() == 0:
         folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
-        write_map(corpus.training_tables(store, collections, holdout), specs, folder)
+        tables = corpus.training_tables(store, collections, holdout, modalities=modalities, unique=unique)
+        write_map(tables, specs, folder)
     everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
     dist.all_gather_object(everyone, (context.get_node_rank(), folder))
     (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)

@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from datasets import corpus, storage
 from datasets.corpus_map import WALK_COLUMNS, walk_names
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
 from datasets.order import GlobalOrder
 from datasets.schema import CollectionSpec, UsageError
 from datasets.storage import Place
@@ -23,15 +21,16 @@ from orchestration.runs import PretrainRun
 from orchestration.scoring import Scorer, scored_collections
 
 
-def pretrain(run: PretrainRun, uri: str, profile: bool = False) -> Place:
+def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | None = None) -> Place:
     """Train, or go on training, and return the last checkpoint.
 
-    uri: where MLflow keeps its records. profile: also trace a few steps, into the run's folder. Unfinished where the
-    run ends too early; the same call goes on with it.
+    uri: where MLflow keeps its records, below the run `parent` where one is given. profile: also trace a few steps,
+    into the run's folder. Unfinished where the run ends too early; the same call goes on with it.
     """
     run = run_folder.with_whole_paths(run)
     if run.schedule.steps:
-        _check_data(run)
+        for said in check_data(run):
+            print(said, flush=True)
     run_folder.check_folder(run)
     folder = folder_of(run)
     newest = checkpoint.newest_whole(folder)
@@ -47,7 +46,8 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False) -> Place:
             session.require_gpus()
     settings = runs.flatten(runs.to_json(run))
     name = f"pretrain {folder.name}"
-    with tracking.open_run(uri, name, settings, {"job": "pretrain"}, run_folder.tracked_run(folder)) as tracker:
+    tags = {"job": "pretrain"} | ({"mlflow.parentRunId": parent} if parent else {})
+    with tracking.open_run(uri, name, settings, tags, run_folder.tracked_run(folder)) as tracker:
         run_folder.claim_folder(run)
         (folder / run_folder.TRACKED).write(tracker.run_id.encode())
         if published:
@@ -60,37 +60,45 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False) -> Place:
     return checkpoint.at_step(folder, run.schedule.steps)
 
 
-def _check_data(run: PretrainRun) -> None:
-    """Whether the store has what the run wants; UsageError otherwise. Says what each collection contributes."""
+def check_data(run: PretrainRun) -> list[str]:
+    """Whether the store has what the run wants; UsageError otherwise. Lines on what each collection contributes."""
     store = storage.at(run.shards)
-    rows = corpus.training_rows(store, run.data.collections, run.data.holdout, WALK_COLUMNS)
+    rows = corpus.training_rows(
+        store,
+        run.data.collections,
+        run.data.holdout,
+        WALK_COLUMNS,
+        modalities=run.data.modalities,
+        unique=run.data.unique,
+    )
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
-    manifest = read_manifest(store)
-    specs = {name: declared_in(manifest, name) for name in counts}
+    specs = corpus.specs_of(store, rows)
     discounts = {name: spec.sampling_discount for name, spec in specs.items()}
     shares = GlobalOrder(counts, discounts, run.schedule.batch, 0, run.data.mixing).shares
-    print(f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters", flush=True)
+    lines = [f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters"]
     of_what = "the steps" if run.data.mixing == "step" else "each batch"
     for name, share in shares.items():
-        print(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of {of_what}", flush=True)
-    if run.data.positives == "walk":
-        _check_walks(rows, specs)
+        lines.append(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of {of_what}")
+    return lines + (_check_walks(rows, specs) if run.data.positives == "walk" else [])
 
 
-def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> None:
-    """UsageError where no sequence has a partner; else says how many have."""
+def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> list[str]:
+    """UsageError where no sequence has a partner; else a line on how many have."""
     walks = Counter(walk_names(rows, specs))
     with_partner = sum(count for count in walks.values() if count > 1)
     if not with_partner:
         raise UsageError(
             f"--data.positives walk finds no walk that several cameras filmed at once in {', '.join(sorted(specs))}: "
-            "add a collection that has them, or give --data.positives clip"
+            "add a collection that has them, give several --data.modalities, or give --data.positives clip"
         )
-    print(f"{with_partner:,} of {rows.num_rows:,} sequences were filmed by other cameras too: these are positives")
+    return [
+        f"{with_partner:,} of {rows.num_rows:,} sequences were seen otherwise too at that time: these are positives"
+    ]
 
 
 def pretrain_rank(config: dict[str, object]) -> None:
     """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
+    driver.spare_mlflow()
     from orchestration.pretrain_work import PretrainWork
     from orchestration.worker import train_rank
 

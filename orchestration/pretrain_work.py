@@ -27,12 +27,13 @@ class PretrainWork:
 
     def batches(self, start: int) -> Iterator[PairBatch]:
         """The pairs of this rank, from a step to the last."""
-        run, context = self.run, ray.train.get_context()
-        sequences, specs = map_corpus(run.shards, run.data.collections, run.data.holdout)
+        run, data, context = self.run, self.run.data, ray.train.get_context()
+        chosen = {"modalities": data.modalities, "unique": data.unique}
+        sequences, specs = map_corpus(run.shards, data.collections, data.holdout, **chosen)
         discounts = {name: spec.sampling_discount for name, spec in specs.items()}
-        order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed, run.data.mixing)
+        order = GlobalOrder(sequences.sizes(), discounts, run.schedule.batch, run.seed, data.mixing)
         rank, ranks = context.get_world_rank(), context.get_world_size()
-        batch, positives = run.schedule.batch, run.data.positives
+        batch, positives = run.schedule.batch, data.positives
         loader = PairLoader(sequences, order, run.clips, batch, run.seed, rank, ranks, positives)
         return loader.steps(start, run.schedule.steps)
 

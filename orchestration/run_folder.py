@@ -47,17 +47,24 @@ def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
     settings = json.loads((folder / RUN_FILE).read())
-    if kind is PretrainRun and "task" in settings:
+    if kind is PretrainRun and is_tuned(folder):
         task = settings["task"]
         raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
     return build(kind, settings)
+
+
+def is_tuned(folder: Place) -> bool:
+    """Whether a folder with settings is of a fine-tuned run."""
+    return (folder / RUN_FILE).exists() and "task" in json.loads((folder / RUN_FILE).read())
 
 
 def check_folder(run: Run) -> None:
     """UsageError where another run's folder, or anything else, lies in the place of this run's."""
     folder = folder_of(run)
     if (folder / RUN_FILE).exists():
-        there, here = flatten(json.loads((folder / RUN_FILE).read())), flatten(to_json(run))
+        here, there = flatten(to_json(run)), flatten(json.loads((folder / RUN_FILE).read()))
+        if is_tuned(folder) == ("task" in here):
+            there = flatten(to_json(read_settings(folder, type(run))))  # with settings that came since
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
         if changed:
             name = changed[0]

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, TypeVar
 from datasets.clips import ClipSettings
 from datasets.order import Mixing
 from datasets.pairs import Positives
-from datasets.schema import UsageError
+from datasets.schema import Modality, UsageError
 from model import sizes, strips
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
@@ -26,9 +26,19 @@ class DataSettings:
     """Which sequences of the store are trained on (those of the train split, less what is held out), and how."""
 
     collections: tuple[str, ...] | None = None  # all of the store where None
+    modalities: tuple[Modality, ...] = ("silhouette",)  # the first of them scores checkpoints (see Score)
     holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
-    positives: Positives = "clip"  # two clips of one sequence, or of one walk as two cameras filmed it at once
+    positives: Positives = (
+        "clip"  # two clips of one sequence, or of one walk as two cameras (or modalities) saw it at once
+    )
     mixing: Mixing = "step"  # whether each step is of one collection, or each batch of several
+    unique: int | None = None  # so many sequences of all these (datasets/subset.py); every one where None
+
+    def __post_init__(self) -> None:
+        if self.unique is not None and self.unique < 1:
+            raise UsageError(f"--data.unique {self.unique} must be at least 1")
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise UsageError(f"--data.modalities {' '.join(self.modalities)} must name some, each of them once")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +71,22 @@ class Schedule:
         if not 0 <= self.cooldown <= 1:
             raise UsageError(f"--schedule.cooldown {self.cooldown} is a share of the steps: give 0 to 1")
 
+    @property
+    def branch(self) -> int:
+        """The steps before the cool-down: up to there a longer run with the same settings is the same run."""
+        return self.steps - self._cooling
+
+    @property
+    def _cooling(self) -> int:
+        return int(self.cooldown * self.steps)
+
     def guards_at(self, done: int) -> bool:
         """Whether to look for collapse after so many steps: after the first, and then at even distances."""
         return self.guard_every > 0 and (done == 1 or done % self.guard_every == 0)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        cooling = int(self.cooldown * self.steps)
-        left = (self.steps - step) / cooling if cooling else 1.0
+        left = (self.steps - step) / self._cooling if self._cooling else 1.0
         return self.rate * min(1.0, (step + 1) / max(self.warmup, 1)) * (1 - (1 - min(left, 1.0)) ** 0.5)
 
 
@@ -79,11 +97,16 @@ class Keep:
     every: int = 200  # steps from one checkpoint to the next
     last: int = 3  # the newest that stay; 0: all of them
     best: int = 1  # how many more stay, those of the highest score (see Score)
+    at: tuple[int, ...] = ()  # steps after which one more is written, and stays
 
     def __post_init__(self) -> None:
         for name, least in (("every", 1), ("last", 0), ("best", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"--keep.{name} {getattr(self, name)} must be at least {least}")
+
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint is written after so many steps, be it the last or not."""
+        return done % self.every == 0 or done in self.at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +129,7 @@ class Cluster:
     workers: int = 2
     at_least: int | None = None  # workers to begin or go on with where there is no room for all; all where None
     gpu: bool = False  # one GPU a worker
-    zero_stage: Literal[0, 1, 2, 3] = 1
+    zero_stage: Literal[0, 1, 2, 3] = 0  # what is shared out: nothing, moments, gradients too, weights too
     precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights and optimizer stay fp32
     micro_batch: int | None = None  # pairs that a worker takes at once, to save memory; its whole share where None
     recompute: bool = False  # activations are made again in the backward pass, to save memory

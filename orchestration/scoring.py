@@ -22,7 +22,7 @@ from evaluation.retrieval import single_view_gallery
 from model.embedding import embed
 from model.objective import PartContrast
 from orchestration import checkpoint
-from orchestration.embed import sequences_of, walk_of
+from orchestration.embed import held_back, walk_of
 from orchestration.run_folder import folder_of, read_run
 from orchestration.runs import PretrainRun, Run
 from orchestration.tracking import Tracker
@@ -111,7 +111,7 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     store, found = storage.at(run.shards), {}
     manifest = read_manifest(store)
     for name in names:
-        rows = sequences_of(store, name, "holdout", run)
+        rows = held_back(store, name, run)
         found |= _of_collection(declared_in(manifest, name), rows, module, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})

@@ -6,8 +6,9 @@ Metrics are buffered and written with one call (7,000 a second against 150 one b
 import logging
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ from mlflow.exceptions import MlflowException
 from datasets.schema import Unfinished, UsageError
 
 EXPERIMENT = "foundationgait"
+# A server that does not answer is asked again at the next flush; MLflow's own defaults would hold the driver up for
+# minutes at each.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_LAST_PAUSES = (0, 1, 4, 10)  # seconds before each of the last attempts to write what is left
 
 
 def default_uri() -> str:
@@ -72,7 +77,7 @@ class Tracker:
 
     def close(self) -> None:
         """Write what is left. Unfinished where MLflow does not take it."""
-        for pause in (0, 1, 4, 10):
+        for pause in _LAST_PAUSES:
             time.sleep(pause)
             self.flush()
             if not self._pending:
@@ -83,9 +88,20 @@ class Tracker:
         """A metric's (step, value) pairs in order of step, as the tracking store has them."""
         return sorted((one.step, one.value) for one in self._client.get_metric_history(self.run_id, name))
 
-    def attach(self, path: Path) -> None:
-        """Keep a file with the run."""
-        self._client.log_artifact(self.run_id, str(path))
+    def curve(self, name: str, points: Mapping[int, float]) -> None:
+        """Add points of a metric against any whole number as its step, as MLflow's charts draw it; known ones stay."""
+        known = dict(self.history(name)) if name in self.known else {}
+        for step, value in sorted(points.items()):
+            if value == value and known.get(step) != value:
+                self._pending.append(Metric(name, value, int(time.time() * 1000), step))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Mark the run."""
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def attach(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file with the run, in a folder of its artefacts if one is given."""
+        self._client.log_artifact(self.run_id, str(path), folder)
 
     @property
     def _client(self) -> mlflow.MlflowClient:
@@ -123,6 +139,45 @@ def open_run(
             client.set_terminated(run_id, status)
 
 
+def tags_of(uri: str, run_id: str) -> dict[str, str] | None:
+    """The tags of a run; None where the tracking store does not know it."""
+    client, _ = _connect(uri)
+    return None if _existing(client, run_id) is None else dict(client.get_run(run_id).data.tags)
+
+
+def history(uri: str, run_id: str, name: str) -> list[tuple[int, float]]:
+    """A metric's (step, value) pairs, as `Tracker.history`; none where the tracking store does not know the run."""
+    return [] if tags_of(uri, run_id) is None else Tracker(uri, run_id).history(name)
+
+
+def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
+    """The tags of the runs below another one, by run id, the oldest first."""
+    client, experiment = _connect(uri)
+    found, page = {}, None
+    while True:
+        some = client.search_runs(
+            [experiment],
+            f"tags.`mlflow.parentRunId` = '{parent}'",
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+            page_token=page,
+        )
+        found |= {one.info.run_id: dict(one.data.tags) for one in some}
+        page = some.token
+        if not page:
+            return found
+
+
+def read_artefact(uri: str, run_id: str, path: str) -> bytes:
+    """A file that was kept with a run. UsageError where there is none."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    try:
+        with tempfile.TemporaryDirectory() as made:
+            return Path(mlflow.MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
+    except (MlflowException, OSError) as error:
+        raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {_words(error)}") from error
+
+
 def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
     """The run id, where the tracking store knows it."""
     if run_id is None:
@@ -147,10 +202,12 @@ def _words(error: Exception) -> str:
 
 def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
     """A client and the experiment's id, made if need be; files of a SQLite store lie beside it."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {_words(error)}") from error
     if known is not None:
         return client, known.experiment_id

@@ -1,4 +1,5 @@
-"""Ray Train's trainer with three things of our own: which failures are put up with, how many workers, and its handle.
+"""Ray Train's trainer with four things of our own: which failures are put up with, how many workers, what the place of
+these is called, and its handle.
 
 Deaths of processes and nodes are put up with as long as the run gets on; errors of the program end it, as another
 attempt would. An elastic run takes the most workers among which its batch divides. The handle of the controller is
@@ -7,6 +8,7 @@ classes of the release in the lock file.
 """
 
 import threading
+import uuid
 from collections.abc import Sequence
 
 import ray
@@ -15,17 +17,23 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train import FailureConfig, Result, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.callback import RayTrainCallback
+from ray.train.v2._internal.execution.controller import TrainController as RayController
 from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
 from ray.train.v2._internal.execution.failure_handling.failure_policy import FailureDecision
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, WorkerGroupContext
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets.storage import Place
-from orchestration import checkpoint
+from orchestration import checkpoint, session
 
 
 class PatientPolicy(DefaultFailurePolicy):
@@ -70,6 +78,27 @@ class DividingPolicy(ElasticScalingPolicy):
         return max((count for count in self._allowed if count <= possible), default=0)
 
 
+class NamedGroup(WorkerGroup):
+    """Workers in a place that is known by the run that it is set aside for: several runs share one Ray."""
+
+    def _create_placement_group(
+        self, _scaling_config: ScalingConfig, context: WorkerGroupContext
+    ) -> DefaultPlacementGroupHandle:
+        place = placement_group(
+            bundles=[context.resources_per_worker] * context.num_workers,
+            strategy=context.placement_strategy,
+            name=f"{self._train_run_context.run_config.name}-{uuid.uuid4().hex}",
+            bundle_label_selector=context.label_selector,
+        )
+        return DefaultPlacementGroupHandle(place)
+
+
+class TrainController(RayController):
+    """Ray's, with such workers."""
+
+    worker_group_cls = NamedGroup
+
+
 class Trainer(TorchTrainer):
     """One attempt at a run, until it is trained, in trouble, or its controller is gone."""
 
@@ -91,6 +120,15 @@ class Trainer(TorchTrainer):
             self._register_sigint_handler(self.controller)
         ray.get(self.controller.run.remote())
         return ray.get(self.controller.get_result.remote())
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        """Ray's, without those that would keep a process busy for nothing beside the ranks.
+
+        No Ray datasets are handed to the ranks; and the cleaner of placement groups does not work in a local Ray
+        (orchestration/session.py, `free_places`).
+        """
+        unneeded = (DatasetsCallback,) if session.on_cluster() else (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, unneeded)]
 
     def end(self) -> None:
         """Kill the controller, and with it the workers; `fit` then raises RayActorError."""

@@ -22,7 +22,7 @@ from orchestration.runs import Run
 from orchestration.scoring import Scorer
 from orchestration.tracking import Tracker
 
-_LOOKS = 0.5  # seconds between two looks at the board
+_LOOKS = 1.0  # seconds between two looks at the board
 _WRITES = 5.0  # seconds between two batches of metrics
 _SILENT = 10.0  # seconds without a beat after which a process is taken for stopped or gone
 
@@ -147,6 +147,6 @@ def let_go(folder: Place, run: Run, needed: set[int]) -> None:
     scores = {one: score["mean"] for one in found if (score := checkpoint.score_of(one)) is not None}
     kept = set(found[-run.keep.last :]) | set(sorted(scores, key=lambda one: -scores[one])[: run.keep.best])
     for one in found:
-        if one not in kept and checkpoint.step_of(one) not in needed:
+        if one not in kept and checkpoint.step_of(one) not in needed.union(run.keep.at):
             (one / "state.json").remove()  # first: what is left of it is no checkpoint
             one.remove_folder()

@@ -63,7 +63,7 @@ def _train(work: Work, board: ActorHandle, pulse: Pulse, profiled: bool) -> None
             if run.schedule.guards_at(done):
                 some = [one[: trained.train_micro_batch_size_per_gpu()] for one in tensors]  # as many as fit at once
                 watched |= work.guards(trained.module, some, batch.step)
-            due = done % run.keep.every == 0 or done == run.schedule.steps
+            due = run.keep.due(done) or done == run.schedule.steps
             journal.note(done, watched, batch, at_once=due)
             if due or saver.failed:
                 pulse.at(batch.step, "checkpoint")

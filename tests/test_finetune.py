@@ -155,7 +155,7 @@ def test_mlflow_has_the_curve_and_the_scores(screened: FinetuneRun, uri: str) ->
     place = "fine-tuned/Scoliosis1K/scoliosis/sequence"
     assert child.data.metrics[f"{place}/accuracy"] == pytest.approx(results(screened).loc["fine-tuned", "accuracy"])
     files = {file.path for file in client.list_artifacts(child.info.run_id)}
-    assert files == {"results.csv", "answers.csv", "report.md"}
+    assert files == {"results.csv", "answers.csv", "report.md", "confusion.png"}
 
 
 def test_it_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrained: PretrainRun) -> None:

@@ -147,6 +147,7 @@ def test_rejects_are_tried_again_when_asked(walks: Path, tmp_path: Path, local_r
     assert manifest.read_rows(at(out)).num_rows == 10
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_in_one_line_and_the_next_run_goes_on(walks: Path, tmp_path: Path) -> None:
     """The store on a file system of some hundred kilobytes, then with room."""
     small = tmp_path / "small"

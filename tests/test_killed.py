@@ -126,6 +126,7 @@ def test_a_worker_is_killed(tree: Path, undisturbed: Path, tmp_path: Path) -> No
     assert_equal(out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_node_is_killed(tree: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -157,7 +157,7 @@ def test_every_layout_is_known_by_its_example(tmp_path: Path, name: str) -> None
     found = {}
     for layout in spec.layouts:
         touch(tmp_path / layout.name, layout.example)
-        found[layout.name] = layouts.find_root(at(tmp_path / layout.name), spec).layout.name
+        found[layout.name] = layouts.find_root(at(tmp_path / layout.name), spec, layout.modality).layout.name
     assert found == {layout.name: layout.name for layout in spec.layouts}
 
 

@@ -169,7 +169,7 @@ def test_the_largest_size_has_the_parameters_of_the_published_one_and_a_seventh_
     assert largest.blocks == pytest.approx(134.9e6, rel=1e-3)
     assert largest.flops <= 110e9 < published.flops / 7
     assert all(f"| {size} |" in sizes.table() for size in [*sizes.DEPTHS, *sizes.P3D])
-    with pytest.raises(UsageError, match="the sizes are xxs, xs, s, m, l, xl, p3d-tiny"):
+    with pytest.raises(UsageError, match="the sizes are xxs, xs, s, m, l, xl, d1, d4, p3d-tiny"):
         NetworkSettings(size="huge")
 
 
@@ -187,9 +187,13 @@ def test_the_pyramid_pools_by_body_row() -> None:
 def test_pooling_in_chunks_is_pooling_at_once() -> None:
     torch.manual_seed(0)
     features, clip, row = torch.randn(50, 4), torch.randint(0, 3, (50,)), torch.randint(0, 16, (50,))
-    chunks = parts.pyramid(parts.merge(parts.row_statistics(features, clip, row, clips=3)))
-    once = parts.pyramid(parts.row_statistics(features, torch.zeros_like(clip), row, clips=1))
-    torch.testing.assert_close(chunks, once)
+    owner = torch.tensor([1, 0, 1])
+    once = parts.pyramid(parts.row_statistics(features, owner[clip], row, clips=2))
+    chunks, taken = parts.row_statistics(features, clip, row, clips=3), parts.nothing(2, 4, torch.device("cpu"))
+    for some in (torch.tensor([2]), torch.tensor([0, 1])):  # in any order, some at a time
+        statistics = parts.RowStatistics(chunks.maximum[some], chunks.total[some], chunks.count[some])
+        taken = parts.merge(statistics, owner[some], taken)
+    torch.testing.assert_close(parts.pyramid(taken), once)
 
 
 def test_each_part_has_a_head_of_its_own() -> None:
@@ -213,6 +217,8 @@ def test_embeddings_are_of_unit_length_and_independent_of_company() -> None:
     together = embedding.embed(network, sequences, 8, torch.device("cpu"))
     assert together.shape == (3, 8, 31)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)
+    few = embedding.embed(network, sequences, 8, torch.device("cpu"), tokens_at_once=1)  # a chunk at a time
+    np.testing.assert_allclose(few, together, atol=1e-5)
     for one in range(3):
         alone = embedding.embed(network, sequences[one : one + 1], 8, torch.device("cpu"))
         np.testing.assert_allclose(alone[0], together[one], atol=1e-5)

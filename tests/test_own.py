@@ -65,7 +65,8 @@ def test_a_tree_is_known_by_its_depth(tmp_path: Path, form: str, kind: str) -> N
 def test_every_layout_fits_its_own_example() -> None:
     for layout in SPEC.layouts:
         folder, _, file = layout.example.rpartition("/")
-        fitting = [one.name for one in SPEC.layouts if SPEC.read_path(one, folder) and re.fullmatch(one.file, file)]
+        alike = SPEC.of_modality(layout.modality)
+        fitting = [one.name for one in alike if SPEC.read_path(one, folder) and re.fullmatch(one.file, file)]
         assert fitting == [layout.name]
 
 
@@ -162,7 +163,7 @@ def test_other_names_are_free_unless_one_is_like_them() -> None:
         own.check_name("My_Walks", ["my-walks"])
 
 
-def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp_path: Path, capsys) -> None:
+def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp_path: Path) -> None:
     """From two trees and a spec file to a store, as ingest makes it, and to what the other jobs read from it."""
     said = {
         "split": {"test": ["b"], "train": "*"},
@@ -194,7 +195,7 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
     ]
     assert [spec.name for spec in evaluation._scored(store, "test", None)] == ["mine"]
     schedule, whole = Schedule(steps=1, batch=2, warmup=0), ContrastSettings(strips=False)
-    pretraining._check_data(PretrainRun(recipe="x", shards=str(store), out="unused", contrast=whole, schedule=schedule))
-    shown = re.findall(r"train on (\d) sequences of (\w+), (\d+)% of the steps", capsys.readouterr().out)
+    run = PretrainRun(recipe="x", shards=str(store), out="unused", contrast=whole, schedule=schedule)
+    shown = re.findall(r"train on (\d) sequences of (\w+), (\d+)% of the steps", "\n".join(pretraining.check_data(run)))
     share = 3 ** (1 / 3) / (3 ** (1 / 3) + (2 * 0.125) ** (1 / 3))
     assert shown == [("3", "bare", f"{100 * share:.0f}"), ("2", "mine", f"{100 * (1 - share):.0f}")]

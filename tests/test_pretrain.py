@@ -138,8 +138,10 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
     for word in (
         "GEI",
         "GEI in strips",
+        "hand-made statistics",
         "random initialisation",
         "pretrained",
+        "zero-shot on unseen subjects",
         "NM",
         "BG",
         "CL",
@@ -147,10 +149,16 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
     ):
         assert word in said
     table = pd.read_csv(Path(trained.out) / "evaluation" / "test" / "results.csv")
-    assert len(table) == 4 * (3 + 3)  # methods, by pairs of views and by cross-view galleries
+    assert len(table) == 5 * (3 + 3)  # methods, by pairs of views and by cross-view galleries
     assert table["num_gallery_subjects"].eq(4).all()
     assert table["excluding_identical"].between(0, 100).all()
-    assert (Path(trained.out) / "evaluation" / "test" / "rank1.png").stat().st_size > 5000
+    pictures = {"CASIA-B-cmc", "CASIA-B-map-pretrained", "CASIA-B-view-pairs-pretrained", "rank1"}
+    pictures |= {f"CASIA-B-sheet-{one}-pretrained" for one in ("NM", "BG", "CL", "NM-01", "BG-01", "CL-01")}
+    folder = Path(trained.out) / "evaluation" / "test"
+    written = {file.name for file in folder.iterdir()}
+    assert written == {"results.csv", "report.md", *(f"{name}.png" for name in pictures)}
+    page = (folder / "report.md").read_text()
+    assert all(f"({name}.png)" in page for name in pictures) and "| pretrained |" in page
     client = mlflow.MlflowClient(tracking_uri=uri)
     parent = tracked_run(at(trained.out))
     (child,) = client.search_runs(
@@ -158,7 +166,7 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
     )
     gei = table[(table.method == "GEI") & (table.probe_set == "NM")].iloc[0]
     assert child.data.metrics["GEI/CASIA-B/NM/rank1_excluding_identical"] == pytest.approx(gei.excluding_identical)
-    assert {file.path for file in client.list_artifacts(child.info.run_id)} == {"results.csv", "rank1.png"}
+    assert {file.path for file in client.list_artifacts(child.info.run_id)} == written
 
 
 def test_held_back_subjects_are_scored_and_no_others(trained: PretrainRun, uri: str) -> None:

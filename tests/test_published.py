@@ -20,7 +20,8 @@ from model.network import GaitNetwork, NetworkSettings
 from model.reference_checkpoint import published_name
 from model.release import load_release
 from orchestration import checkpoint
-from orchestration.embed import Embedder
+from orchestration.evaluate import METHODS
+from orchestration.networks import networks_of
 from orchestration.pretrain import pretrain
 from orchestration.release import ReleaseRun, release
 from orchestration.run_folder import read_run
@@ -117,9 +118,9 @@ def test_a_run_of_no_steps_holds_the_published_weights(zero_shot: Path, uri: str
 def test_published_weights_are_scored_beside_random_ones(zero_shot: Path, store: Path, uri: str) -> None:
     evaluate_job.main(["--run", str(zero_shot), "--shards", str(store), "--tracking", uri])
     table = pd.read_csv(zero_shot / "evaluation" / "test" / "results.csv")
-    assert set(table["method"]) == {"GEI", "GEI in strips", "random initialisation", "pretrained"}
+    assert set(table["method"]) == set(METHODS)
     assert table["excluding_identical"].between(0, 100).all()
-    networks = Embedder(str(checkpoint.newest_whole(at(zero_shot)))).networks
+    networks = networks_of(at(zero_shot), checkpoint.newest_whole(at(zero_shot)), METHODS)
     assert_published(networks["pretrained"].state_dict())
     torch.manual_seed(0)
     seeded = GaitNetwork(TINY).state_dict()
@@ -170,6 +171,7 @@ def test_training_goes_on_from_the_published_weights(trained: PretrainRun, tmp_p
     assert "- before, that of the published weights" in card
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_without_the_published_file(trained: PretrainRun, uri: str) -> None:
     folder = Path(trained.out)
     done = weights(folder, 2)

@@ -51,7 +51,7 @@ def rows_of(sequences: Iterable[tuple[str, str, int]]) -> Tables:
     """Rows with no picture: subject, view and number of frames; and no rejects."""
     rows = [
         {"sequence_id": f"{subject}/nm/{view}", "split": "train", "subject": subject, "condition": "nm", "view": view}
-        | {"labels": {}, "num_frames": frames, "dropped_frames": 0}
+        | {"modality": "silhouette", "labels": {}, "num_frames": frames, "dropped_frames": 0}
         for subject, view, frames in sequences
     ]
     return pa.Table.from_pylist(rows, SEQUENCE_SCHEMA), REJECT_SCHEMA.empty_table()

@@ -120,6 +120,9 @@ def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
     table = score([*gallery, (1, "1", "p", "a"), (8, "2", "p", "a"), (6, "1", "p", "b"), (5, "2", "x", "c")])
     outcomes = table.outcomes
     np.testing.assert_array_equal(outcomes.cells(1), [[100, 100, np.nan], [0, 100, np.nan], [np.nan] * 3])
+    scored = table.score()
+    assert scored.row_names == scored.column_names == ("a", "b", "c")
+    np.testing.assert_array_equal(scored.pairs, outcomes.cells(1))
     assert np.isnan(table.excluding_identical())
     assert (outcomes.rank(1), outcomes.rank(2)) == (50, 100)  # a against b, and b against a
     # compared: two probes of a with b and c, one of b with a and c; without a match: 2 in b, and all three in c

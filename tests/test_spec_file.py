@@ -44,11 +44,15 @@ def test_the_documented_example_says_what_the_documentation_says(documented: str
 
 MISTAKES = [
     ('{"splitt": {}}', 'spec.json: splitt is not a key that is known here: did you mean "split"?'),
-    ('{"colour": 1}', "the known keys are title, citation, access, aligned, split, labels, protocol, published"),
+    (
+        '{"colour": 1}',
+        "the known keys are title, citation, access, aligned, modality, split, labels, protocol, published",
+    ),
     ('{"two\\nlines": 1}', "spec.json: two lines is not a key"),
     ("[1]", "spec.json is [1]: it must be an object {...}"),
     ('{"title": 3}', "spec.json: title is 3: it must be text in quotes"),
     ('{"title": " "}', "spec.json: title is empty"),
+    ('{"modality": "lidr"}', 'spec.json: modality is "lidr": did you mean "lidar"?'),
     ('{"aligned": "yes"}', 'spec.json: aligned is "yes": it must be true or false'),
     ('{"split": {"train": ["1"], "test": [2]}}', "spec.json: split.test[0] is 2: it must be text in quotes"),
     ('{"split": {"train": "001"}}', 'split.train is "001": it must be a list [...]'),

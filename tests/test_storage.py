@@ -142,6 +142,7 @@ def test_checkpoints_lie_anywhere(place: Place) -> None:
     assert [checkpoint.step_of(one) for one in checkpoint.complete(folder)] == [1, 3]
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_goes_on_in_object_storage(bucket: tuple[str, str], store: Path, tmp_path: Path) -> None:
     address, options = bucket
     run = PretrainRun(

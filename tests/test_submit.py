@@ -105,6 +105,7 @@ def submitted(out: str) -> str:
     return re.search(r"^submitted: (\S+)$", out, re.MULTILINE)[1]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_left_to_itself_can_be_followed_to_its_end(ask, tmp_path: Path) -> None:
     walks = [walker_scenes.casia_b("001", "nm-01", view) for view in ("036", "090")]
     write_tree(tmp_path / "walks", catalog.find("CASIA-B").layouts[0], walks, num_frames=18, seed=1)

@@ -40,14 +40,14 @@ ROWS = [
 ]
 
 
-def scored() -> list[ResultRow]:
+def scored(**settings: str) -> list[ResultRow]:
     """Four walks of each of three subjects on a line, before two cameras; one subject is missing from a gallery."""
     walks = [(3.0 * n, str(n), "g", view) for n in range(3) for view in ("000", "090")][:-1]
     walks += [(3.0 * n + 1.4 * n, str(n), "p", view) for n in range(3) for view in ("000", "090")]
     position, *names = zip(*walks, strict=True)
     sequences = Sequences.of(np.array(position, dtype=np.float32).reshape(-1, 1, 1), *names)
     nm = ProbeSet(name="NM", probe=frozenset("p"), gallery=frozenset("g"))
-    return from_scores("GEI", "Park", score(sequences, Protocol(probe_sets=(nm,), kinds=KINDS), "euc"))
+    return from_scores("GEI", "Park", score(sequences, Protocol(probe_sets=(nm,), kinds=KINDS), "euc"), **settings)
 
 
 KINDS = ("view-pairs", "pooled")
@@ -61,7 +61,8 @@ def test_rows_come_from_scores() -> None:
     assert (pairs.identical_only, pairs.rank1, pairs.rank5) == (pairs.excluding_identical, 100, 100)
     assert (pairs.rank1_low, pairs.rank1_high) == (100, 100)
     assert (pairs.num_comparisons, pairs.num_unmatched, pairs.num_cells, pairs.num_missing_cells) == (6, 1, 2, 0)
-    assert np.isnan([pairs.rank10, pairs.rank20, pairs.map, pairs.minp, pooled.identical_only]).all()
+    assert (pairs.rank10, pairs.rank20) == (100, 100)
+    assert np.isnan([pairs.map, pairs.minp, pooled.identical_only]).all()
     assert (pooled.rank1, pooled.rank20, pooled.map, pooled.minp, pooled.map_low) == (100, 100, 100, 100, 100)
     assert (pooled.kind, pooled.num_comparisons, pooled.num_unmatched, pooled.excluding_identical) == (
         "pooled",
@@ -108,6 +109,18 @@ def test_render_keeps_collections_apart() -> None:
     assert "CL" not in blocks[1]
 
 
+def test_the_heading_says_in_what_sense_a_method_is_zero_shot() -> None:
+    assert scored(zero_shot="unseen subjects")[0].zero_shot == "unseen subjects"
+    gei, *trained = [replace(row, zero_shot="unseen collection") if row.method != "GEI" else row for row in ROWS[2:]]
+    first = "Park: rank-1 accuracy in %"
+    assert render([gei, *trained]).splitlines()[0] == f"{first}, zero-shot on an unseen collection"
+    both = [gei, *trained, replace(gei, method="other", zero_shot="unseen subjects")]
+    assert render(both).splitlines()[0] == (
+        f"{first}, encoder, tiny zero-shot on an unseen collection, other zero-shot on unseen subjects"
+    )
+    assert render([gei]).splitlines()[0] == first
+
+
 def test_chance_level_is_a_range_over_unequal_galleries() -> None:
     unequal = [ROWS[0], replace(ROWS[1], num_gallery_subjects=10), replace(ROWS[2], num_gallery_subjects=0)]
     assert render(unequal).endswith("chance level 2.00 to 10.00 (1 of 50 to 10 subjects)")
@@ -120,8 +133,9 @@ def test_render_refuses_two_results_for_one_cell() -> None:
 
 
 def test_frame_goes_through_csv() -> None:
-    frame = to_frame(ROWS)
+    frame = to_frame([replace(row, zero_shot="unseen collection") for row in ROWS])
     pd.testing.assert_frame_equal(pd.read_csv(StringIO(frame.to_csv(index=False))), frame, check_dtype=False)
+    assert set(to_frame(ROWS)["zero_shot"]) == {""}
     assert frame.loc[4, "method"] == "encoder, tiny"
     assert np.isnan(frame.loc[4, "excluding_identical"])
     assert list(to_frame([]).columns) == list(frame.columns)

@@ -88,6 +88,7 @@ def said(module: PartContrast, clips: torch.Tensor, times: torch.Tensor) -> dict
     return outputs
 
 
+@pytest.mark.slow
 def test_steps_move_every_size_alike_by_the_rule_and_large_ones_more_without_it() -> None:
     by_rule = {size: moved(size, ruled=True) for size in ("xxs", "xs", "s")}
     for name, smallest in by_rule["xxs"].items():

@@ -1,0 +1,60 @@
+"""python -m benchmarks.startup [--repeats 3]
+
+What a job costs before and after its work: ingest, pretrain, embed and evaluate on next to nothing, each as a process
+of its own, from its start to its end; and for pretrain the time to its first step, as MLflow has it.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from datasets import walker_scenes
+from datasets.catalog import find
+from datasets.walker_trees import write_tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """How often to measure."""
+
+    repeats: int = 3
+    """Turns of all jobs."""
+
+
+def main(arguments: Arguments) -> None:
+    """Measure and print."""
+    seconds: dict[str, list[float]] = {}
+    for _ in range(arguments.repeats):
+        with tempfile.TemporaryDirectory() as made:
+            for job, argv in jobs(Path(made)).items():
+                began = time.monotonic()
+                subprocess.run([sys.executable, "-m", f"jobs.{job}", *argv], check=True, capture_output=True)
+                seconds.setdefault(job, []).append(time.monotonic() - began)
+    for job, turns in seconds.items():
+        print(f"{job:<9} {np.median(turns):5.1f} s, {min(turns):.1f} to {max(turns):.1f}")
+
+
+def jobs(made: Path) -> dict[str, list[str]]:
+    """The arguments of each job, in the order in which they build on each other."""
+    walks = [walker_scenes.casia_b(*one) for one in product(("001", "075"), ("nm-01", "nm-05"), ("000", "090"))]
+    write_tree(made / "walks", find("CASIA-B").layouts[0], walks, num_frames=16, seed=0)
+    store, run = ["--shards", str(made / "shards")], str(made / "run")
+    tracked = ["--tracking", f"sqlite:///{made / 'mlflow.db'}"]
+    one_step = ["--schedule.steps", "1", "--schedule.warmup", "1", "--schedule.batch", "4", "--contrast.no-strips"]
+    return {
+        "ingest": ["--root", f"CASIA-B={made / 'walks'}", "--out", str(made / "shards")],
+        "pretrain": ["tiny", *store, "--out", run, *one_step, *tracked],
+        "embed": ["--run", run, *store, "--out", str(made / "table")],
+        "evaluate": ["--run", run, *store, *tracked],
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

@@ -1,0 +1,66 @@
+"""Every named scaling study of the project, on one page. A plan is a function of the store and the study's folder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from datasets.clips import ClipSettings
+from jobs import recipes
+from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
+from orchestration.scaling_plan import MeasureSettings, StudyPlan
+
+Plan = Callable[[str, str], StudyPlan]
+
+
+def _of_recipe(run: PretrainRun, plan: str, **grid: object) -> StudyPlan:
+    """A study with the settings of a recipe, but for what it varies."""
+    given = {"data": run.data, "clips": run.clips, "contrast": run.contrast, "channels": run.network.channels}
+    given |= {"schedule": replace(run.schedule, steps=0), "cluster": run.cluster}
+    return StudyPlan(**{**given, "plan": plan, "shards": run.shards, "out": run.out, **grid})
+
+
+def miniature(shards: str, out: str) -> StudyPlan:
+    """Three sizes, a few dozen steps, on the demo's synthetic walkers: two minutes or so on two cores."""
+    return _of_recipe(
+        recipes.tiny_walks(shards, out),
+        "miniature",
+        sizes=("d1", "xxs", "xs"),
+        steps=(12, 24, 48),
+        channels=32,
+        contrast=replace(recipes.tiny_walks(shards, out).contrast, momentum=0.5),
+        measure=MeasureSettings(keys=96, frames=8),
+        data=DataSettings(
+            collections=("CASIA-B",),
+            holdout=tuple(f"CASIA-B/{subject:03d}" for subject in range(33, 41)),
+            positives="walk",
+        ),
+        clips=ClipSettings(frames=4, affine=0, perspective=0, dilate=0, blur=0),
+        schedule=Schedule(steps=0, batch=16, rate=3e-3, warmup=6, log_every=6, guard_every=0),
+        cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
+    )
+
+
+def casia_b(shards: str, out: str) -> StudyPlan:
+    """Walks as positives on CASIA-B's TRAIN subjects, 063-074 held out: two to three hours on two cores."""
+    run = recipes.casia_b_walks(shards, out)
+    return _of_recipe(
+        run,
+        "casia-b",
+        sizes=("d1", "xxs", "xs", "d4", "s"),
+        unique=(None, 800),
+        steps=(60, 120, 240, 480),
+        most_flop=1.3e14,
+        seeds=(0, 1, 2),
+        single=("xs", "d4", "s"),
+        contrast=replace(run.contrast, momentum=0.9),  # the average of 0.99 would lag behind in so few steps
+        schedule=replace(run.schedule, steps=0, warmup=40, guard_every=0),
+        cluster=Cluster(workers=1),
+    )
+
+
+def casia_b_clips(shards: str, out: str) -> StudyPlan:
+    """The same with two clips of one sequence as positives."""
+    plan, run = casia_b(shards, out), recipes.casia_b(shards, out)
+    return replace(plan, plan="casia-b-clips", data=run.data, clips=run.clips)
+
+
+PLANS: dict[str, Plan] = {"miniature": miniature, "casia-b": casia_b, "casia-b-clips": casia_b_clips}

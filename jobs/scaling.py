@@ -1,0 +1,72 @@
+"""python -m jobs.scaling <plan> --shards <shards> --out <study> [--dry-run] [--sizes xxs xs ...]
+python -m jobs.scaling forecast --study <study> --gpu-hours 100 --sequences 1e6
+
+Run a grid of pretraining runs and report what the scaling laws are; or say what a budget would buy by those of a study.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from jobs import cli
+from jobs.plans import PLANS
+from orchestration import tracking
+from orchestration.scaling import REPORT_FOLDER, dry_run, run_study
+from orchestration.scaling_forecast import ForecastSettings, forecast_study
+from orchestration.scaling_plan import StudyPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The study, and where it is tracked."""
+
+    plan: Annotated[StudyPlan, tyro.conf.arg(name="")]
+    tracking: str = field(default_factory=tracking.default_uri)
+    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    dry_run: bool = False
+    """Print every cell with what it takes, and run nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastArguments:
+    """What a budget would buy, by the law of a study."""
+
+    settings: Annotated[ForecastSettings, tyro.conf.arg(name="")]
+    tracking: str = field(default_factory=tracking.default_uri)
+    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse, run, and say where the report lies."""
+    argv = sys.argv[1:] if argv is None else argv
+    plans = "".join(f"\n  {name:<14} {plan.__doc__.splitlines()[0]}" for name, plan in PLANS.items())
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python -m jobs.scaling <plan> --shards <shards> --out <study> [--dry-run] [settings]")
+        print("       python -m jobs.scaling forecast --study <study> --sequences <n> --gpu-hours <hours>")
+        print(f"\nplans:{plans}\n\npython -m jobs.scaling <plan> --help lists the settings of a plan")
+        raise SystemExit(0 if argv else 2)
+    name, settings = argv[0], argv[1:]
+    if name == "forecast":
+        asked = cli.parse(ForecastArguments, settings, "scaling forecast")
+        cli.run(lambda: print("\n".join(forecast_study(asked.settings, asked.tracking))))
+        return
+    if name not in PLANS:
+        cli.fail(f"unknown plan {name!r}: the plans are {', '.join(PLANS)}; or give forecast")
+    default = Arguments(plan=PLANS[name](tyro.MISSING, tyro.MISSING))
+    arguments = cli.parse(Arguments, settings, f"scaling {name}", default)
+
+    def job() -> None:
+        if arguments.dry_run:
+            print(dry_run(arguments.plan))
+            return
+        run_study(arguments.plan, arguments.tracking)
+        print(f"report: {arguments.plan.out}/{REPORT_FOLDER}/report.md")
+        print(f"results: {tracking.ui_command(arguments.tracking)}")
+
+    cli.run(job)
+
+
+if __name__ == "__main__":
+    main()
