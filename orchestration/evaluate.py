@@ -50,6 +50,8 @@ class EvaluateRun:
     """How embeddings are kept for scoring: numbers of four bytes, or of one with a scale for each body part."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the matrix products of the encoder."""
+    pictures: bool = True
+    """Whether curves, heat maps, sheets of walks and maps are drawn beside the tables."""
     seed: int = 0
     """Of the walks that are drawn for pictures."""
     embeddings: str | None = None
@@ -137,8 +139,11 @@ def _score(
         _submit(spec, settings, sequences, method, made)
         stranger = kind if method == PRETRAINED else ""
         results += [replace(row, zero_shot=stranger) for row in tables.from_scores(method, spec.name, scores[method])]
-    frames_of = Silhouettes(storage.at(settings.shards), table)
-    report.draw(spec.name, spec.protocol, {method: sequences}, scores, settings.metric, frames_of, made, settings.seed)
+    if settings.pictures:
+        frames_of = Silhouettes(storage.at(settings.shards), table)
+        report.draw(
+            spec.name, spec.protocol, {method: sequences}, scores, settings.metric, frames_of, made, settings.seed
+        )
     return results
 
 

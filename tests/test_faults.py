@@ -159,14 +159,14 @@ def test_the_newest_whole_checkpoint_is_gone_on_from(
 
 
 def test_a_rank_that_stalls_is_named_and_ends_the_run(store: Path, uri: str, tmp_path: Path) -> None:
-    run = run_of(store, tmp_path / "run", steps=1000, patience=15.0)
+    run = run_of(store, tmp_path / "run", steps=1000, patience=12.0)
 
     def stop() -> None:
         os.kill(processes(WORKER)[0].pid, signal.SIGSTOP)
 
     with meanwhile(after_step(run, 2, stop)), pytest.raises(Unfinished) as raised:
         pretrain(run, uri)
-    assert "no step for 15 s: rank " in str(raised.value) and "does not answer any more" in str(raised.value)
+    assert "no step for 12 s: rank " in str(raised.value) and "does not answer any more" in str(raised.value)
     assert "\n" not in str(raised.value)
     until = time.monotonic() + 30
     while processes(WORKER) and time.monotonic() < until:

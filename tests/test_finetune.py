@@ -199,6 +199,7 @@ def attributed(local_ray, tmp_path_factory) -> Path:
     return root / "shards"
 
 
+@pytest.mark.slow
 def test_a_probe_tells_attributes_and_leaves_the_encoder(
     attributed: Path, pretrained: PretrainRun, uri: str, tmp_path: Path, capsys
 ) -> None:

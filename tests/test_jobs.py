@@ -11,7 +11,7 @@ import pytest
 from datasets.schema import UsageError
 from jobs import evaluate, ingest, pretrain
 from jobs.recipes import RECIPES
-from orchestration import evaluate as evaluation
+from orchestration import scored
 from orchestration.run_folder import claim_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,14 +141,14 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
 def test_every_collection_with_a_protocol_is_scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A store without any, or without one of the kinds that were asked for, is a mistake."""
     entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
-    monkeypatch.setattr(evaluation, "read_manifest", lambda _: {"collections": entries})
-    assert [spec.name for spec in evaluation._scored(tmp_path, "test", None)] == ["CASIA-B", "Gait3D"]
-    assert [spec.name for spec in evaluation._scored(tmp_path, "test", None, ("pooled",))] == ["Gait3D"]
+    monkeypatch.setattr(scored, "read_manifest", lambda _: {"collections": entries})
+    assert [spec.name for spec in scored.scored(tmp_path, "test", None)] == ["CASIA-B", "Gait3D"]
+    assert [spec.name for spec in scored.scored(tmp_path, "test", None, ("pooled",))] == ["Gait3D"]
     with pytest.raises(UsageError, match="its protocols are of the kinds cross-view-gallery, pooled, view-pairs"):
-        evaluation._scored(tmp_path, "test", None, ("submission",))
+        scored.scored(tmp_path, "test", None, ("submission",))
     del entries["CASIA-B"], entries["Gait3D"]
     with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: try --split holdout"):
-        evaluation._scored(tmp_path, "test", None)
+        scored.scored(tmp_path, "test", None)
 
 
 def test_kinds_of_protocol_are_named_on_the_command_line(capsys, tmp_path: Path) -> None:

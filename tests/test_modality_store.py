@@ -121,12 +121,11 @@ def test_training_sees_the_silhouettes_unless_asked_for_more(store: Path, tmp_pa
             assert walk_of(sequences.sequence_id(row)) == walk_of(sequences.sequence_id(partner))
             assert (row != partner) == (len(modalities) == 2)
     assert corpus.training_rows(at(store), None, ()).num_rows == len(trained)
-    pretraining._check_data(run_of(store))
-    assert f"train on {len(trained)} sequences of SUSTech1K" in capsys.readouterr().out
-    pretraining._check_data(run_of(store, "silhouette", "lidar", positives="walk"))
-    assert f"{2 * len(trained)} of {2 * len(trained)} sequences were seen otherwise too" in capsys.readouterr().out
+    assert f"train on {len(trained)} sequences of SUSTech1K" in "\n".join(pretraining.check_data(run_of(store)))
+    both = "\n".join(pretraining.check_data(run_of(store, "silhouette", "lidar", positives="walk")))
+    assert f"{2 * len(trained)} of {2 * len(trained)} sequences were seen otherwise too" in both
     with pytest.raises(UsageError, match="finds no walk that several cameras filmed at once"):
-        pretraining._check_data(run_of(store, positives="walk"))
+        pretraining.check_data(run_of(store, positives="walk"))
 
 
 def test_a_modality_that_is_not_in_the_store_is_named_with_the_fix(store: Path) -> None:

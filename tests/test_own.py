@@ -19,8 +19,8 @@ from datasets.storage import at
 from datasets.walker_films import film
 from datasets.walker_scenes import casia_b
 from model.objective import ContrastSettings
-from orchestration import evaluate as evaluation
 from orchestration import pretrain as pretraining
+from orchestration import scored
 from orchestration.runs import PretrainRun, Schedule
 
 SPEC = own.default("my-walks")
@@ -193,7 +193,7 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
     assert unmatched(kept, read_rows(store, ["mine"])) == [
         "mine: gallery of slow without a sequence in the test split: 1 (fast)"
     ]
-    assert [spec.name for spec in evaluation._scored(store, "test", None)] == ["mine"]
+    assert [spec.name for spec in scored.scored(store, "test", None)] == ["mine"]
     schedule, whole = Schedule(steps=1, batch=2, warmup=0), ContrastSettings(strips=False)
     run = PretrainRun(recipe="x", shards=str(store), out="unused", contrast=whole, schedule=schedule)
     shown = re.findall(r"train on (\d) sequences of (\w+), (\d+)% of the steps", "\n".join(pretraining.check_data(run)))

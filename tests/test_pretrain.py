@@ -184,7 +184,7 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
 
 
 def test_held_back_subjects_are_scored_and_no_others(trained: PretrainRun, uri: str) -> None:
-    rows = evaluate(EvaluateRun(run=trained.out, shards=trained.shards, split="holdout"), uri)
+    rows = evaluate(EvaluateRun(run=trained.out, shards=trained.shards, split="holdout", pictures=False), uri)
     assert {row.num_gallery_subjects for row in rows} == {1}
     assert all(row.identical_only == 100 for row in rows if row.probe_set == "NM")
 
@@ -199,7 +199,7 @@ def test_evaluation_needs_a_run_with_a_checkpoint(trained: PretrainRun, uri: str
 
 def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, tmp_path: Path, capsys) -> None:
     shutil.copytree(trained.out, tmp_path / "run")
-    settings = EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", step=3)
+    settings = EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", step=3, pictures=False)
     rows = evaluate(settings, uri)
     assert {row.method for row in rows} >= {"random initialisation", "pretrained"}
     assert (tmp_path / "run/evaluation/steps/holdout-00000003/results.csv").is_file()
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, 
 
 def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: str, tmp_path: Path, capsys) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
-    evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout"), uri)
+    evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", pictures=False), uri)
     assert "is not trained to its end: these are its weights after step 3 of 6" in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ from datasets.catalog import CATALOG
 from datasets.declared import declaration, declared_in, in_words, resolve, resolve_all
 from datasets.schema import ProbeSet, UsageError
 from datasets.spec_file import from_json, to_json
-from orchestration import evaluate as evaluation
+from orchestration import scored
 
 ROOT = Path(__file__).resolve().parent.parent
 SETS = '"probe_sets": [{"name": "NM", "probe": ["a"]}]'
@@ -176,15 +176,15 @@ def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
     documented: str, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     entries = {"mine": {"declared": to_json(own.default("mine")), "splits": {"test": {}}}}
-    monkeypatch.setattr(evaluation, "read_manifest", lambda _: {"collections": entries})
+    monkeypatch.setattr(scored, "read_manifest", lambda _: {"collections": entries})
     with pytest.raises(UsageError, match=r"^mine has no protocol to be scored by: .* with --spec mine=<json>"):
-        evaluation._scored(tmp_path, "test", None)
+        scored.scored(tmp_path, "test", None)
     entries["my-walks"] = {"declared": declaration(resolve("my-walks", documented)), "splits": {"test": {}}}
-    assert [spec.name for spec in evaluation._scored(tmp_path, "test", None)] == ["my-walks"]
+    assert [spec.name for spec in scored.scored(tmp_path, "test", None)] == ["my-walks"]
     assert capsys.readouterr().out.startswith("mine has no protocol to be scored by")
     entries["mine"]["splits"] = entries["my-walks"]["splits"] = {"train": {}}
     with pytest.raises(UsageError, match=r"nothing to score .* let a spec file say who is tested and how"):
-        evaluation._scored(tmp_path, "test", None)
+        scored.scored(tmp_path, "test", None)
 
 
 def test_a_named_sequence_may_hold_the_joiner() -> None:

@@ -97,6 +97,7 @@ def test_addresses_that_cannot_be_read_are_refused() -> None:
     assert isinstance(at("file:///walks"), LocalPlace)
 
 
+@pytest.mark.slow
 def test_ingest_reads_from_and_writes_to_object_storage(bucket, walks: Path, store: Path, local_ray) -> None:
     address, options = bucket
     for name in ("CASIA-B/001", "CASIA-B/075", "GaitLU-1M"):

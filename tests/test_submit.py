@@ -129,6 +129,7 @@ def test_the_exit_status_is_that_of_the_job(ask, tmp_path: Path) -> None:
     assert "error: no folder /nowhere for CASIA-B" in out
 
 
+@pytest.mark.slow
 def test_who_stops_following_leaves_the_job_running_and_can_end_it(head: Head, ask, tmp_path: Path) -> None:
     """Interrupted as from a terminal; then the job is stopped, which following it tells."""
     (tmp_path / "python").write_text("#!/bin/sh\necho here I am\nexec sleep 600\n")
@@ -232,7 +233,7 @@ def mistake(capsys, *argv: str) -> str:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--", "levitate"], "unknown job 'levitate': give -- <job> <arguments>; the jobs are demo, evaluate,"),
+        (["--", "levitate"], "unknown job 'levitate': give -- <job> <arguments>; the jobs are demo, embed, evaluate,"),
         (["--", "submit"], "unknown job 'submit'"),
         (["--detach"], "nothing to submit"),
         (["--follow", "a", "--stop", "b"], "give one of"),
