@@ -64,6 +64,7 @@ def restore_moments(engine: DeepSpeedEngine, moments: State, step: int) -> None:
             elif engine.zero_optimization():
                 safe_set_full_optimizer_state(parameter, value, moment)
             else:
+                assert value.shape == parameter.shape, f"{name}.{moment}: {value.shape} for {parameter.shape}"
                 engine.optimizer.state[parameter][moment].copy_(value)
     for of_tensor in _torch_optimizer(engine).state.values():
         of_tensor["step"].fill_(step)
