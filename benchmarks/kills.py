@@ -44,7 +44,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Kill, wait, and compare with an undisturbed run."""
-    steps = 6 * arguments.kills
+    steps = 16 * arguments.kills  # a dozen pass while a random moment is waited for
     run = RECIPES["tiny"](arguments.shards, "")
     run = replace(
         run,

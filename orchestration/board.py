@@ -13,7 +13,7 @@ from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 PHASES = ("starting", "data", "training", "checkpoint")  # in the order in which a rank comes to them
-_EVERY = 2.0  # seconds between two beats
+_EVERY = 3.0  # seconds between two beats
 
 News = tuple[str, object]  # a kind, and what there is to say
 

@@ -5,7 +5,6 @@ What the ranks do is handed in, and done in orchestration/worker.py. Knows nothi
 
 import hashlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +99,7 @@ def _why(run: Run, error: TrainingFailedError) -> str:
 def _trainer(run: Run, board: ActorHandle, rank: Rank, profile: bool) -> Trainer:
     """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
     variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a death is seen; 2 s by default
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # how soon a death is seen; 2 s by default
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
     return Trainer(
@@ -127,8 +126,3 @@ def _trainer(run: Run, board: ActorHandle, rank: Rank, profile: bool) -> Trainer
 def _record_name(run: Run) -> str:
     """Under which Ray knows the run, and the places that it sets aside."""
     return hashlib.sha256(run.out.encode()).hexdigest()[:16]
-
-
-def spare_mlflow() -> None:
-    """For a rank, before it imports DeepSpeed: its autotuner, which nobody uses, would import MLflow for a second."""
-    sys.modules.setdefault("mlflow", None)

@@ -19,7 +19,7 @@ from model.objective import PartContrast
 from orchestration import checkpoint, driver, run_folder, runs, session, tracking
 from orchestration.checkpoint import State
 from orchestration.finetune_runs import FinetuneRun, Start, read_start, write_start
-from orchestration.finetune_work import FinetuneWork, in_words, order_of
+from orchestration.finetune_work import finetune_rank, in_words, order_of
 from orchestration.run_folder import folder_of
 from orchestration.scoring import Scorer
 
@@ -101,12 +101,3 @@ def first_weights(run: FinetuneRun, start: Start) -> State:
     for one in (module.student, module.teacher):
         one.network.load_state_dict(source.teacher.state_dict())
     return module.state_dict()
-
-
-def finetune_rank(config: dict[str, object]) -> None:
-    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
-    driver.spare_mlflow()
-    from orchestration.worker import train_rank
-
-    run = runs.build(FinetuneRun, config["run"])
-    train_rank(FinetuneWork(run, read_start(folder_of(run))), config["board"], config["profile"])

@@ -12,8 +12,11 @@ from datasets.labelled import LabelledBatch, LabelledLoader, Order, PeopleOrder,
 from datasets.tasks import SUBJECT, Question, answers, people
 from model import guards, sizes
 from model.classifier import Classifier
-from orchestration.finetune_runs import FinetuneRun, Start
+from orchestration.finetune_runs import FinetuneRun, Start, read_start
 from orchestration.mapped import map_corpus
+from orchestration.rank import enter
+from orchestration.run_folder import folder_of
+from orchestration.runs import build
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,9 @@ def in_words(questions: Sequence[Question]) -> str:
     if questions[0].label == SUBJECT:
         return f"who of {len(questions[0].classes):,} people it is"
     return "; ".join(f"{one.label}: {', '.join(one.classes)}" for one in questions)
+
+
+def finetune_rank(config: dict[str, object]) -> None:
+    """Runs on every rank."""
+    run = build(FinetuneRun, config["run"])
+    enter(FinetuneWork(run, read_start(folder_of(run))), config)

@@ -17,6 +17,7 @@ from datasets.schema import CollectionSpec, UsageError
 from datasets.storage import Place
 from model import sizes
 from orchestration import checkpoint, driver, run_folder, runs, session, tracking
+from orchestration.pretrain_work import pretrain_rank
 from orchestration.published import published_weights
 from orchestration.run_folder import folder_of
 from orchestration.runs import PretrainRun
@@ -109,12 +110,3 @@ def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> list[str]:
     return [
         f"{with_partner:,} of {rows.num_rows:,} sequences were seen otherwise too at that time: these are positives"
     ]
-
-
-def pretrain_rank(config: dict[str, object]) -> None:
-    """Runs on every rank. DeepSpeed looks at the machine when it is imported, so only the workers import it."""
-    driver.spare_mlflow()
-    from orchestration.pretrain_work import PretrainWork
-    from orchestration.worker import train_rank
-
-    train_rank(PretrainWork(runs.build(PretrainRun, config["run"])), config["board"], config["profile"])

@@ -12,7 +12,8 @@ from datasets.pairs import PairBatch, PairLoader
 from model import guards, sizes
 from model.objective import PartContrast
 from orchestration.mapped import map_corpus
-from orchestration.runs import PretrainRun
+from orchestration.rank import enter
+from orchestration.runs import PretrainRun, build
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,8 @@ class PretrainWork:
         """Work of training on one pair."""
         taught = step > self.run.contrast.teacher_from
         return sizes.pair_flops(self.run.network.size, self.run.clips.frames, kept, taught)
+
+
+def pretrain_rank(config: dict[str, object]) -> None:
+    """Runs on every rank."""
+    enter(PretrainWork(build(PretrainRun, config["run"])), config)

@@ -22,7 +22,7 @@ from orchestration.runs import Run
 from orchestration.scoring import Scorer
 from orchestration.tracking import Tracker
 
-_LOOKS = 1.0  # seconds between two looks at the board
+_LOOKS = 2.0  # seconds between two looks at the board
 _WRITES = 5.0  # seconds between two batches of metrics
 _SILENT = 10.0  # seconds without a beat after which a process is taken for stopped or gone
 

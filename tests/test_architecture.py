@@ -1,6 +1,8 @@
 """The arrows between the rooms, the fences around the libraries, and that `datasets` is ours everywhere."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,18 @@ def test_datasets_is_ours_on_the_driver_and_in_a_task(local_ray) -> None:
 
     assert Path(datasets.__file__).resolve() == ROOT / "datasets" / "__init__.py"
     assert local_ray.get(where.remote()) == (datasets.__doc__, False)
+
+
+RANK = """
+import sys
+import orchestration.{work}
+sys.modules.setdefault("mlflow", None)  # as orchestration/rank.py does
+import orchestration.worker
+print(*sorted(name for name in ("mlflow", "matplotlib") if sys.modules.get(name)))
+"""
+
+
+@pytest.mark.parametrize("work", ["pretrain_work", "finetune_work"])
+def test_a_rank_waits_for_no_import_that_it_does_not_need(work: str) -> None:
+    asked = subprocess.run([sys.executable, "-c", RANK.format(work=work)], capture_output=True, text=True, check=True)
+    assert asked.stdout.splitlines()[-1] == ""  # DeepSpeed may have spoken before
