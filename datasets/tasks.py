@@ -78,11 +78,12 @@ def collections_with(task: TaskName, rows: pa.Table) -> list[str]:
     names = np.asarray(rows["collection"].to_pylist(), dtype=object)
     if task == "identification":
         return sorted(set(names.tolist()))
-    has = [any(_is_of(task, label) for label, _ in one) for one in rows["labels"].to_pylist()]
+    has = [any(is_of(task, label) for label, _ in one) for one in rows["labels"].to_pylist()]
     return sorted(set(names[np.asarray(has, dtype=bool)].tolist()))
 
 
-def _is_of(task: TaskName, label: str) -> bool:
+def is_of(task: TaskName, label: str) -> bool:
+    """Whether a label of a row is one that a task asks about."""
     return label.startswith(_ATTRIBUTE) if task == "attributes" else label == task
 
 
@@ -91,7 +92,7 @@ def _seen(task: TaskName, rows: pa.Table) -> Mapping[str, Counter]:
     seen: dict[str, Counter] = {}
     for labels in rows["labels"].to_pylist():
         for label, value in labels:
-            if _is_of(task, label):
+            if is_of(task, label):
                 seen.setdefault(label, Counter())[value] += 1
     return dict(sorted(seen.items(), key=lambda one: _in_order(one[0])))
 

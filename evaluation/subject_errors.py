@@ -1,4 +1,4 @@
-"""Error rates of a protocol's probe sets, for all probes and for each subject's alone.
+"""Error rates of a protocol's probe sets, and of answers to a question, for all together and for each subject alone.
 
 An error is what is missing from Rank-1 to 100%, with what cannot be measured left out (evaluation/outcomes.py). Knows
 scores, not embeddings.
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.bank_loss import BySubject
 from evaluation.outcomes import Outcomes, Score
@@ -26,6 +27,21 @@ def errors_of(scores: Sequence[Score], collection: str) -> dict[str, BySubject]:
             found[f"error/{collection}/{score.kind}/{score.probe_set}"] = error
             kinds.setdefault(score.kind, []).append(error)
     return found | {f"error/{collection}/{kind}/mean": _mean(some) for kind, some in kinds.items() if len(some) > 1}
+
+
+def class_error(answers: NDArray[np.int64], truth: NDArray[np.int64], subjects: NDArray[np.str_]) -> BySubject:
+    """The mean over classes of the percentage of wrong answers [n]; each subject weighs what its rows weigh in it."""
+    wrong = 100.0 * (answers != truth)
+    rows = 1.0 / np.bincount(truth)[truth]  # so that classes count alike
+    rows *= len(rows) / rows.sum()
+    names, who = np.unique(subjects, return_inverse=True)
+    weights = np.bincount(who, weights=rows)
+    return BySubject(
+        value=float(np.average(wrong, weights=rows)),
+        subjects=tuple(names.tolist()),
+        values=tuple((np.bincount(who, weights=rows * wrong) / weights).tolist()),
+        weights=tuple(weights.tolist()),
+    )
 
 
 def _error(outcomes: Outcomes, collection: str) -> BySubject | None:

@@ -26,6 +26,7 @@ from orchestration.scaling_cells import is_ready, record_of, run_in_task, tidy_t
 from orchestration.scaling_estimate import duration, estimate, render
 from orchestration.scaling_measure import bank_of, held_rows
 from orchestration.scaling_plan import STUDY_FILE, Cell, StudyPlan, check_study
+from orchestration.scaling_probes import check_probes
 from orchestration.scaling_study import read_study, record_cell, recorded, write_study
 
 REPORT_FOLDER = "report"
@@ -80,6 +81,7 @@ def check(plan: StudyPlan) -> StudyPlan:
     for unique in dict.fromkeys(cell.unique for cell in plan.cells()):
         check_data(plan.run_of(next(cell for cell in plan.cells() if cell.unique == unique)))
     bank_of(plan, *held_rows(plan))
+    check_probes(plan)
     return plan
 
 

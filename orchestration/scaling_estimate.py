@@ -17,6 +17,7 @@ from model.network import NetworkSettings
 from model.objective import PartContrast
 from orchestration.scaling_measure import bank_of, held_rows
 from orchestration.scaling_plan import KEPT, Cell, StudyPlan
+from orchestration.scaling_probes import check_probes
 
 START = 20.0  # seconds until the workers of a cell are at work, and until they are gone
 _PAIRS = 16  # of the step that is timed
@@ -46,7 +47,8 @@ class Expected:
 def estimate(plan: StudyPlan, done: set[str], speeds: Mapping[str, float]) -> list[Expected]:
     """Every cell. done: the names of those that are measured; speeds: FLOP a second of a cell, by size."""
     rows, _ = held_rows(plan)
-    sequences, store, found = sum(one.num_rows for one in rows.values()), storage.at(plan.shards), []
+    sequences = sum(one.num_rows for one in rows.values()) + check_probes(plan)
+    store, found = storage.at(plan.shards), []
     uniques = {
         one: corpus.training_rows(
             store,

@@ -1,11 +1,10 @@
 """Measuring a trained cell of a study: the loss against the bank, errors of held-out subjects, and what it took.
 
-What is measured of a network is a function from the held-out sequences to named values, by subject; to measure one
-thing more (the error of a probe on a task's labels, say), add a function to `MEASURES`. Runs where the cell ran.
+What is measured of a network is a function from what is examined to named values, by subject; to measure one thing
+more, add a function to `MEASURES`. Runs where the cell ran.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -22,33 +21,14 @@ from evaluation.scaling_cells import LOSS, MeasuredCell
 from evaluation.sequences import Sequences
 from evaluation.subject_errors import errors_of
 from model import sizes
-from model.embedding import embed
-from model.network import GaitNetwork
 from model.objective import PartContrast
 from orchestration import checkpoint
-from orchestration.embed import held_back, walk_of
+from orchestration.embed import held_back
 from orchestration.run_folder import folder_of
 from orchestration.runs import PretrainRun
+from orchestration.scaling_examined import AT_ONCE, Examined
 from orchestration.scaling_plan import KEPT, Cell, StudyPlan
-
-_AT_ONCE = 32  # clips or sequences that are embedded together
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """What a cell is measured on and with: the held-out rows by collection, the evaluated network, and its settings."""
-
-    plan: StudyPlan
-    run: PretrainRun
-    network: GaitNetwork  # of the teacher, which is what is evaluated and released
-    device: torch.device
-    rows: dict[str, pa.Table]
-    specs: dict[str, CollectionSpec]
-
-    def precision(self) -> torch.autocast:
-        """As the run was trained."""
-        enabled = self.run.cluster.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+from orchestration.scaling_probes import probe_errors
 
 
 def bank_loss(held: Examined) -> dict[str, BySubject]:
@@ -67,11 +47,11 @@ def zero_shot(held: Examined) -> dict[str, BySubject]:
         protocol = held.specs[name].protocol
         if protocol is not None:
             columns = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
-            found |= errors_of(score(Sequences.of(_sequences(held, rows), *columns), protocol, "euc"), name)
+            found |= errors_of(score(Sequences.of(held.embeddings(rows), *columns), protocol, "euc"), name)
     return found
 
 
-MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (bank_loss, zero_shot)
+MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (bank_loss, zero_shot, probe_errors)
 
 
 def measure(
@@ -151,21 +131,11 @@ def _held_out(plan: StudyPlan, run: PretrainRun) -> Examined:
 @torch.inference_mode()
 def _embedded(held: Examined, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Predictions of the queries and projections of the keys [b, P, C], a few pairs at a time."""
-    for start in range(0, len(bank.walks), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
+    for start in range(0, len(bank.walks), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
         given = (bank.query[some], bank.query_times[some], bank.key[some], bank.key_times[some])
         query, query_times, key, key_times = (torch.from_numpy(one).to(held.device) for one in given)
         with held.precision():
             predicted = held.network.embed(held.network.pool(query, query_times)[0])
             keys = held.network.project(held.network.pool(key, key_times)[0])
         yield predicted.float().cpu().numpy(), keys.float().cpu().numpy()
-
-
-def _sequences(held: Examined, rows: pa.Table) -> np.ndarray:
-    """Embeddings of whole sequences float32 [n, C, P], as far as the study's `measure.frames`."""
-    embedded = []
-    for start in range(0, rows.num_rows, _AT_ONCE):
-        walks = [walk_of(row, held.plan.measure.frames) for row in rows.slice(start, _AT_ONCE).to_pylist()]
-        with held.precision():
-            embedded.append(embed(held.network, walks, held.run.clips.frames, held.device))
-    return np.concatenate(embedded)

@@ -11,6 +11,7 @@ from itertools import product
 from datasets.clips import ClipSettings
 from datasets.schema import UsageError
 from datasets.storage import Place, at
+from datasets.tasks import TaskName
 from model import sizes
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
@@ -29,11 +30,16 @@ class MeasureSettings:
     keys: int = 512  # pairs of clips in the bank, at most
     frames: int = 32  # of each sequence, from its first, for what compares whole sequences
     seed: int = 0  # of the frames of the bank's clips
+    probes: tuple[TaskName, ...] = ()  # tasks of which a linear probe is trained on the embedding, and scored
+    probe_rows: int = 400  # sequences that a probe learns from, and is asked about, at most
 
     def __post_init__(self) -> None:
-        for name in ("keys", "frames"):
+        for name in ("keys", "frames", "probe_rows"):
             if getattr(self, name) < 2:
-                raise UsageError(f"--measure.{name} {getattr(self, name)} must be at least 2")
+                option = name.replace("_", "-")
+                raise UsageError(f"--measure.{option} {getattr(self, name)} must be at least 2")
+        if "identification" in self.probes:
+            raise UsageError("--measure.probes identification: people are told apart zero-shot, by their protocols")
 
 
 @dataclass(frozen=True, kw_only=True)

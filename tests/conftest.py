@@ -14,6 +14,7 @@ from datasets import catalog, walker_scenes
 from datasets.walker_trees import write_tree
 from orchestration import session
 from orchestration.ingest import IngestRun, ingest
+from tests.planted import planted_walks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,3 +92,14 @@ def store(walks: Path, local_ray, tmp_path_factory) -> Path:
     roots = {name: str(walks / name) for name in ("CASIA-B", "GaitLU-1M")}
     ingest(IngestRun(roots=roots, out=str(out), block_sequences=20))
     return out
+
+
+@pytest.fixture(scope="session")
+def planted(local_ray, tmp_path_factory) -> Path:
+    """Walkers with planted scoliosis and depression as a store, in the collections' own layouts."""
+    root = tmp_path_factory.mktemp("planted")
+    for name, walks in planted_walks().items():
+        write_tree(root / name, catalog.find(name).layouts[0], walks, num_frames=12, seed=3)
+    roots = {name: str(root / name) for name in ("Scoliosis1K", "D-Gait")}
+    ingest(IngestRun(roots=roots, out=str(root / "shards"), block_sequences=60))
+    return root / "shards"

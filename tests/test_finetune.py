@@ -1,7 +1,6 @@
 """Fine-tuning on real parts: planted walkers, Ray Train, DeepSpeed on two CPU ranks, MLflow on SQLite."""
 
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,41 +27,12 @@ from orchestration.finetune_scores import score
 from orchestration.ingest import IngestRun, ingest
 from orchestration.run_folder import tracked_run
 from orchestration.runs import Cluster, Keep, PretrainRun, Schedule
-
-EACH = 14  # people of each class, to train and to test on
+from tests.planted import EACH, planted_walks
 
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-def _planted() -> dict[str, list]:
-    """Walks of Scoliosis1K (positive and negative) and of D-Gait, as many of each class on both sides."""
-    found = {"Scoliosis1K": [], "D-Gait": []}
-    for part in ("train", "test"):
-        folders = map(walker_scenes.scoliosis1k, sorted(getattr(catalog.find("Scoliosis1K").split, part)))
-        counts: Counter = Counter()
-        for walk in folders:
-            if walk.condition != "neutral" and counts[walk.condition] < EACH:
-                counts[walk.condition] += 1
-                found["Scoliosis1K"].append(walk)
-        people = sorted(getattr(catalog.find("D-Gait").split, part))
-        for letter in "DN":
-            for one in [name for name in people if name.startswith(letter)][:EACH]:
-                found["D-Gait"] += [walker_scenes.d_gait(one, condition, "G1-front") for condition in ("nm", "cl")]
-    return found
-
-
-@pytest.fixture(scope="module")
-def planted(local_ray, tmp_path_factory) -> Path:
-    """Walkers with planted scoliosis and depression as a store, in the collections' own layouts."""
-    root = tmp_path_factory.mktemp("planted")
-    for name, walks in _planted().items():
-        write_tree(root / name, catalog.find(name).layouts[0], walks, num_frames=12, seed=3)
-    roots = {name: str(root / name) for name in ("Scoliosis1K", "D-Gait")}
-    ingest(IngestRun(roots=roots, out=str(root / "shards"), block_sequences=60))
-    return root / "shards"
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +241,7 @@ def test_planted_depression_is_found_by_people_and_by_sequence(
 
 @pytest.mark.slow
 def test_shuffled_labels_teach_nothing(pretrained: PretrainRun, local_ray, uri: str, tmp_path: Path) -> None:
-    walks = _planted()["Scoliosis1K"]
+    walks = planted_walks()["Scoliosis1K"]
     for side in (slice(0, 2 * EACH), slice(2 * EACH, None)):
         shuffled = torch.randperm(2 * EACH, generator=torch.Generator().manual_seed(side.start)).tolist()
         names = [walk.condition for walk in walks[side]]
