@@ -127,22 +127,42 @@ def _hold_out(runs: Runs, decay: float, seed: int, repeats: int) -> HeldOut:
 def _error_law(cells: Sequence[MeasuredCell], name: str, axis: Axis, repeats: int) -> Known[SaturatingLaw]:
     """The law of an error against one quantity, of those cells that differ in it and, as far as possible, only in it.
 
-    Against parameters, the longest training of each; against sequences, the size with the most lengths; both, and
-    against FLOP, with all the sequences there are.
+    Against parameters, the length of training that the most sizes had; against sequences, the size with the most
+    lengths; against FLOP, the cells that none with less work beats in the loss. All with all the sequences there are.
     """
     most = max(cell.unique for cell in cells)
     chosen = [cell for cell in cells if cell.unique == most]
     if axis == "parameters":
-        chosen = [cell for cell in chosen if cell.seen == max(one.seen for one in chosen)]
+        sizes = {seen: len({cell.size for cell in chosen if cell.seen == seen}) for seen in {c.seen for c in chosen}}
+        seen = max(sorted(sizes, reverse=True), key=sizes.__getitem__)
+        chosen = [cell for cell in chosen if cell.seen == seen]
     elif axis == "seen":
         lengths = {size: len({cell.seen for cell in chosen if cell.size == size}) for size in {c.size for c in chosen}}
         size = max(sorted(lengths), key=lengths.__getitem__)
         chosen = [cell for cell in chosen if cell.size == size]
+    else:
+        chosen = _frontier(chosen)
     runs = runs_of(chosen, name)
     try:
         return _known(runs, lambda some: fit_error(some, axis), 0, repeats)
     except UsageError:
         return _known(runs, lambda some: fit_error(some, axis, shift=0.0), 0, repeats)
+
+
+def _frontier(cells: Sequence[MeasuredCell]) -> list[MeasuredCell]:
+    """The cells, with all their seeds, that no cheaper ones have a lower mean loss than.
+
+    Chosen by the loss, so that an error which is lucky does not choose itself.
+    """
+    groups = defaultdict(list)
+    for cell in cells:
+        groups[cell.size, cell.seen].append(cell)
+    best, found = np.inf, []
+    for same in sorted(groups.values(), key=lambda one: np.mean([cell.flop for cell in one])):
+        loss = np.mean([cell.measures[LOSS].value for cell in same])
+        if loss < best:
+            best, found = loss, [*found, *same]
+    return found
 
 
 def _known(runs: Runs, fit: Callable[[Runs], Fit[Law]], seed: int, repeats: int) -> Known[Law]:

@@ -115,13 +115,17 @@ def _span(draws: np.ndarray) -> str:
 
 
 def _errors(analysis: Analysis) -> list[str]:
-    lines = []
-    for name, laws in analysis.errors.items():
-        for axis, law in laws.items():
-            exponent = _span(np.asarray(law.draws.exponent))
-            notes = f" ({'; '.join(law.notes)})" if law.notes else ""
-            lines.append(f"- {name} against {axis} ({len(law.runs)} runs): `{law.fit.law}`; exponent {exponent}{notes}")
-    return lines or ["No law is fitted to an error; the reasons are below."]
+    fitted = [(name, axis, law) for name, laws in analysis.errors.items() for axis, law in laws.items()]
+    if not fitted:
+        return ["No law is fitted to an error; the reasons are below."]
+    of_all = [note for note in fitted[0][2].notes if all(note in law.notes for _, _, law in fitted)]
+    lines = [f"Of all of them: {'; '.join(of_all)}.", ""] if of_all else []
+    for name, axis, law in fitted:
+        exponent = _span(np.asarray(law.draws.exponent))
+        own = [note for note in law.notes if note not in of_all]
+        notes = f" ({'; '.join(own)})" if own else ""
+        lines.append(f"- {name} against {axis} ({len(law.runs)} runs): `{law.fit.law}`; exponent {exponent}{notes}")
+    return lines
 
 
 def _refused(analysis: Analysis) -> list[str]:

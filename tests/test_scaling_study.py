@@ -193,6 +193,21 @@ def test_noise_is_between_seeds_alone(tmp_path: Path) -> None:
     assert noise_floor([cell for cell in cells if cell.seed == 0]) == {}
 
 
+def test_an_error_against_work_is_of_cells_that_no_cheaper_one_beats(tmp_path: Path) -> None:
+    cells = cells_of(plan(tmp_path, seeds=(0,)), noise=0.0)
+    poor = max(cells, key=lambda one: one.flop)  # the dearest learned nothing
+    cells = [
+        replace(one, measures={name: replace(v, value=10 * v.value) for name, v in one.measures.items()})
+        if one is poor
+        else one
+        for one in cells
+    ]
+    runs = analyse(cells, repeats=20).errors["error/X/view-pairs/NM"]["flop"].runs
+    order = np.argsort(runs.flop)
+    assert 5 <= len(runs) < len(cells) and runs.flop.max() < poor.flop
+    assert (np.diff(runs.loss[order]) < 0).all()
+
+
 def test_errors_of_zero_have_no_law_but_do_not_stop_the_others(tmp_path: Path) -> None:
     cells = cells_of(plan(tmp_path))
     nothing = BySubject(value=0.0, subjects=SUBJECTS, values=(0.0, 0.0, 0.0), weights=(1.0, 1.0, 1.0))
