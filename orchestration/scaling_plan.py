@@ -15,7 +15,7 @@ from datasets.tasks import TaskName
 from model import sizes
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
-from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule, Score, flatten, to_json
+from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule, Score, build, flatten, to_json
 
 STUDY_FILE = "study.json"
 KEPT = sizes.CLIP_TOKENS / (16 // 2 * 16 * 11)  # of the tubelets of a clip become tokens, before any run tells
@@ -185,7 +185,8 @@ class StudyPlan:
 def check_study(plan: StudyPlan, folder: Place) -> None:
     """UsageError where another study, or anything else, lies in the place of this one."""
     if (folder / STUDY_FILE).exists():
-        there, here = flatten(json.loads((folder / STUDY_FILE).read())), flatten(to_json(plan))
+        known = build(StudyPlan, json.loads((folder / STUDY_FILE).read()))  # what it does not name is as ever
+        there, here = flatten(to_json(known)), flatten(to_json(plan))
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _free(name)]
         if changed:
             raise UsageError(

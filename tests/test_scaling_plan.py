@@ -97,6 +97,10 @@ def test_a_folder_belongs_to_one_study_which_may_grow(tmp_path) -> None:
     check_study(replace(made, sizes=("s",), steps=(100, 200), unique=(64,), keep_every=5), at(tmp_path))
     with pytest.raises(UsageError, match=r"holds a study with schedule\.batch 16, not 32: give another --out"):
         check_study(replace(made, schedule=replace(made.schedule, batch=32)), at(tmp_path))
+    older = runs.to_json(made)
+    del older["measure"]["probes"]  # begun before there was such a setting
+    (tmp_path / STUDY_FILE).write_text(json.dumps(older))
+    check_study(made, at(tmp_path))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("mine")
     with pytest.raises(UsageError, match="exists and is not the folder of a study"):
