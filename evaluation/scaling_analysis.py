@@ -152,7 +152,8 @@ def _error_law(cells: Sequence[MeasuredCell], name: str, axis: Axis, repeats: in
 def _frontier(cells: Sequence[MeasuredCell]) -> list[MeasuredCell]:
     """The cells, with all their seeds, that no cheaper ones have a lower mean loss than.
 
-    Chosen by the loss, so that an error which is lucky does not choose itself.
+    Chosen by the loss, so that an error which is lucky does not choose itself; and by the mean of the seeds, where the
+    envelope (evaluation/scaling_curves.py) takes the luckiest.
     """
     groups = defaultdict(list)
     for cell in cells:

@@ -1,7 +1,7 @@
 """Error rates of a protocol's probe sets, and of answers to a question, for all together and for each subject alone.
 
-An error is what is missing from Rank-1 to 100%, with what cannot be measured left out (evaluation/outcomes.py). Knows
-scores, not embeddings.
+The error of a probe set is what is missing from Rank-1 to 100%, with what cannot be measured left out
+(evaluation/outcomes.py); that of answers is the mean over classes of those that are wrong. Knows no embeddings.
 """
 
 from collections.abc import Sequence

@@ -64,7 +64,7 @@ def labelled_rows(plan: StudyPlan, task: TaskName) -> dict[str, tuple[pa.Table, 
 
 
 def _rows(store: Place, collection: str, split: str, task: TaskName, most: int) -> pa.Table:
-    """Silhouettes of a split with labels of a task; no more than `most`, spread evenly over the people."""
+    """Silhouettes of a split with labels of a task; no more than `most`, evenly spaced in order of sequence_id."""
     few = read_rows(store, [collection], split, columns=[*WALK_COLUMNS])
     has = np.array([any(tasks.is_of(task, label) for label, _ in one) for one in few["labels"].to_pylist()], dtype=bool)
     if not has.any():
