@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.distances import Metric, check_metric, paired_distances
-from evaluation.screen import Screen, empty_values
+from evaluation.screen import Columns, Screen, empty_values
 from evaluation.sequences import Sequences
 
-_PROBES = 256  # a unit of work
+_PROBES = 512  # a unit of work
 _PAIRS = 8  # copied at once, to be measured exactly
 _GALLERY = 4096  # sequences of the gallery in memory at once, or one group
 
@@ -117,7 +117,7 @@ class _Gallery:
         self.bounds = [slice(end - len(group), end) for end, group in zip(ends, groups, strict=True)]
         self.members = np.concatenate(groups)
         self.by_subject = np.argsort(codes[self.members], kind="stable")
-        self.screen = Screen.of(sequences.embeddings, self.members, metric, device)
+        self.columns = Columns(Screen.of(sequences.embeddings, self.members, metric, device))
         # Rooms for distances, one for each thread that asks at a time. Made anew for every block of probes, they would
         # grow the process by several times their size.
         self.rooms: SimpleQueue[Tensor] = SimpleQueue()
@@ -131,12 +131,12 @@ class _Gallery:
         if not len(rows):
             return ranks
         with self._room() as room:
-            distance = screen.distances(self.screen, room)
+            distance = screen.distances(self.columns, room)
             for group, here in enumerate(self.bounds):
                 pairs = slice(*np.searchsorted(columns, [here.start, here.stop]))
                 if pairs.stop > pairs.start:
                     right = rows[pairs], columns[pairs] - here.start
-                    reach = screen.margins + self.screen.margins[here].max()
+                    reach = screen.margins + self.columns.margins[here].max()
                     matched = np.unique(right[0])
                     count = self._count(probes, self.members[here], distance[:, here], right, reach, most)
                     ranks[matched, group] = np.minimum(count[matched], most) + 1

@@ -4,11 +4,10 @@ An embedding x is rounded to a lattice, x = s q + e with q in -127..127 and |e| 
 parts differs from the true one by |e| of both at most (triangle inequality), and the product of two rounded vectors is
 exact in int32. So a mean distance is known up to a margin that is a sum of one number for each of the two embeddings.
 Where the processor has no fast product of int8, and on a GPU, float32 takes its place: then e is 0, and the margin is
-the rounding of the product. This file does not know what the distances are for.
+the rounding of the product. This file does not know what the distances are for, nor how integers are multiplied.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from math import sqrt
 
 import numpy as np
@@ -17,12 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.distances import Metric, parts_first
+from evaluation.products import LEAST_CHANNELS, LEVELS, MOST_CHANNELS, Packed, are_fast
 from evaluation.sequences import Embeddings
 
 _ROUNDING = 2.0**-24  # of one float32 operation
-_LEVELS = 127
-_MOST_CHANNELS = 2**31 // _LEVELS**2  # with more in one product, int32 could overflow
-_LEAST_CHANNELS = 16  # with fewer, integers gain nothing, and torch multiplies matrices of one column wrongly
 _ROWS = 16  # copied at once: large copies between small things that stay would leave holes in memory
 _COLUMNS = 512  # of one product: with a few hundred rows, results stay in a core's cache from one step to the next
 
@@ -31,8 +28,9 @@ _COLUMNS = 512  # of one product: with a few hundred rows, results stay in a cor
 class Screen:
     """Rounded embeddings of k sequences, in M matrices: the parts, or for the cosine one that holds all parts.
 
-    `values` [M, k, channels]; `scales` [M]; `squares` float32 [M, k], squared lengths of the rounded parts; `margins`
-    float64 [k], what each embedding adds to the error of a distance; `num_parts`.
+    `values` [M, k, channels]; `scales` [M]; `squares` float32 [M, k], squared lengths of the rounded parts, larger by
+    what float32 could take away from a distance; `margins` float64 [k], what each embedding adds to the error of a
+    distance; `num_parts`.
     """
 
     values: Tensor
@@ -67,7 +65,7 @@ class Screen:
                 block = block.transpose(0, 1).reshape(1, -1, width)
             if integers:
                 scale = torch.tensor(scales)[:, None, None]
-                rounded = torch.round(block / scale).clamp_(-_LEVELS, _LEVELS)
+                rounded = torch.round(block / scale).clamp_(-LEVELS, LEVELS)
                 values[:, here] = rounded.to(torch.int8)
                 rounded *= scale
                 lost[:, here] = block.sub_(rounded).norm(dim=2)
@@ -75,54 +73,63 @@ class Screen:
             else:
                 values[:, here] = block
             squares[:, here] = block.square().sum(dim=2)
-        margins = _margins(lost.double(), squares.double(), metric, parts, 0 if integers else width)
-        return cls(values, scales, squares, margins.cpu().numpy(), parts, metric)
+        summed = 0 if integers else width  # products that are added in float32
+        margins = _margins(lost.double(), squares.double(), metric, parts, summed)
+        return cls(values, scales, squares * (1 + _rounding(summed)), margins.cpu().numpy(), parts, metric)
 
-    def distances(self, other: "Screen", room: Tensor) -> Tensor:
-        """Approximate distances float32 [k, l] from another's: off by the margins of the two at most.
+    def distances(self, other: "Columns", room: Tensor) -> Tensor:
+        """Approximate distances float32 [k, l] from others: off by the margins of the two at most.
 
         room: float32 with k rows or more and l columns, where they are written.
         """
-        result = room[: self.values.shape[1]].zero_()
-        for start in range(0, result.shape[1], _COLUMNS):
-            self._add(other, slice(start, start + _COLUMNS), result[:, start : start + _COLUMNS])
+        result = room[: self.values.shape[1]]
+        for columns, *matrices in other.blocks:
+            self._block(other.scales, *matrices, result[:, columns])
         return result
 
-    def _add(self, other: "Screen", columns: slice, result: Tensor) -> None:
-        """Distances from some of the others, into `result`, which is zero."""
-        # Rounding must not make a square negative: both squared lengths are enlarged by what it can take away.
-        larger = 1 + _rounding(0 if self.values.dtype == torch.int8 else self.values.shape[2])
-        integers = self.values.dtype == torch.int8
-        squared = torch.empty(result.shape, device=result.device)
-        product = torch.empty(result.shape, dtype=torch.int32 if integers else torch.float32, device=result.device)
-        for matrix in range(len(self.values)):
-            a, b = self.values[matrix], other.values[matrix, columns]
-            torch._int_mm(a, b.t(), out=product) if integers else torch.mm(a, b.t(), out=product)
-            scale = self.scales[matrix] * other.scales[matrix]
-            squared.copy_(product)
-            if self.metric == "cos":
-                torch.add(1, squared, alpha=-scale / self.num_parts, out=result)
-                return
-            torch.add(other.squares[matrix, columns] * larger, squared, alpha=-2 * scale, out=squared)
-            squared.add_((self.squares[matrix] * larger)[:, None])
-            result.add_(_root(squared))
+    def _block(self, scales: list[float], matrices: list[Tensor | Packed], squares: Tensor, result: Tensor) -> None:
+        """Distances from a block of others, into `result`."""
+        steps = [mine * theirs for mine, theirs in zip(self.scales, scales, strict=True)]
+        if self.metric == "cos":
+            one = torch.ones_like(squares[0])
+            result.copy_(_affine(self.values[0], matrices[0], -steps[0] / self.num_parts, one))
+            return
+        result.zero_()
+        for matrix, (step, theirs) in enumerate(zip(steps, matrices, strict=True)):
+            squared = _affine(self.values[matrix], theirs, -2 * step, squares[matrix])
+            result.add_(squared.add_(self.squares[matrix][:, None]).sqrt_())
         result.div_(self.num_parts)
+
+
+class Columns:
+    """A screen as the far side of distances, in blocks and ready to be multiplied.
+
+    `blocks` of columns: which, M matrices of them, and their squares [M, l]; `scales` and `margins` as of the screen.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self.scales, self.margins = screen.scales, screen.margins
+        self.blocks = [
+            (columns, [_ready(matrix[columns]) for matrix in screen.values], screen.squares[:, columns])
+            for columns in (slice(start, start + _COLUMNS) for start in range(0, len(screen.margins), _COLUMNS))
+        ]
+
+
+def _ready(matrix: Tensor) -> Tensor | Packed:
+    return Packed.of(matrix) if matrix.dtype == torch.int8 else matrix
+
+
+def _affine(x: Tensor, y: Tensor | Packed, scale: float, bias: Tensor) -> Tensor:
+    """float32 [k, l], `bias` [l] + `scale` * x y'."""
+    return y.product(x, scale, bias) if isinstance(y, Packed) else torch.addmm(bias, x, y.t(), alpha=scale)
 
 
 def empty_values(k: int, shape: tuple[int, ...], metric: Metric, device: torch.device) -> Tensor:
     """Room for the rounded values of k embeddings of an array of this shape, [M, k, channels]."""
     _, channels, parts = shape
     width, count = (channels * parts, 1) if metric == "cos" else (channels, parts)
-    integers = device.type == "cpu" and _LEAST_CHANNELS <= width <= _MOST_CHANNELS and _int8_is_fast()
+    integers = device.type == "cpu" and LEAST_CHANNELS <= width <= MOST_CHANNELS and are_fast()
     return torch.empty((count, k, width), dtype=torch.int8 if integers else torch.float32, device=device)
-
-
-def _root(squared: Tensor) -> Tensor:
-    """The square root, in place: on a CPU the longest of these steps, and numpy takes a quarter less time for it."""
-    if squared.device.type != "cpu":
-        return squared.sqrt_()
-    np.sqrt(squared.numpy(), out=squared.numpy())
-    return squared
 
 
 def _margins(lost: Tensor, squares: Tensor, metric: Metric, parts: int, width: int) -> Tensor:
@@ -151,14 +158,4 @@ def _scales(embeddings: Embeddings, rows: NDArray[np.int64], metric: Metric) -> 
         largest = np.maximum(largest, np.maximum(block.max(axis=(1, 2)), -block.min(axis=(1, 2))))
     if metric == "cos":
         largest = largest.max(keepdims=True)
-    return [float(one) / _LEVELS if one > 0 else 1.0 for one in largest]
-
-
-@cache
-def _int8_is_fast() -> bool:
-    """Whether this processor multiplies int8 in hardware, and exactly: without it, products may saturate at 16 bits."""
-    known = torch.cpu.get_capabilities()
-    if not any(known.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8")):
-        return False
-    a, b = (torch.full(shape, _LEVELS, dtype=torch.int8) for shape in ((32, 256), (64, 256)))
-    return bool((torch._int_mm(a, b.t()) == 256 * _LEVELS**2).all())
+    return [float(one) / LEVELS if one > 0 else 1.0 for one in largest]

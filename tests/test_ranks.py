@@ -8,7 +8,7 @@ from evaluation import ranks as ranks_file
 from evaluation import screen
 from evaluation.distances import Metric, paired_distances
 from evaluation.ranks import first_match_ranks
-from evaluation.screen import Screen
+from evaluation.screen import Columns, Screen
 from evaluation.sequences import Sequences
 
 CPU = torch.device("cpu")
@@ -17,9 +17,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=["int8", "float32"])
 def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both kinds of products; int8 is exact on this machine or the test is skipped."""
-    if request.param == "int8" and not screen._int8_is_fast():
+    if request.param == "int8" and not screen.are_fast():
         pytest.skip("no fast int8 product on this processor")
-    monkeypatch.setattr(screen, "_int8_is_fast", lambda: request.param == "int8")
+    monkeypatch.setattr(screen, "are_fast", lambda: request.param == "int8")
     return request.param
 
 
@@ -74,7 +74,7 @@ def test_margins_hold(products: str, scale: float, metric: Metric) -> None:
         y[10:20] = x[10:20] * 1.001
         x[0], y[1], x[5, :, 0] = 0, 0, 0
         x[2, :, 0] *= 100  # one part that outweighs the others
-        a, b = Screen.of(x, np.arange(40), metric, CPU), Screen.of(y, np.arange(40), metric, CPU)
+        a, b = Screen.of(x, np.arange(40), metric, CPU), Columns(Screen.of(y, np.arange(40), metric, CPU))
         error = np.abs(a.distances(b, torch.empty(40, 40)).numpy().astype(np.float64) - exact_distances(x, y, metric))
         assert (error <= a.margins[:, None] + b.margins[None, :]).all()
         if metric == "cos" and channels > 1:
@@ -82,7 +82,7 @@ def test_margins_hold(products: str, scale: float, metric: Metric) -> None:
 
 
 def test_more_channels_than_int32_can_add_are_multiplied_as_floats() -> None:
-    x = np.ones((2, screen._MOST_CHANNELS + 1, 1), dtype=np.float32)
+    x = np.ones((2, screen.MOST_CHANNELS + 1, 1), dtype=np.float32)
     assert Screen.of(x, np.arange(2), "euc", CPU).values.dtype == torch.float32
 
 
