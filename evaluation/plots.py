@@ -46,7 +46,9 @@ def rank1_figure(rows: Sequence[ResultRow], path: Path) -> None:
             _bars(right, block, [row.identical_only for row in block], f"{collection}: identical {what} alone")
         else:
             right.set_axis_off()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    columns = -(-len(labels) // -(-len(labels) // 5))  # rows of at most five, as even as can be
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     figure.savefig(path)
 
 
