@@ -78,6 +78,7 @@ def run(store: Path, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_job_compares_across_modalities_and_keeps_the_results_apart(
     store: Path, run: Path, tmp_path: Path, capsys
 ) -> None:

@@ -158,6 +158,7 @@ def test_the_newest_whole_checkpoint_is_gone_on_from(
     assert [checkpoint.damage_of(one) for one in checkpoint.complete(at(run.out))] == [None] * 6  # mended on the way
 
 
+@pytest.mark.slow
 def test_a_rank_that_stalls_is_named_and_ends_the_run(store: Path, uri: str, tmp_path: Path) -> None:
     run = run_of(store, tmp_path / "run", steps=1000, patience=12.0)
 

@@ -140,6 +140,7 @@ def test_it_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrained
     assert read_start(at(screened.out)).questions[0].classes == ("negative", "neutral", "positive")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_run_to_the_bit(screened: FinetuneRun, uri: str, tmp_path: Path, capsys) -> None:
     left = shutil.ignore_patterns("step-00000040", "ray", "mlflow_run_id", "evaluation")
     shutil.copytree(screened.out, tmp_path / "run", ignore=left)

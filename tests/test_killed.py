@@ -77,9 +77,8 @@ def assert_equal(out: Path, undisturbed: Path) -> None:
     assert rejects[0].equals(rejects[1])
 
 
-@pytest.mark.parametrize(
-    "everything", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["alone", "with its Ray"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("everything", [False, True], ids=["alone", "with its Ray"])
 def test_the_driver_is_killed(tree: Path, undisturbed: Path, tmp_path: Path, everything: bool) -> None:
     out = tmp_path / "store"
     forget_reading(tree)

@@ -115,6 +115,7 @@ def test_a_run_of_no_steps_holds_the_published_weights(zero_shot: Path, uri: str
     assert "is trained already: 0 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_published_weights_are_scored_beside_random_ones(zero_shot: Path, store: Path, uri: str) -> None:
     evaluate_job.main(["--run", str(zero_shot), "--shards", str(store), "--tracking", uri])
     table = pd.read_csv(zero_shot / "evaluation" / "test" / "results.csv")

@@ -62,6 +62,7 @@ def test_a_frame_takes_at_most_fifty_bytes(real_store: Path) -> None:
     assert size / whole["collections"]["CASIA-B"]["frames"] <= 50
 
 
+@pytest.mark.slow
 def test_pretraining_learns_and_is_scored_on_subjects_held_back(real_store: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     run = PretrainRun(
