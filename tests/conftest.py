@@ -1,6 +1,7 @@
 """What several tests share: where reference material lies when it is there, and one Ray for the session."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import product
@@ -54,6 +55,26 @@ def local_ray() -> Iterator[ModuleType]:
     session.start(num_cpus=2)
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def new_records(tmp_path_factory) -> Callable[[Path], str]:
+    """Puts MLflow's records into a folder and returns their URI: a copy of empty ones, which take seconds to make."""
+    import mlflow
+
+    empty = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{empty}").search_experiments()
+
+    def put(folder: Path) -> str:
+        return f"sqlite:///{shutil.copy(empty, folder / 'mlflow.db')}"
+
+    return put
+
+
+@pytest.fixture(scope="module")
+def uri(new_records: Callable[[Path], str], tmp_path_factory) -> str:
+    """Where the runs of a file of tests are tracked."""
+    return new_records(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture(scope="session")

@@ -32,11 +32,6 @@ from orchestration.saver import SaveFailed, Saver
 WORKER, CONTROLLER = "ray::RayTrainWorker", "ray::TrainController"
 
 
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 def run_of(store: Path, out: Path, steps: int = 12, **cluster: object) -> PretrainRun:
     return PretrainRun(
         recipe="test",
@@ -132,6 +127,7 @@ def test_a_run_whose_processes_are_killed_is_the_same_run(
         assert torch.equal(weights(run, 12)[name], value), name
 
 
+@pytest.mark.slow
 def test_the_newest_whole_checkpoint_is_gone_on_from(
     undisturbed: PretrainRun, uri: str, tmp_path: Path, capsys
 ) -> None:

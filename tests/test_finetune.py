@@ -31,11 +31,6 @@ from tests.planted import EACH, planted_walks
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture(scope="module")
 def pretrained(tmp_path_factory) -> PretrainRun:
     """The folder of a pretrained run, whose one checkpoint has random weights."""
     out = str(tmp_path_factory.mktemp("pretrained") / "run")

@@ -87,6 +87,7 @@ def test_folders_of_walks_are_ranked(folders: Path, run: str, local_ray, tmp_pat
     assert [(line[0], line[2]) for line in shown] == [("that", "001"), ("this", "003")]
 
 
+@pytest.mark.slow
 def test_one_folder_of_frames_is_one_walk(folders: Path, run: str, local_ray, tmp_path: Path, capsys) -> None:
     argv = ["identify", "--run", run, "--gallery", str(folders / "gallery")]
     evaluate_job.main([*argv, "--probe", str(folders / "probe/this"), "--out", str(tmp_path)])

@@ -59,6 +59,7 @@ def test_a_modality_is_added_once_and_the_silhouettes_stay_as_they_were(store: P
     assert {path: path.read_bytes() for path in store.rglob("*.parquet")} == before
 
 
+@pytest.mark.slow
 def test_the_store_says_how_each_modality_was_read_in_whichever_order(store: Path, tree: Path, tmp_path: Path) -> None:
     for modality in ("skeleton", None):
         ingest(IngestRun(roots={"SUSTech1K": str(tree)}, out=str(tmp_path / "other"), modality=modality))

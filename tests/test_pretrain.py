@@ -26,11 +26,6 @@ from orchestration.scored import zero_shot
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture(scope="module")
 def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
     """A run of six steps on two workers with ZeRO-1, with a checkpoint half-way."""
     run = PretrainRun(
@@ -86,7 +81,8 @@ def test_a_resumed_run_is_the_same_run_to_the_bit(trained: PretrainRun, uri: str
     assert largest_difference(weights(trained), weights(resumed)) == 0
 
 
-@pytest.mark.parametrize(("workers", "stage"), [pytest.param(1, 0, marks=pytest.mark.slow), (2, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "stage"), [(1, 0), (2, 2)])
 def test_other_workers_and_stages_go_on_where_a_run_left_off(
     trained: PretrainRun, uri: str, tmp_path: Path, workers: int, stage: int
 ) -> None:

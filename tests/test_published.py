@@ -51,11 +51,6 @@ def write_checkpoint(path: Path, network: GaitNetwork) -> str:
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture(scope="module")
 def start(tmp_path_factory) -> str:
     return write_checkpoint(tmp_path_factory.mktemp("published") / "p3d.pt", published())
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +34,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SHORT, LONG, OTHER = (
     Cell(size="xxs", unique=unique, seed=0, steps=steps) for unique, steps in ((None, 4), (None, 8), (16, 4))
 )
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +69,7 @@ def weights(folder: str | Path, step: int) -> dict[str, torch.Tensor]:
     return load_file(Path(folder) / f"checkpoints/step-{step:08d}/weights.safetensors")
 
 
+@pytest.mark.slow
 def test_a_cell_that_branched_off_is_the_run_from_scratch_to_the_bit(
     studied: StudyPlan, uri: str, tmp_path: Path
 ) -> None:
@@ -122,9 +119,11 @@ def test_finished_cells_are_not_repeated_and_failed_ones_are_named(studied: Stud
     assert "done" in dry_run(limited)
 
 
-def test_a_study_goes_on_in_another_mlflow_without_training(studied: StudyPlan, tmp_path: Path) -> None:
+def test_a_study_goes_on_in_another_mlflow_without_training(
+    studied: StudyPlan, new_records: Callable[[Path], str], tmp_path: Path
+) -> None:
     shutil.copytree(studied.out, tmp_path / "study")
-    elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
+    elsewhere = new_records(tmp_path)
     moved = replace(studied, out=str(tmp_path / "study"), unique=(None,))
     run_study(moved, elsewhere)
     assert len(read_study(tracked_run(at(moved.out)), elsewhere).cells) == 2

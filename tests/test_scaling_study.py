@@ -99,8 +99,8 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+def uri(new_records: Callable[[Path], str], tmp_path: Path) -> str:
+    return new_records(tmp_path)
 
 
 def test_records_survive_their_json(tmp_path: Path) -> None:
