@@ -8,7 +8,7 @@ STAMP := .venv/.installed-from-lock
 demo: $(STAMP)  ## the whole path on synthetic walkers, a few minutes on two cores; results in ./demo
 	$(PY) -m jobs.demo
 
-test: $(STAMP)  ## the suite, some ten minutes on two cores
+test: $(STAMP)  ## the suite, without what takes longest
 	$(PY) -m pytest -m "not slow"
 
 test-all: $(STAMP)  ## the suite and what takes longer

@@ -1,4 +1,4 @@
-"""What several tests share: where reference material lies when it is there, and one Ray for the session."""
+"""What several tests share: reference material where it is there, one Ray for the session, empty records of MLflow."""
 
 import os
 import shutil

@@ -12,7 +12,7 @@ fast = pytest.mark.skipif(not products.are_fast(), reason="no fast int8 product 
 
 @fast
 @pytest.mark.parametrize(("k", "others", "channels"), [(1, 1, 16), (7, 512, 256), (512, 33, 256), (40, 17, 7936)])
-def test_exactare_exact_but_for_the_rounding_to_float32(k: int, others: int, channels: int) -> None:
+def test_products_are_exact_but_for_the_rounding_to_float32(k: int, others: int, channels: int) -> None:
     rng = np.random.default_rng(channels)
     x, y = (rng.integers(-LEVELS, LEVELS + 1, (rows, channels), dtype=np.int8) for rows in (k, others))
     x[0], y[0] = LEVELS, -LEVELS  # the largest that can be, of either sign
