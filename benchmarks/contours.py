@@ -14,8 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from datasets import catalog, clips, contours, corpus, harmonise, layouts, reading, shards, storage
-from datasets.schema import SEQUENCE_SCHEMA
+from datasets import storage
+from datasets.catalog import registry
+from datasets.contours import codec
+from datasets.contours.codec import contours_of
+from datasets.ingest import layouts, read_frames, sequence_to_row
+from datasets.preprocessing.encoder_input import to_input
+from datasets.schema.rows import SEQUENCE_SCHEMA
+from datasets.store import blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +38,13 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Measure and print."""
-    root = layouts.find_root(storage.at(arguments.root), catalog.find(arguments.collection))
+    root = layouts.find_root(storage.open_place(arguments.root), registry.find(arguments.collection))
     refs = list(layouts.list_sequences(root))[:: arguments.every]
     masks, rows, exact, frames = [], [], 0, 0
     for ref in refs:
-        raw = np.stack(reading.read(root, ref, np.asarray).frames)
-        row = harmonise.harmonise(root, ref).row
-        back = contours.decode(corpus.contours_of(row))
+        raw = np.stack(read_frames.read(root, ref, np.asarray).frames)
+        row = sequence_to_row.harmonise(root, ref).row
+        back = codec.decode(contours_of(row))
         exact += int((back == (raw > 127)).all(axis=(1, 2)).sum())
         frames += len(raw)
         rows.append(row)
@@ -46,7 +52,7 @@ def main(arguments: Arguments) -> None:
             masks.append(back)
     print(f"{len(refs):,} sequences, {frames:,} frames; {exact:,} decode bit for bit to the thresholded mask")
     print(f"contours in Parquet      {_parquet_bytes(rows) / frames:8.1f} bytes a frame")
-    packed = [{"bits": np.packbits(contours.decode(corpus.contours_of(row))).tobytes()} for row in rows]
+    packed = [{"bits": np.packbits(codec.decode(contours_of(row))).tobytes()} for row in rows]
     print(f"packed bits in Parquet   {_bytes(pa.Table.from_pylist(packed)) / frames:8.1f} bytes a frame")
     pickled = sum(_pickle_bytes(Path(arguments.root) / ref.folder) for ref in refs)
     print(f"pickles                  {pickled / frames:8.1f} bytes a frame")
@@ -56,14 +62,14 @@ def main(arguments: Arguments) -> None:
 
 def _parquet_bytes(rows: list[dict]) -> int:
     return sum(
-        _bytes(pa.Table.from_pylist(rows[start : start + shards.ROW_GROUP], schema=SEQUENCE_SCHEMA))
-        for start in range(0, len(rows), shards.ROW_GROUP)
+        _bytes(pa.Table.from_pylist(rows[start : start + blocks.ROW_GROUP], schema=SEQUENCE_SCHEMA))
+        for start in range(0, len(rows), blocks.ROW_GROUP)
     )
 
 
 def _bytes(table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=shards.ZSTD_LEVEL, use_dictionary=False)
+    pq.write_table(table, sink, compression="zstd", compression_level=blocks.ZSTD_LEVEL, use_dictionary=False)
     return sink.getvalue().size
 
 
@@ -72,15 +78,15 @@ def _pickle_bytes(folder: Path) -> int:
 
 
 def _rates(masks: list[np.ndarray]) -> None:
-    coded = [contours.encode(one) for one in masks]
+    coded = [codec.encode(one) for one in masks]
     packed = [np.packbits(one) for one in masks]
     frames = sum(len(one) for one in masks)
     places = [np.linspace(0, len(one) - 1, 16).astype(int) for one in masks]
-    _rate("encode contours", "frames", frames, lambda: [contours.encode(one) for one in masks])
-    _rate("decode contours", "frames", frames, lambda: [contours.decode(one) for one in coded])
+    _rate("encode contours", "frames", frames, lambda: [codec.encode(one) for one in masks])
+    _rate("decode contours", "frames", frames, lambda: [codec.decode(one) for one in coded])
     _rate("unpack bits", "frames", frames, lambda: [np.unpackbits(one) for one in packed])
     chosen = list(zip(coded, places, strict=True))
-    _rate("16-frame clips", "clips", len(masks), lambda: [clips.to_input(contours.decode(c, p)) for c, p in chosen])
+    _rate("16-frame clips", "clips", len(masks), lambda: [to_input(codec.decode(c, p)) for c, p in chosen])
 
 
 def _rate(name: str, unit: str, count: int, work: Callable[[], object]) -> None:

@@ -16,13 +16,14 @@ import pyarrow as pa
 import torch
 import tyro
 
-from datasets import contours, manifest
-from datasets.storage import at
+from datasets.contours import codec
+from datasets.storage import open_place
+from datasets.store.reader import read_rows
 from model.embedding import TOKENS_AT_ONCE, embed
 from model.network import GaitNetwork, NetworkSettings
 from model.sizes import DEPTHS
-from orchestration import embeddings
-from orchestration.embed import walk_of
+from orchestration.embedding import table
+from orchestration.embedding.sequences import walk_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def measure(rows: pa.Table, size: str, frames: int, budget: int) -> dict[str, fl
             with clock.on("embed"):
                 found = embed(network, walks, frames, torch.device("cpu"), budget)
             with clock.on("write"):
-                embeddings.write_part(at(f"{made}/{start}.parquet"), some, {"pretrained": found}, "int8")
+                table.write_part(open_place(f"{made}/{start}.parquet"), some, {"pretrained": found}, "int8")
     clock.spent["cut"] = clock.spent.pop("embed") - clock.spent["encoder"]
     return {name: seconds / rows.num_rows for name, seconds in clock.spent.items()}
 
@@ -85,8 +86,8 @@ def measure(rows: pa.Table, size: str, frames: int, budget: int) -> dict[str, fl
 def main(arguments: Arguments) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    contours.use_one_thread()
-    rows = manifest.read_rows(at(arguments.shards))
+    codec.use_one_thread()
+    rows = read_rows(open_place(arguments.shards))
     chosen = np.random.default_rng(arguments.seed).permutation(rows.num_rows)
     print(f"{'size':<6}{'tokens at once':>15}{'sequences/s':>13}{'outside':>9}   ms a sequence")
     for size in arguments.sizes:

@@ -15,8 +15,13 @@ import tyro
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from datasets import clips, contours, corpus, manifest, silhouettes, storage
-from datasets.walkers import make_walker, render_walk
+from datasets import storage
+from datasets.contours import codec
+from datasets.contours.codec import contours_of
+from datasets.preprocessing import silhouettes
+from datasets.preprocessing.encoder_input import to_input
+from datasets.store.reader import read_rows
+from datasets.synthetic.body import make_walker, render_walk
 from model.network import GaitNetwork, NetworkSettings
 
 FRAMES = 16
@@ -35,7 +40,7 @@ class Arguments:
     clips: int = 2
     """Clips of a forward pass, of both."""
     repeats: int = 5
-    """Turns."""
+    """RoundRobinSampler."""
 
 
 def main(arguments: Arguments) -> None:
@@ -62,12 +67,12 @@ def main(arguments: Arguments) -> None:
 
 def _stored(shards: str, count: int) -> Tensor:
     """The first frames of some sequences that are long enough."""
-    rows = manifest.read_rows(storage.at(shards))
+    rows = read_rows(storage.open_place(shards))
     rows = rows.filter(pc.greater_equal(rows["num_frames"], FRAMES))
     made = []
     for place in np.linspace(0, rows.num_rows - 1, count + 2).astype(int)[1:-1].tolist():
         (row,) = rows.slice(place, 1).to_pylist()
-        made.append(clips.to_input(contours.decode(corpus.contours_of(row), np.arange(FRAMES))))
+        made.append(to_input(codec.decode(contours_of(row), np.arange(FRAMES))))
     return torch.from_numpy(np.stack(made))
 
 
@@ -80,7 +85,7 @@ def _walkers(count: int) -> Tensor:
             make_walker(number), azimuth=angle, num_frames=2 * FRAMES, rng=np.random.default_rng(number)
         )
         masks = [mask for mask, _ in (silhouettes.normalise(frame, 64) for frame in frames) if mask is not None]
-        made.append(clips.to_input(np.stack(masks[:FRAMES])))
+        made.append(to_input(np.stack(masks[:FRAMES])))
     return torch.from_numpy(np.stack(made))
 
 

@@ -24,8 +24,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from datasets.schema import ProbeSet, Protocol
-from evaluation.distances import Metric, distances
+from datasets.schema.protocol import ProbeSet, Protocol
+from evaluation.distances.metric import Metric, distances
 
 PROBES, GALLERY = "00", "01"  # walks
 NM = ProbeSet(name="NM", probe=frozenset({PROBES}), gallery=frozenset({GALLERY}))
@@ -153,8 +153,8 @@ def _obvious(arguments: Arguments, path: Path, connection: Connection) -> None:
 
 def _ours(arguments: Arguments, path: Path, connection: Connection) -> None:
     """The protocol as a job of evaluation runs it, from the file."""
-    from evaluation.sequences import Sequences
-    from evaluation.view_pairs import view_pairs
+    from evaluation.retrieval.sequences import Sequences
+    from evaluation.retrieval.view_pairs import view_pairs
 
     shape = (arguments.subjects, 2, arguments.views)
     subject, walk, view = np.indices(shape).reshape(3, -1)

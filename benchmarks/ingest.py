@@ -19,11 +19,16 @@ import cv2
 import numpy as np
 import tyro
 
-from datasets import catalog, contours, layouts, reading, silhouettes, storage, walker_scenes
-from datasets.layouts import SequenceRef
-from datasets.walker_trees import write_tree
+from datasets import storage
+from datasets.catalog import registry
+from datasets.contours import codec
+from datasets.ingest import layouts, read_frames
+from datasets.ingest.layouts import SequenceRef
+from datasets.preprocessing import silhouettes
+from datasets.synthetic import scenes
+from datasets.synthetic.trees import write_tree
 
-SPEC, LAYOUT = catalog.CASIA_B, catalog.CASIA_B.layouts[0]
+SPEC, LAYOUT = registry.CASIA_B, registry.CASIA_B.layouts[0]
 Centre = Callable[[np.ndarray], int]
 
 
@@ -50,7 +55,7 @@ def main(arguments: Arguments) -> None:
         root = Path(folder)
         subjects = [f"{number:03d}" for number in range(1, arguments.subjects + 1)]
         names = product(subjects, ("nm-01", "bg-01", "cl-01"), ("000", "036", "090", "144"))
-        walks = [replace(walker_scenes.casia_b(*name), size=arguments.size) for name in names]
+        walks = [replace(scenes.casia_b(*name), size=arguments.size) for name in names]
         write_tree(root, LAYOUT, walks, num_frames=arguments.frames, seed=1)
         rows, columns = arguments.size
         print(f"{len(list(root.rglob('*.png'))):,} PNG masks of {columns}x{rows}, {arguments.repeats} rounds")
@@ -78,9 +83,9 @@ def _stages(root: Path, grid: int, frames: int) -> None:
     """Where our time goes: what every further stage adds, best of three."""
     refs = list(layouts.list_sequences(_root(root)))
     stages: dict[str, Callable[[SequenceRef], object]] = {
-        "read and decode": lambda ref: reading.read(_root(root), ref, np.shape),
+        "read and decode": lambda ref: read_frames.read(_root(root), ref, np.shape),
         "normalise": lambda ref: _masks(root, ref, grid),
-        "contours": lambda ref: contours.encode(_masks(root, ref, grid)),
+        "contours": lambda ref: codec.encode(_masks(root, ref, grid)),
     }
     before = 0.0
     for name, stage in stages.items():
@@ -95,7 +100,7 @@ def _compare(root: Path, grid: int) -> tuple[int, float]:
     assert expected.keys() == got.keys(), "the pipelines keep different sequences"
     frames, worst = 0, 1.0
     for folder, pickled in expected.items():
-        theirs, mine = pickle.loads(pickled) > silhouettes.THRESHOLD, contours.decode(got[folder]) > 0
+        theirs, mine = pickle.loads(pickled) > silhouettes.THRESHOLD, codec.decode(got[folder]) > 0
         assert len(theirs) == len(mine), f"{folder}: {len(theirs)} frames and {len(mine)}"
         both, either = (theirs & mine).sum(axis=(1, 2)), (theirs | mine).sum(axis=(1, 2))
         worst = min(worst, float((both / either).min()))
@@ -104,18 +109,18 @@ def _compare(root: Path, grid: int) -> tuple[int, float]:
     return frames, worst
 
 
-def ours(root: Path, grid: int) -> dict[str, contours.Contours]:
+def ours(root: Path, grid: int) -> dict[str, codec.Contours]:
     """Contours of every sequence of a tree, by folder, through the rooms that ingest uses."""
     refs = layouts.list_sequences(_root(root))
-    return {ref.folder: contours.encode(_masks(root, ref, grid)) for ref in refs}
+    return {ref.folder: codec.encode(_masks(root, ref, grid)) for ref in refs}
 
 
 def _root(root: Path) -> layouts.Root:
-    return layouts.Root(SPEC, storage.at(root), LAYOUT, 0)
+    return layouts.Root(SPEC, storage.open_place(root), LAYOUT, 0)
 
 
 def _masks(root: Path, ref: SequenceRef, grid: int) -> np.ndarray:
-    raw = reading.read(_root(root), ref, lambda image: silhouettes.normalise(silhouettes.to_grey(image), grid)[0])
+    raw = read_frames.read(_root(root), ref, lambda image: silhouettes.normalise(silhouettes.to_grey(image), grid)[0])
     return np.stack([mask for mask in raw.frames if mask is not None])
 
 

@@ -19,11 +19,11 @@ import numpy as np
 import psutil
 import tyro
 
-from datasets.catalog import CASIA_B
-from datasets.walker_scenes import casia_b
-from datasets.walker_trees import write_tree
-from orchestration import session
-from orchestration.ingest import IngestRun, ingest
+from datasets.catalog.registry import CASIA_B
+from datasets.synthetic.scenes import casia_b
+from datasets.synthetic.trees import write_tree
+from orchestration.cluster import session
+from orchestration.ingest.ingest import IngestRun, ingest
 
 _LINKS = 50_000  # to one file: file systems allow about as many
 _FEW = 80  # walks that take little more time than none

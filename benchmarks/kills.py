@@ -18,12 +18,12 @@ import mlflow
 import psutil
 import tyro
 
-from datasets.storage import Place, at
+from datasets.storage import Place, open_place
 from jobs.recipes import RECIPES
-from orchestration import checkpoint
-from orchestration.pretrain import pretrain
-from orchestration.run_folder import tracked_run
-from orchestration.runs import Keep, PretrainRun, Schedule
+from orchestration.run import checkpoint
+from orchestration.run.folder import tracked_run
+from orchestration.run.settings import Keep, PretrainRun, Schedule
+from orchestration.training.pretrain import pretrain
 
 WORKER = "ray::RayTrainWorker"
 
@@ -71,7 +71,7 @@ def main(arguments: Arguments) -> None:
 
 def _kill(run: PretrainRun, arguments: Arguments, found: list[tuple[float, int]]) -> None:
     """Kill ranks, one after another, at random moments: seconds to the next step, and steps that were lost."""
-    chance, folder = random.Random(arguments.seed), at(run.out)
+    chance, folder = random.Random(arguments.seed), open_place(run.out)
     for number in range(arguments.kills):
         _wait_for_step_after(folder, 5 * number)
         time.sleep(chance.random() * 1.5)
@@ -106,7 +106,7 @@ def _wait_for_step_after(folder: Place, step: int) -> int:
 
 
 def _losses(run: PretrainRun, uri: str) -> list[tuple[int, float]]:
-    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(tracked_run(at(run.out)), "loss")
+    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(tracked_run(open_place(run.out)), "loss")
     return sorted((one.step, one.value) for one in history)
 
 

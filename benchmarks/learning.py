@@ -18,17 +18,20 @@ import torch
 import tyro
 
 from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
-from datasets import contours, corpus, storage
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest, read_rows
-from datasets.schema import CollectionSpec
+from datasets import storage
+from datasets.contours import codec
+from datasets.loading import corpus
+from datasets.schema.collection import CollectionSpec
+from datasets.specs.resolve import declared_in
+from datasets.store.reader import read_manifest, read_rows
+from datasets.store.selection import held_out
 from evaluation import baselines
-from evaluation.retrieval import single_view_gallery
+from evaluation.retrieval.protocols import single_view_gallery
 from jobs.recipes import RECIPES
 from model.embedding import embed
 from model.objective import PartContrast
-from orchestration.embed import walk_of
-from orchestration.runs import PretrainRun
+from orchestration.embedding.sequences import walk_of
+from orchestration.run.settings import PretrainRun
 
 _TICKS = 10_000  # of the time of a training, in which its cool-down is counted
 _SCORED_FRAMES = 32  # of a sequence, the first ones: scoring must not take longer than training
@@ -83,7 +86,7 @@ class Subjects:
 
     def __init__(self, store: storage.Place, spec: CollectionSpec, holdout: tuple[str, ...]) -> None:
         rows = read_rows(store, [spec.name], "train")
-        rows = rows.filter(corpus.held_out(rows["sequence_id"], holdout))
+        rows = rows.filter(held_out(rows["sequence_id"], holdout))
         self._spec = spec
         self._names = [rows[name].to_pylist() for name in ("subject", "condition", "view")]
         self.walks = [walk_of(row, _SCORED_FRAMES) for row in rows.to_pylist()]
@@ -100,8 +103,8 @@ class Subjects:
 def main(arguments: Arguments) -> None:
     """Train, score and print."""
     torch.set_num_threads(1)
-    contours.use_one_thread()
-    store = storage.at(arguments.shards)
+    codec.use_one_thread()
+    store = storage.open_place(arguments.shards)
     base = RECIPES[arguments.recipe](arguments.shards, "")
     (name,) = {subject.split("/")[0] for subject in base.data.holdout}
     spec = declared_in(read_manifest(store), name)
@@ -131,7 +134,7 @@ def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.C
             return
         started = time.thread_time()
         warm = min(1.0, (batch.step + 1) / max(run.schedule.warmup, 1))
-        loop.step(batch, warm * cooling.rate_at(int(_TICKS * spent / limit)))
+        loop.step(batch, warm * cooling.lr_at(int(_TICKS * spent / limit)))
         spent += time.thread_time() - started
 
 

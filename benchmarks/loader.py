@@ -17,14 +17,19 @@ import numpy as np
 import pyarrow as pa
 import tyro
 
-from datasets import clips, contours, corpus, draws, raster, storage
-from datasets.clips import ClipSettings
-from datasets.corpus_map import COLUMNS, write_map
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.order import GlobalOrder
-from datasets.pairs import PairLoader
-from datasets.schema import SEQUENCE_SCHEMA, CollectionSpec, Split
+from datasets import storage
+from datasets.contours import codec, raster
+from datasets.loading import clips, corpus, random_numbers
+from datasets.loading.clips import ClipSettings
+from datasets.loading.corpus import write_map
+from datasets.loading.pairs import PairLoader
+from datasets.loading.sampler import GlobalSampler
+from datasets.preprocessing.encoder_input import shrunk
+from datasets.schema.collection import CollectionSpec, Split
+from datasets.schema.rows import COLUMNS, HEIGHT, SEQUENCE_SCHEMA, WIDTH
+from datasets.specs.resolve import declared_in
+from datasets.store.reader import read_manifest
+from datasets.store.selection import training_tables
 
 STILL = ClipSettings(affine=0, perspective=0, flip=0, dilate=0, blur=0)
 
@@ -47,13 +52,13 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Measure and print."""
-    contours.use_one_thread()
+    codec.use_one_thread()
     with tempfile.TemporaryDirectory() as folder:
-        store = storage.at(arguments.shards)
+        store = storage.open_place(arguments.shards)
         manifest = read_manifest(store)
         specs = {name: declared_in(manifest, name) for name in manifest["collections"]}
         started = time.perf_counter()
-        write_map(corpus.training_tables(store, None, ()), specs, Path(folder))
+        write_map(training_tables(store, None, ()), specs, Path(folder))
         sequences = corpus.Corpus(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / len(sequences.frame_numbers)
         print(f"{len(sequences):,} sequences mapped in {time.perf_counter() - started:.1f} s, {size:.0f} bytes a frame")
@@ -66,7 +71,7 @@ def main(arguments: Arguments) -> None:
 
 
 def _rates(arguments: Arguments, sequences: corpus.Corpus) -> None:
-    order = GlobalOrder(sequences.sizes(), {}, arguments.batch, 0)
+    order = GlobalSampler(sequences.sizes(), {}, arguments.batch, 0)
     plain, augmented, walks = (
         PairLoader(sequences, order, settings, arguments.batch, 0, positives=positives)
         for settings, positives in ((STILL, "clip"), (ClipSettings(), "clip"), (ClipSettings(), "walk"))
@@ -106,7 +111,7 @@ class _Clips:
 def _all(loader: PairLoader, step: int, read: Callable[[int, np.ndarray], np.ndarray]) -> _Clips:
     """The same clips as the loader's, one after the other. read: a row and places to frames [T, 64, 44]."""
     rows = loader.order.at(step).rows
-    numbers = draws.of_pairs(loader.seed, step, 0, loader.batch, loader.settings.window)
+    numbers = random_numbers.of_pairs(loader.seed, step, 0, loader.batch, loader.settings.window)
     counts = loader.corpus.num_frames[rows]
     found = []
     for branch in (0, 1):
@@ -120,13 +125,13 @@ def _packed(sequences: corpus.Corpus) -> list[np.ndarray]:
     found = []
     for row in range(len(sequences)):
         frames = sequences.first_frames[row] + np.arange(sequences.num_frames[row])
-        rows = clips.shrunk(raster.masks(sequences.coded.choose(frames, int(sequences.grids[row]))))
+        rows = shrunk(raster.masks(sequences.coded.choose(frames, int(sequences.grids[row]))))
         found.append(np.packbits(rows.transpose(1, 0, 2).reshape(len(frames), -1), axis=1))
     return found
 
 
 def _unpack(bits: np.ndarray) -> np.ndarray:
-    return np.unpackbits(bits, axis=1).reshape(-1, clips.HEIGHT, clips.WIDTH)
+    return np.unpackbits(bits, axis=1).reshape(-1, HEIGHT, WIDTH)
 
 
 def _pickle_of(root: Path, sequence_id: str) -> Path:
@@ -165,7 +170,7 @@ def _held(folder: str) -> int:
     """Bytes of its own that a process gains with a corpus, its order and a first step: mapped files do not count."""
     before = _own_bytes()
     sequences = corpus.Corpus(Path(folder))
-    loader = PairLoader(sequences, GlobalOrder(sequences.sizes(), {}, 64, 0), STILL, 64, 0, positives="walk")
+    loader = PairLoader(sequences, GlobalSampler(sequences.sizes(), {}, 64, 0), STILL, 64, 0, positives="walk")
     loader.at(0)
     return _own_bytes() - before
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from orchestration import tracking
+from orchestration.run import tracking
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,32 +8,32 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets import corpus, storage
-from datasets.corpus_map import write_map
-from datasets.declared import declared_in
-from datasets.manifest import read_manifest
-from datasets.order import GlobalOrder
-from datasets.pairs import PairBatch, PairLoader
+from datasets import storage
+from datasets.loading import corpus
+from datasets.loading.corpus import write_map
+from datasets.loading.pairs import PairBatch, PairLoader
+from datasets.loading.sampler import GlobalSampler
+from datasets.specs.resolve import declared_in
+from datasets.store.reader import read_manifest
+from datasets.store.selection import training_tables
 from model import transfer
 from model.objective import Gather, PartContrast, alone
-from orchestration.runs import PretrainRun
+from orchestration.run.settings import PretrainRun
 
 
 def map_training_data(run: PretrainRun, folder: Path) -> None:
     """Write what a run trains on into a folder, as its workers map it."""
-    store = storage.at(run.shards)
+    store = storage.open_place(run.shards)
     manifest = read_manifest(store)
     specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
     data = run.data
-    tables = corpus.training_tables(
-        store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique
-    )
+    tables = training_tables(store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique)
     write_map(tables, specs, folder)
 
 
 def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: int = 1) -> PairLoader:
     """The pairs of a run of one collection."""
-    order = GlobalOrder(sequences.sizes(), {}, run.schedule.batch, run.seed)
+    order = GlobalSampler(sequences.sizes(), {}, run.schedule.batch, run.seed)
     return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
 
 
@@ -46,7 +46,7 @@ class PlainLoop:
         self.module = PartContrast(run.network, run.contrast)
         self.wrapped: nn.Module = self.module
         groups = transfer.parameter_groups(self.module.student, run.network.size, run.schedule.weight_decay)
-        self._optimizer = torch.optim.AdamW(groups, lr=run.schedule.rate, betas=transfer.BETAS)
+        self._optimizer = torch.optim.AdamW(groups, lr=run.schedule.lr, betas=transfer.BETAS)
 
     def step(self, batch: PairBatch, rate: float) -> float:
         """One step at a learning rate, and one of the teacher; the loss."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from datasets import walker_scenes
-from datasets.catalog import find
-from datasets.walker_trees import write_tree
+from datasets.catalog.registry import find
+from datasets.synthetic import scenes
+from datasets.synthetic.trees import write_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Arguments:
     """How often to measure."""
 
     repeats: int = 3
-    """Turns of all jobs."""
+    """RoundRobinSampler of all jobs."""
 
 
 def main(arguments: Arguments) -> None:
@@ -43,7 +43,7 @@ def main(arguments: Arguments) -> None:
 
 def jobs(made: Path) -> dict[str, list[str]]:
     """The arguments of each job, in the order in which they build on each other."""
-    walks = [walker_scenes.casia_b(*one) for one in product(("001", "075"), ("nm-01", "nm-05"), ("000", "090"))]
+    walks = [scenes.casia_b(*one) for one in product(("001", "075"), ("nm-01", "nm-05"), ("000", "090"))]
     write_tree(made / "walks", find("CASIA-B").layouts[0], walks, num_frames=16, seed=0)
     store, run = ["--shards", str(made / "shards")], str(made / "run")
     tracked = ["--tracking", f"sqlite:///{made / 'mlflow.db'}"]

@@ -20,12 +20,13 @@ import tyro
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
-from datasets import corpus, storage
+from datasets import storage
+from datasets.loading import corpus
 from jobs.recipes import RECIPES
-from orchestration import collectives
-from orchestration.pretrain import pretrain
-from orchestration.run_folder import tracked_run
-from orchestration.runs import Keep, PretrainRun, Schedule
+from orchestration.rank import collectives
+from orchestration.run.folder import tracked_run
+from orchestration.run.settings import Keep, PretrainRun, Schedule
+from orchestration.training.pretrain import pretrain
 
 WINDOW = 10  # steps
 
@@ -43,7 +44,7 @@ class Arguments:
     steps: int = 60
     """Steps of a turn."""
     repeats: int = 5
-    """Turns of each side."""
+    """RoundRobinSampler of each side."""
 
 
 def main(arguments: Arguments) -> None:
@@ -73,7 +74,7 @@ def _ours(run: PretrainRun, uri: str) -> float:
     """Median seconds a step of a run, over its windows but the first."""
     pretrain(run, uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    history = client.get_metric_history(tracked_run(storage.at(run.out)), "pairs_per_second")
+    history = client.get_metric_history(tracked_run(storage.open_place(run.out)), "pairs_per_second")
     return statistics.median(run.schedule.batch / one.value for one in history if one.step > WINDOW)
 
 
@@ -91,7 +92,7 @@ def _rank(rank: int, ranks: int, run: PretrainRun, folder: str, turn: int) -> No
     loader = pairs_of(run, corpus.Corpus(Path(folder) / "map"), rank, ranks)
     windows, since = [], time.monotonic()
     for batch in loader.steps(0, run.schedule.steps):
-        loop.step(batch, run.schedule.rate_at(batch.step))
+        loop.step(batch, run.schedule.lr_at(batch.step))
         if (batch.step + 1) % WINDOW == 0:
             windows.append((time.monotonic() - since) / WINDOW)
             since = time.monotonic()

@@ -16,9 +16,9 @@ import torch
 import tyro
 
 from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
-from datasets import corpus
+from datasets.loading import corpus
 from jobs.recipes import RECIPES
-from orchestration.runs import PretrainRun
+from orchestration.run.settings import PretrainRun
 
 COUNTED = 15  # the last steps, over which losses are averaged
 
@@ -56,9 +56,7 @@ def main(arguments: Arguments) -> None:
         sequences = corpus.Corpus(Path(folder))
         for size in arguments.sizes:
             for rate in arguments.rates:
-                run = replace(
-                    base, network=replace(base.network, size=size), schedule=replace(base.schedule, rate=rate)
-                )
+                run = replace(base, network=replace(base.network, size=size), schedule=replace(base.schedule, lr=rate))
                 began = time.process_time()
                 loss = _final_loss(run, sequences)
                 print(f"{size:<4} rate {rate:<7g} loss {loss:.4f} ({time.process_time() - began:.0f} s)", flush=True)
@@ -68,7 +66,7 @@ def _final_loss(run: PretrainRun, sequences: corpus.Corpus) -> float:
     """The mean of the last losses of a run, on batches it has not seen before."""
     loop = PlainLoop(run)
     batches = pairs_of(run, sequences).steps(0, run.schedule.steps)
-    losses = [loop.step(batch, run.schedule.rate_at(batch.step)) for batch in batches]
+    losses = [loop.step(batch, run.schedule.lr_at(batch.step)) for batch in batches]
     return statistics.fmean(losses[-COUNTED:])
 
 

@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from datasets.schema import Unreadable, UsageError
+from datasets.schema.errors import Unreadable, UsageError
 
 MAX_FILE = 1 << 30  # bytes: more than any walk takes, as pictures or as one array
 _SCHEMES = ("s3", "gs", "gcs")
@@ -204,13 +204,13 @@ class ObjectPlace:
 Place = LocalPlace | ObjectPlace
 
 
-def at(where: str | Path) -> Place:
+def open_place(where: str | Path) -> Place:
     """The place with an address: a path, made absolute, or a URI. UsageError for a scheme that we cannot read."""
     scheme, colon, rest = str(where).partition("://")
     if not colon:
         return LocalPlace(str(Path(where).resolve()))
     if scheme == "file":
-        return at(rest)
+        return open_place(rest)
     path, _, options = rest.partition("?")
     if scheme not in _SCHEMES or not path.strip("/"):
         raise UsageError(
@@ -223,7 +223,7 @@ def at(where: str | Path) -> Place:
 
 def local(where: str | Path, what: str) -> Path:
     """A local path. UsageError for an address in object storage, where `what` cannot lie."""
-    place = at(where)
+    place = open_place(where)
     if not isinstance(place, LocalPlace):
         raise UsageError(f"{what} must lie on a local or shared file system: {where} is in object storage")
     return Path(place.path)

@@ -1,6 +1,7 @@
 """What a trained encoder has to beat: embeddings that need no training, straight from the silhouettes.
 
-They have the shape that `evaluation/retrieval.py` scores. This file does not know how masks are stored, aligned or cut.
+They have the shape that `evaluation/retrieval/protocols.py` scores. This file does not know how masks are stored,
+aligned or cut.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
-from datasets.schema import Unfinished, UsageError
+from datasets.schema.errors import Unfinished, UsageError
 
 Settings = TypeVar("Settings")
 

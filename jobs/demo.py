@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from datasets import walker_scenes
-from datasets.catalog import CATALOG
-from datasets.walker_casts import CASTS
-from datasets.walker_films import Walk
-from datasets.walker_trees import write_tree
+from datasets.catalog.registry import CATALOG
+from datasets.synthetic import scenes
+from datasets.synthetic.casts import CASTS
+from datasets.synthetic.film import Walk
+from datasets.synthetic.trees import write_tree
 from jobs import cli, evaluate, ingest, pretrain, scaling
 
 TRAIN = [f"{number:03d}" for number in range(1, 41)]  # of CASIA-B's TRAIN subjects
@@ -67,11 +67,11 @@ def _write_walkers(folder: Path) -> list[str]:
 def _casia_b() -> list[Walk]:
     """Enough subjects to learn from, and twelve others to be scored on by the whole protocol."""
     names = [*product(TRAIN, TRAIN_CONDITIONS, VIEWS), *product(TEST, TEST_CONDITIONS, VIEWS)]
-    return [walker_scenes.casia_b(*name) for name in names]
+    return [scenes.casia_b(*name) for name in names]
 
 
 def _gaitlu_1m() -> list[Walk]:
-    return [walker_scenes.gaitlu_1m(number) for number in range(UNLABELLED)]
+    return [scenes.gaitlu_1m(number) for number in range(UNLABELLED)]
 
 
 def _job(name: str, job: Callable[[list[str]], None], argv: list[str]) -> None:

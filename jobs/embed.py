@@ -4,7 +4,7 @@ Embed every sequence of a split, all of its frames, into a Parquet table that ca
 """
 
 from jobs import cli
-from orchestration.embed import EmbedRun, embed_store
+from orchestration.embedding.embed import EmbedRun, embed_store
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,12 +11,12 @@ from typing import Annotated
 
 import tyro
 
-from evaluation import tables
-from evaluation.identify import render
+from evaluation.reports import tables
+from evaluation.retrieval.identify import render
 from jobs import cli
-from orchestration import tracking
-from orchestration.evaluate import EvaluateRun, evaluate, results_folder
-from orchestration.identify import IdentifyRun, identify_walks
+from orchestration.run import tracking
+from orchestration.scoring.evaluate import EvaluateRun, evaluate, results_folder
+from orchestration.scoring.identify import IdentifyRun, identify_walks
 
 
 @dataclass(frozen=True, kw_only=True)

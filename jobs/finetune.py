@@ -11,11 +11,11 @@ import tyro
 
 from jobs import cli
 from jobs.recipes import FINETUNING
-from orchestration import tracking
-from orchestration.finetune import finetune
-from orchestration.finetune_report import Scoring
-from orchestration.finetune_runs import FinetuneRun
-from orchestration.finetune_scores import results_folder, score
+from orchestration.run import tracking
+from orchestration.run.finetune_settings import FinetuneRun
+from orchestration.scoring.finetuned import results_folder, score
+from orchestration.scoring.finetuned_case import Scoring
+from orchestration.training.finetune import finetune
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import tyro
 
-from datasets import report
-from datasets.schema import Modality, UsageError
+from datasets.reports import text
+from datasets.schema.errors import UsageError
+from datasets.schema.rows import Modality
 from jobs import cli
-from orchestration.ingest import IngestRun, ingest
+from orchestration.ingest.ingest import IngestRun, ingest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,9 @@ def main(argv: list[str] | None = None) -> None:
 
     def job() -> None:
         manifest = ingest(arguments.settings())
-        print(report.describe(manifest), flush=True)
+        print(text.describe(manifest), flush=True)
         print(f"report: {arguments.out.rstrip('/')}/report.html", flush=True)
-        if lost := report.losses(manifest, arguments.max_rejects):
+        if lost := text.losses(manifest, arguments.max_rejects):
             print("\n".join(f"error: {line}" for line in lost), file=sys.stderr)
             raise SystemExit(1)
 

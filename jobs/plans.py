@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from datasets.clips import ClipSettings
+from datasets.loading.clips import ClipSettings
 from jobs import recipes
-from orchestration.runs import Cluster, DataSettings, PretrainRun, Schedule
-from orchestration.scaling_plan import MeasureSettings, StudyPlan
+from orchestration.run.settings import Cluster, DataSettings, PretrainRun, Schedule
+from orchestration.scaling.plan import MeasureSettings, StudyPlan
 
 Plan = Callable[[str, str], StudyPlan]
 
@@ -34,7 +34,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
             positives="walk",
         ),
         clips=ClipSettings(frames=4, affine=0, perspective=0, dilate=0, blur=0),
-        schedule=Schedule(steps=0, batch=16, rate=3e-3, warmup=6, log_every=6, guard_every=0),
+        schedule=Schedule(steps=0, batch=16, lr=3e-3, warmup=6, log_every=6, guard_every=0),
         cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
     )
 

@@ -12,9 +12,9 @@ import tyro
 from jobs import cli
 from jobs.recipes import RECIPES
 from model import sizes
-from orchestration import tracking
-from orchestration.pretrain import pretrain
-from orchestration.runs import PretrainRun
+from orchestration.run import tracking
+from orchestration.run.settings import PretrainRun
+from orchestration.training.pretrain import pretrain
 
 
 @dataclass(frozen=True, kw_only=True)

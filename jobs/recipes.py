@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from datasets.clips import ClipSettings
+from datasets.loading.clips import ClipSettings
 from model.classifier import HeadSettings
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
 from model.sizes import LADDER
-from orchestration.finetune_runs import FinetuneRun, LabelledData
-from orchestration.runs import Cluster, DataSettings, Keep, PretrainRun, Schedule
+from orchestration.run.finetune_settings import FinetuneRun, LabelledData
+from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]
 TaskRecipe = Callable[[str, str, str], FinetuneRun]  # of the pretrained run, the store, and the run's folder
@@ -42,8 +42,8 @@ def casia_b(shards: str, out: str) -> PretrainRun:
             collections=("CASIA-B",), holdout=tuple(f"CASIA-B/{subject:03d}" for subject in range(63, 75))
         ),
         clips=ClipSettings(frames=8, coat=0.3, bag=0.3),
-        contrast=ContrastSettings(scale=10.0, smoothing=0.0, joint=1.0, teacher_from=NEVER),
-        schedule=Schedule(steps=1600, batch=64, rate=3e-3),
+        contrast=ContrastSettings(temperature=0.1, smoothing=0.0, joint=1.0, teacher_from=NEVER),
+        schedule=Schedule(steps=1600, batch=64, lr=3e-3),
     )
 
 
@@ -70,7 +70,7 @@ def tiny_walks(shards: str, out: str) -> PretrainRun:
         data=DataSettings(positives="walk"),
         clips=walks.clips,
         contrast=replace(walks.contrast, momentum=run.contrast.momentum),
-        schedule=replace(run.schedule, rate=walks.schedule.rate),
+        schedule=replace(run.schedule, lr=walks.schedule.lr),
     )
 
 

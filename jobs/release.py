@@ -4,7 +4,7 @@ A trained encoder as a folder of its own: weights, settings, a program of torch.
 """
 
 from jobs import cli
-from orchestration.release import ReleaseRun, release
+from orchestration.release.release import ReleaseRun, release
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,10 +12,10 @@ import tyro
 
 from jobs import cli
 from jobs.plans import PLANS
-from orchestration import tracking
-from orchestration.scaling import REPORT_FOLDER, dry_run, run_study
-from orchestration.scaling_forecast import ForecastSettings, forecast_study
-from orchestration.scaling_plan import StudyPlan
+from orchestration.run import tracking
+from orchestration.scaling.forecast import ForecastSettings, forecast_study
+from orchestration.scaling.plan import StudyPlan
+from orchestration.scaling.study import REPORT_FOLDER, dry_run, run_study
 
 
 @dataclass(frozen=True, kw_only=True)

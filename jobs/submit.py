@@ -7,9 +7,9 @@ job's. With --follow <id> or --stop <id> instead of a job, one that was submitte
 import sys
 from dataclasses import dataclass
 
-from datasets.schema import UsageError
+from datasets.schema.errors import UsageError
 from jobs import cli
-from orchestration import submission
+from orchestration.cluster import job_client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Arguments:
 def parse(argv: list[str]) -> tuple[Arguments, list[str]]:
     """The settings before `--`, and the words after it."""
     split = argv.index("--") if "--" in argv else len(argv)
-    if jobs := [index for index, word in enumerate(argv[:split]) if word in submission.verbs()]:
+    if jobs := [index for index, word in enumerate(argv[:split]) if word in job_client.verbs()]:
         cli.fail(f"put -- before the job: -- {' '.join(argv[jobs[0] :])}")
     return cli.parse(Arguments, argv[:split], "submit"), argv[split + 1 :]
 
@@ -47,14 +47,14 @@ def _run(arguments: Arguments, words: list[str]) -> int:
     if sum([bool(words), arguments.follow is not None, arguments.stop is not None]) > 1:
         raise UsageError("give one of -- <job> <arguments>, --follow <id> and --stop <id>")
     if arguments.stop is not None:
-        ended = submission.stop(submission.connect(arguments.address), arguments.stop)
+        ended = job_client.stop(job_client.connect(arguments.address), arguments.stop)
         print(f"{arguments.stop}: {ended.value.lower()}")
         return 0
     if arguments.follow is not None:
-        return _follow(submission.connect(arguments.address), arguments.follow, arguments.address)
-    command, variables = submission.entrypoint(words, arguments.python), submission.environment(words)
-    client = submission.connect(arguments.address)
-    job = submission.submit(client, command, variables)
+        return _follow(job_client.connect(arguments.address), arguments.follow, arguments.address)
+    command, variables = job_client.entrypoint(words, arguments.python), job_client.environment(words)
+    client = job_client.connect(arguments.address)
+    job = job_client.submit(client, command, variables)
     print(f"submitted: {job}", flush=True)
     if arguments.detach:
         print(_come_back(job, arguments.address))
@@ -62,13 +62,13 @@ def _run(arguments: Arguments, words: list[str]) -> int:
     return _follow(client, job, arguments.address)
 
 
-def _follow(client: submission.JobSubmissionClient, job: str, address: str) -> int:
+def _follow(client: job_client.JobSubmissionClient, job: str, address: str) -> int:
     """Follow a job; who interrupts that leaves it running."""
     try:
-        return submission.follow(client, job)
+        return job_client.follow(client, job)
     except KeyboardInterrupt:
         print(f"\n{job} goes on\n{_come_back(job, address)}")
-        return submission.STOPPED
+        return job_client.STOPPED
 
 
 def _come_back(job: str, address: str) -> str:

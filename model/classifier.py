@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datasets.schema import UsageError
+from datasets.schema.errors import UsageError
 from model.network import GaitNetwork, NetworkSettings
 from model.objective import Gather, alone
 from model.parts import PARTS
@@ -141,15 +141,15 @@ class Classifier(nn.Module):
         *,
         step: int = 0,
         gather: Gather = alone,
-        cotangents: tuple[Tensor, Tensor] | None = None,
+        output_grads: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The loss of clips [B, T, 64, 44] at times [B, T] with labels int64 [B, M], negative where one is missing.
 
-        `sound` is 1 where all that this rank embedded is finite. cotangents: as in model/objective.py.
+        `sound` is 1 where all that this rank embedded is finite. output_grads: as in model/objective.py.
         """
         embedded, watched = self.embed_batch(clips, times, step=step)
-        if cotangents is not None:
-            return {"loss": sum((one * its).sum() for one, its in zip(embedded, cotangents, strict=True))}
+        if output_grads is not None:
+            return {"loss": sum((one * its).sum() for one, its in zip(embedded, output_grads, strict=True))}
         return self.compare(*embedded, labels, step=step, gather=gather) | watched
 
     def embed_batch(

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datasets.schema import UsageError
-from model import parts, reference, sizes, transfer
+from datasets.schema.errors import UsageError
+from model import parts, sizes, transfer
 from model.encoder import ContourEncoder
-from model.reference import P3DEncoder
+from model.p3d import encoder
+from model.p3d.encoder import P3DEncoder
 from model.strips import Strips
 
 
@@ -41,8 +42,8 @@ class GaitNetwork(nn.Module):
         super().__init__()
         if settings.size in sizes.P3D:
             self.encoder = P3DEncoder(sizes.P3D[settings.size])
-            self.projector = reference.projector(self.encoder.width, settings.channels)
-            self.predictor = reference.predictor(settings.channels, settings.channels)
+            self.projector = encoder.projector(self.encoder.width, settings.channels)
+            self.predictor = encoder.predictor(settings.channels, settings.channels)
         else:
             self.encoder = ContourEncoder(sizes.DEPTHS[settings.size], every_tubelet=settings.every_tubelet)
             start = transfer.output_deviation(self.encoder.width)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datasets.schema import UsageError
+from datasets.schema.errors import UsageError
 from model.network import GaitNetwork, NetworkSettings
 from model.parts import BINS
 from model.strips import assign
@@ -40,16 +40,16 @@ def alone(mine: Tensor) -> tuple[Tensor, int]:
 class ContrastSettings:
     """The contrast and its teacher."""
 
-    scale: float = 16.0  # one over the temperature
+    temperature: float = 1 / 16  # of the softmax over keys
     smoothing: float = 0.1  # of the labels
     joint: float = 0.0  # weight of one more contrast, of the cosines' mean over parts, which is compared at test time
-    joint_scale: float = 30.0  # its scale: means over parts lie closer together
+    joint_temperature: float = 1 / 30  # lower, since means over parts lie closer together
     strips: bool = True  # queries are cut into strips, as published; whole otherwise
     momentum: float = 0.99  # of the teacher, constant: a run can be prolonged
     teacher_from: int = 0  # the step at which the teacher gives the keys; before it, the student trains on both clips
 
     def __post_init__(self) -> None:
-        for name in ("scale", "joint_scale"):
+        for name in ("temperature", "joint_temperature"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"--contrast.{name.replace('_', '-')} {getattr(self, name)} must be positive")
         if self.joint < 0:
@@ -87,19 +87,20 @@ class PartContrast(nn.Module):
         *,
         step: int = 0,
         gather: Gather = alone,
-        cotangents: tuple[Tensor, Tensor] | None = None,
+        output_grads: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The loss, and what is watched beside it: accuracy of the contrast, and what the encoder watches.
 
         walks: int64 [B], which recorded walk each pair shows; every pair one of its own where None. `sound` is 1 where
-        all that this rank embedded is finite. cotangents: [B, P, C] each, the gradients of a loss over more pairs than
+        all that this rank embedded is finite. output_grads: [B, P, C] each, the gradients of a loss over more pairs
+        than
         these (of `compare`) in the predictions and the keys; `loss` then has the gradient which that loss has in the
         weights by way of these pairs, and its value means nothing.
         """
-        if cotangents is not None:
-            loss = (self._embed_queries(query, query_times)[0] * cotangents[0]).sum()
+        if output_grads is not None:
+            loss = (self._embed_queries(query, query_times)[0] * output_grads[0]).sum()
             if not self._taught(step):  # a teacher's keys have no gradient
-                loss = loss + (self._project_keys(key, key_times) * cotangents[1]).sum()
+                loss = loss + (self._project_keys(key, key_times) * output_grads[1]).sum()
             return {"loss": loss}
         embedded, watched = self.embed_batch(query, query_times, key, key_times, step=step)
         return self.compare(*embedded, walks, step=step, gather=gather) | watched
@@ -158,11 +159,11 @@ class PartContrast(nn.Module):
         with torch.autocast(queries.device.type, enabled=False):
             queries, keys = (functional.normalize(one.float(), dim=2) for one in (queries, keys))
             cosines = torch.einsum("bpc,gpc->bpg", queries, keys)
-        loss, right = self._infonce(self.settings.scale * cosines, offset, same)
+        loss, right = self._infonce(1 / self.settings.temperature * cosines, offset, same)
         found = {"loss": loss, "accuracy": right.mean()}
         found |= {f"accuracy/of_{len(bins)}": bins.mean() for bins in right.split(BINS)}
         if self.settings.joint:
-            together = self.settings.joint_scale * cosines.mean(dim=1, keepdim=True)
+            together = 1 / self.settings.joint_temperature * cosines.mean(dim=1, keepdim=True)
             joint, right = self._infonce(together, offset, same)
             found |= {"loss": loss + self.settings.joint * joint, "joint_accuracy": right.mean()}
         return found

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from datasets.schema import UsageError
+from datasets.schema.errors import UsageError
 from model import embedding
 from model.network import GaitNetwork, NetworkSettings
 
@@ -38,7 +38,7 @@ class Encoder:
     def embed(self, walks: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Embeddings float32 [n, C, 31], each part of unit length: compare walks by the cosine or distance of parts.
 
-        walks: frames uint8 0/1 [T, 64, 44] and their numbers [T] each, as datasets/one_walk.py reads them.
+        walks: frames uint8 0/1 [T, 64, 44] and their numbers [T] each, as datasets/ingest/read_walk.py reads them.
         """
         return embedding.embed(self.network, walks, self.frames, self.device)
 

@@ -8,7 +8,7 @@ convolutions and attention of one forward pass, as torch counts.
 
 from dataclasses import dataclass
 
-from datasets.schema import UsageError
+from datasets.schema.errors import UsageError
 
 HEAD_WIDTH = 64
 LADDER = {"xxs": 2, "xs": 3, "s": 5, "m": 8, "l": 11, "xl": 14}

@@ -11,13 +11,13 @@ from types import ModuleType
 import psutil
 import pytest
 
-from datasets import catalog, walker_scenes
-from datasets.walker_trees import write_tree
-from orchestration import session
-from orchestration.ingest import IngestRun, ingest
-from tests.planted import planted_walks
-
-ROOT = Path(__file__).resolve().parent.parent
+from datasets.catalog import registry
+from datasets.synthetic import scenes
+from datasets.synthetic.trees import write_tree
+from orchestration.cluster import session
+from orchestration.cluster.session import ROOT
+from orchestration.ingest.ingest import IngestRun, ingest
+from tests.fixtures.planted import planted_walks
 
 # Small tensors gain nothing from a second thread, and threads that wait for each other on a busy machine cost much.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -99,10 +99,10 @@ def walks(tmp_path_factory) -> Path:
     conditions = ["nm-01", "nm-02", "nm-05", "bg-01", "cl-01"]
     views = ["036", "090"]
     for name, people in (
-        ("CASIA-B", [walker_scenes.casia_b(*one) for one in product(subjects, conditions, views)]),
-        ("GaitLU-1M", [walker_scenes.gaitlu_1m(number) for number in range(24)]),
+        ("CASIA-B", [scenes.casia_b(*one) for one in product(subjects, conditions, views)]),
+        ("GaitLU-1M", [scenes.gaitlu_1m(number) for number in range(24)]),
     ):
-        write_tree(root / name, catalog.find(name).layouts[0], people, num_frames=18, seed=1)
+        write_tree(root / name, registry.find(name).layouts[0], people, num_frames=18, seed=1)
     return root
 
 
@@ -120,7 +120,7 @@ def planted(local_ray, tmp_path_factory) -> Path:
     """Walkers with planted scoliosis and depression as a store, in the collections' own layouts."""
     root = tmp_path_factory.mktemp("planted")
     for name, walks in planted_walks().items():
-        write_tree(root / name, catalog.find(name).layouts[0], walks, num_frames=12, seed=3)
+        write_tree(root / name, registry.find(name).layouts[0], walks, num_frames=12, seed=3)
     roots = {name: str(root / name) for name in ("Scoliosis1K", "D-Gait")}
     ingest(IngestRun(roots=roots, out=str(root / "shards"), block_sequences=60))
     return root / "shards"

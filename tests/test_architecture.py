@@ -1,13 +1,15 @@
-"""The arrows between the rooms, the fences around the libraries, and that `datasets` is ours everywhere."""
+"""The arrows between rooms and between their wings, where each library may be imported, and that `datasets` is ours."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from orchestration.cluster.session import ROOT
+
 ROOMS = ("jobs", "orchestration", "datasets", "model", "evaluation")
 MAY_IMPORT = {
     "jobs": {"jobs", "orchestration", "datasets", "model", "evaluation"},
@@ -18,12 +20,42 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "ray": {"orchestration"},
-    "deepspeed": {"orchestration/engine.py", "orchestration/engine_state.py"},
-    "mlflow": {"orchestration/tracking.py"},
+    "deepspeed": {"orchestration/rank/engine.py", "orchestration/rank/optimizer_state.py"},
+    "mlflow": {"orchestration/run/tracking.py"},
     "cv2": {"datasets"},
     "torch": {"model", "evaluation", "orchestration"},
     "tyro": {"jobs"},
 }
+# Wings (folders, and files beside them) of each room, from the ground up: each may import those of earlier lines alone.
+WINGS = {
+    "datasets": (
+        ("schema",),
+        ("storage", "contours", "formats", "catalog"),
+        ("preprocessing",),
+        ("specs", "synthetic"),
+        ("store",),
+        ("ingest", "loading", "reports"),
+    ),
+    "model": (
+        ("packing", "parts", "recompute", "sizes", "strips", "tokens"),
+        ("encoder", "p3d", "transfer"),
+        ("network",),
+        ("objective", "guards", "embedding", "export"),
+        ("classifier", "release"),
+    ),
+    "evaluation": (
+        ("bootstrap", "figures", "text_table", "baselines", "distances"),
+        ("retrieval", "classification"),
+        ("reports", "scaling"),
+    ),
+    "orchestration": (
+        ("run", "cluster"),
+        ("rank", "embedding", "ingest"),
+        ("training", "scoring", "release"),
+        ("scaling",),
+    ),
+}
+MOST_FILES = 15  # Python files of a folder, its __init__.py aside
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
@@ -52,9 +84,31 @@ def breaches(path: str, source: str) -> list[str]:
     return wrong
 
 
+def upward(path: str, source: str) -> list[str]:
+    """What a file imports from a wing of its room that does not lie below its own."""
+    room, wing = wing_of(path.removesuffix(".py").replace("/", "."))
+    if room not in WINGS or not wing:
+        return []
+    levels = {name: level for level, names in enumerate(WINGS[room]) for name in names}
+    assert wing in levels, f"{path}: give the wing {wing!r} a place in WINGS"
+    found = {name: wing_of(name) for name in sorted(imports(source))}
+    return [
+        f"{path} imports {name}, which does not lie below {wing}"
+        for name, (other, theirs) in found.items()
+        if other == room and theirs not in ("", wing) and levels.get(theirs, len(levels)) >= levels[wing]
+    ]
+
+
+def wing_of(module: str) -> tuple[str, str]:
+    """Room and wing of a dotted name; the wing is empty for the room itself."""
+    room, _, rest = module.partition(".")
+    return room, rest.partition(".")[0].removeprefix("__init__")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_arrows_point_one_way(path: Path) -> None:
-    assert breaches(path.relative_to(ROOT).as_posix(), path.read_text()) == []
+    name = path.relative_to(ROOT).as_posix()
+    assert breaches(name, path.read_text()) + upward(name, path.read_text()) == []
 
 
 @pytest.mark.parametrize(
@@ -62,14 +116,36 @@ def test_arrows_point_one_way(path: Path) -> None:
     [
         ("model/encoder.py", "import ray"),
         ("model/encoder.py", "from datasets import contours"),
-        ("evaluation/tables.py", "from model.encoder import ContourEncoder"),
-        ("datasets/shards.py", "from orchestration.session import start"),
-        ("orchestration/embed.py", "import mlflow.pytorch"),
+        ("evaluation/reports/tables.py", "from model.encoder import ContourEncoder"),
+        ("datasets/store/blocks.py", "from orchestration.cluster.session import start"),
+        ("orchestration/embedding/embed.py", "import mlflow.pytorch"),
         ("jobs/demo.py", "import cv2"),
     ],
 )
 def test_a_planted_breach_is_found(path: str, source: str) -> None:
     assert len(breaches(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("datasets/contours/codec.py", "from datasets.store.reader import read_rows"),
+        ("datasets/loading/corpus.py", "from datasets.ingest import layouts"),
+        ("datasets/storage.py", "from datasets.catalog.registry import CATALOG"),
+        ("model/p3d/encoder.py", "from model.network import GaitNetwork"),
+        ("evaluation/retrieval/ranks.py", "from evaluation.reports import cmc"),
+        ("orchestration/rank/loop.py", "import orchestration.training.monitor"),
+        ("orchestration/run/settings.py", "from orchestration.cluster.session import ROOT"),
+    ],
+)
+def test_a_planted_arrow_upwards_is_found(path: str, source: str) -> None:
+    assert len(upward(path, source)) == 1
+    assert upward(path, f"{source}  # twice\nfrom datasets.schema import errors") == upward(path, source)
+
+
+def test_no_folder_is_a_heap() -> None:
+    counts = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    assert {str(folder): count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
 def test_every_file_says_what_it_is_for() -> None:
@@ -101,14 +177,14 @@ def test_datasets_is_ours_on_the_driver_and_in_a_task(local_ray) -> None:
 
 RANK = """
 import sys
-import orchestration.{work}
-sys.modules.setdefault("mlflow", None)  # as orchestration/rank.py does
-import orchestration.worker
+import orchestration.rank.{work}
+sys.modules.setdefault("mlflow", None)  # as orchestration/rank/entry.py does
+import orchestration.rank.loop
 print(*sorted(name for name in ("mlflow", "matplotlib") if sys.modules.get(name)))
 """
 
 
-@pytest.mark.parametrize("work", ["pretrain_work", "finetune_work"])
+@pytest.mark.parametrize("work", ["pretrain", "finetune"])
 def test_a_rank_waits_for_no_import_that_it_does_not_need(work: str) -> None:
     asked = subprocess.run([sys.executable, "-c", RANK.format(work=work)], capture_output=True, text=True, check=True)
     assert asked.stdout.splitlines()[-1] == ""  # DeepSpeed may have spoken before

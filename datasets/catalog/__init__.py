@@ -1,0 +1,1 @@
+"""The twelve collections as data, one file each, and their official lists of subjects and sequences."""

@@ -1,0 +1,1 @@
+"""Masks to chain-coded contours and back, bit for bit."""

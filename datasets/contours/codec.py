@@ -1,0 +1,106 @@
+"""Masks to contours and back, exactly: outlines as chain codes, drawn again bit for bit.
+
+    masks [T, G, G]  --encode-->  Contours  --decode-->  the same masks
+
+A contour is the closed 8-connected path over the border pixels of a body or of a hole (OpenCV's RETR_CCOMP); even-odd
+filling of all contours of a frame, borders included, gives the frame back. Chain codes after Freeman (1961), two steps
+a byte. All frames of a sequence are stacked into one tall picture, so that OpenCV is called once a sequence and not
+once a frame. This file knows nothing of files, collections or training.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datasets.contours import raster
+from datasets.contours.chains import CODE_OF_STEP, CodedFrames, offsets
+
+MAX_GRID = 256  # a start point y * grid + x must fit 16 bits
+_AT_ONCE = 512  # frames that are decoded together: more do not fit the caches
+
+
+@dataclass(frozen=True, eq=False)
+class Contours:
+    """The contours of one sequence of T frames, in the columns of the row (datasets/schema/rows.py).
+
+    counts [T]: contours of each frame. starts [C]: first point, y * grid + x. lengths [C]: points of each contour.
+    chain [ceil(sum(lengths - 1) / 2)]: steps from point to point, low half of the byte first; the step that closes a
+    contour is not stored.
+    """
+
+    grid: int
+    counts: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    chain: np.ndarray
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.counts)
+
+
+def encode(masks: np.ndarray) -> Contours:
+    """Contours of a sequence. masks: [T, G, G], non-zero = body; G at most 256."""
+    frames, height, width = masks.shape
+    assert height == width <= MAX_GRID, f"masks must be square, at most {MAX_GRID} pixels: {masks.shape}"
+    tall = np.zeros((frames, height + 1, width), dtype=np.uint8)  # one empty row keeps neighbouring frames apart
+    np.not_equal(masks, 0, out=tall[:, :height].view(bool))
+    found, _ = cv2.findContours(tall.reshape(-1, width), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if not found:
+        empty = np.zeros(0, dtype=np.uint16)
+        return Contours(height, np.zeros(frames, np.uint16), empty, empty.astype(np.uint32), np.zeros(0, np.uint8))
+    found = found[::-1]  # OpenCV lists them from the last row up; a stable sort below puts frames in order
+    lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    frame_of = np.fromiter((c[0, 0, 1] for c in found), dtype=np.int64, count=len(found)) // (height + 1)
+    order = np.argsort(frame_of, kind="stable")
+    lengths, frame_of = lengths[order], frame_of[order]
+    xy = np.concatenate([found[index] for index in order])[:, 0]
+    first = np.cumsum(lengths) - lengths
+    within = np.ones(len(xy) - 1, dtype=bool)
+    within[first[1:] - 1] = False  # the jump from one contour to the next is no step
+    step = np.diff(3 * xy[:, 1] + xy[:, 0])[within]  # 3 * dy + dx, one number a step
+    starts = (xy[first, 1] - frame_of * (height + 1)) * width + xy[first, 0]
+    return Contours(
+        grid=height,
+        counts=np.bincount(frame_of, minlength=frames).astype(np.uint16),
+        starts=starts.astype(np.uint16),
+        lengths=lengths.astype(np.uint32),
+        chain=_pack(CODE_OF_STEP.take(step + 4)),
+    )
+
+
+def decode(contours: Contours, frames: np.ndarray | None = None) -> np.ndarray:
+    """The masks of some frames (all where None), in the order asked for, as encoded: uint8 0/1 [frames, G, G]."""
+    frames = np.arange(contours.num_frames) if frames is None else np.asarray(frames, dtype=np.int64)
+    chosen = np.empty((len(frames), contours.grid, contours.grid), dtype=np.uint8)
+    coded = coded_frames(contours)
+    for start in range(0, len(frames), _AT_ONCE):
+        some = coded.choose(frames[start : start + _AT_ONCE], contours.grid)
+        chosen[start : start + _AT_ONCE] = raster.masks(some).transpose(1, 0, 2)
+    return chosen
+
+
+def coded_frames(contours: Contours) -> CodedFrames:
+    """The contours of a sequence, with a note where those of each frame begin."""
+    first = offsets(contours.counts)
+    codes = offsets(contours.lengths.astype(np.int64) - 1)[first]
+    return CodedFrames(first, codes, contours.starts, contours.lengths, contours.chain)
+
+
+def use_one_thread() -> None:
+    """Keep OpenCV to one thread in this process, where other processes have the other cores."""
+    cv2.setNumThreads(1)
+
+
+def _pack(codes: np.ndarray) -> np.ndarray:
+    """Two codes a byte, low half first; an odd tail is padded with 0."""
+    codes = np.pad(codes, (0, len(codes) % 2))
+    return codes[::2] | (codes[1::2] << 4)
+
+
+def contours_of(row: dict[str, object]) -> Contours:
+    """The contours in one row of a store, as plain Python or numpy values."""
+    chain = np.frombuffer(row["chain_codes"], dtype=np.uint8)
+    parts = [("contour_counts", np.uint16), ("contour_starts", np.uint16), ("contour_lengths", np.uint32)]
+    return Contours(int(row["grid"]), *(np.asarray(row[name], dtype=kind) for name, kind in parts), chain)

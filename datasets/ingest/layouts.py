@@ -1,0 +1,176 @@
+"""The few ways gait data lies on disk: which of them a root has, and the sequences in it, without listing their frames.
+
+Listing yields references, a folder each, top-level folder by top-level folder, so that many tasks can share the work
+and none holds a collection in memory. Every folder that looks like the place of a sequence is yielded, also those whose
+path nobody can read: they have a `problem`. How frames are read is datasets/ingest/read_frames.py's matter.
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from datasets.schema.collection import CollectionSpec, Layout, Parts
+from datasets.schema.errors import UsageError
+from datasets.schema.rows import MODALITIES, Modality
+from datasets.storage import Entry, Place
+from datasets.store.sequence_ids import id_of, is_marked
+
+_DEPTH = 12  # folders: deeper than any layout; links that lead aside could go on for ever
+_TRIED = 100  # references that are looked into before a layout is given up
+
+
+@dataclass(frozen=True)
+class Root:
+    """Where a collection lies and how: all that a task needs to list and read it."""
+
+    spec: CollectionSpec
+    place: Place
+    layout: Layout
+    numbered: int  # labels from lists that its first sequence has: with another number nobody knows which is which
+
+
+@dataclass(frozen=True)
+class SequenceRef:
+    """Where one sequence lies and what its path says; `problem` where the path is not one of the layout's."""
+
+    sequence_id: str
+    collection: str
+    folder: str  # relative to the collection's root, with / between the parts
+    subject: str | None
+    condition: str | None
+    view: str | None
+    labels: dict[str, str]
+    problem: str | None = None
+
+
+def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouette") -> Root:
+    """The root of a collection, in whichever of its layouts it lies there; UsageError where it is none of them.
+
+    modality: the one that is to be read, of those that may lie there beside each other.
+    """
+    known = spec.of_modality(modality)
+    if not known:
+        others = ", ".join(one for one in MODALITIES if spec.of_modality(one))
+        raise UsageError(
+            f"{spec.name} is not known to have the modality {modality}: give --modality as one of {others}"
+        )
+    try:
+        place.entries()
+    except OSError as error:
+        hint = f"check the path given with --root {spec.name}=<folder> ({error.strerror or error})"
+        raise UsageError(f"no folder {place} for {spec.name}: {hint}") from error
+    for layout in known:
+        for folder, parts in islice(_walk_root(place, spec, layout), _TRIED):
+            if parts is not None and frame_files(place / folder, layout):
+                return Root(spec, place, layout, parts.numbered)
+    expected = " or ".join(f"{layout.example} ({layout.name})" for layout in known)
+    raise UsageError(f"{place} holds no sequence of {spec.name}: expected files like {expected} below it")
+
+
+def top_folders(root: Root) -> list[tuple[int, Entry]]:
+    """The folders directly below a root, each with its place among them, from 1."""
+    return _folders(root.place.entries())
+
+
+def list_sequences(root: Root) -> Iterator[SequenceRef]:
+    """Every folder that is a sequence by its path, in order of name, and every other one that might have been meant so.
+
+    These have a `problem`; so has a sequence whose path holds another number of labels than the first one's.
+    """
+    for position, entry in top_folders(root):
+        yield from list_below(root, position, entry)
+
+
+def list_below(root: Root, position: int, top: Entry) -> Iterator[SequenceRef]:
+    """The sequences in one of the top folders."""
+    for folder, parts in _visit(root.place, "", position, top, root.spec, root.layout, 1):
+        yield _reference(root, folder, parts)
+
+
+def _reference(root: Root, folder: str, parts: Parts | None) -> SequenceRef:
+    name, modality = root.spec.name, root.layout.modality
+    if printable(folder) != folder:
+        problem = "a name that is not UTF-8"
+    elif parts is None:
+        problem = f"not like that of {root.layout.example}"
+    elif is_marked(parts.walk):
+        problem = "its name ends as the ids of another modality do"
+    elif parts.numbered != root.numbered:
+        problem = f"{parts.numbered} numbered labels where the first sequence has {root.numbered}"
+    else:
+        walk = id_of(name, parts.walk, modality)
+        return SequenceRef(walk, name, folder, parts.subject, parts.condition, parts.view, parts.labels)
+    shown = printable(folder)
+    return SequenceRef(id_of(name, shown, modality), name, shown, None, None, None, {}, problem)
+
+
+def printable(name: str) -> str:
+    """A name as text that every file can hold: bytes that are no UTF-8 are written out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _folders(entries: list[Entry]) -> list[tuple[int, Entry]]:
+    """Everything but files: a link to nothing may have been meant as a folder, and must not be lost in silence."""
+    return list(enumerate((entry for entry in entries if entry.kind != "file"), start=1))
+
+
+Found = tuple[str, Parts | None]
+
+
+def _walk_root(place: Place, spec: CollectionSpec, layout: Layout) -> Iterator[Found]:
+    for position, entry in _folders(place.entries()):
+        yield from _visit(place, "", position, entry, spec, layout, 1)
+
+
+def _visit(
+    place: Place, inside: str, position: int, entry: Entry, spec: CollectionSpec, layout: Layout, depth: int
+) -> Iterator[Found]:
+    """Descends until a path is that of a sequence or nothing lies below it; yields paths, with parts where they fit."""
+    folder = f"{inside}/{entry.name}" if inside else entry.name
+    if (parts := spec.read_path(layout, folder, position)) is not None:
+        yield folder, parts
+        return
+    if entry.kind == "circle" or depth == _DEPTH:
+        yield folder, None
+        return
+    try:
+        entries = (place / folder).entries()
+    except OSError:  # it may not be read: nobody knows what would have been in it
+        yield folder, None
+        return
+    below = _folders(entries)
+    if not below or any(re.fullmatch(layout.file, one.name) for one in entries if one.kind == "file"):
+        yield folder, None  # nothing below it, or frames that belong to no sequence
+    for number, one in below:
+        yield from _visit(place, folder, number, one, spec, layout, depth + 1)
+
+
+def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
+    """The files of a sequence that are of the layout's modality, in natural order; none where it has no folder.
+
+    A folder, pipe or dangling link with a frame's name is among them: that it cannot be read must not be lost.
+    """
+    try:
+        entries = (folder / layout.inside).entries()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
+    found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name))]
+    found.sort(key=lambda match: (frame_number(match), match.string))
+    if "(?P<frame>" in layout.file and len({frame_number(match) for match in found}) < len(found):
+        found.sort(key=_natural)  # what was taken for the number is none
+    return found
+
+
+def _natural(match: re.Match[str]) -> list[tuple[int, str]]:
+    """A key by which names are in order of all the numbers in them."""
+    parts = re.split(r"(\d+)", match.string)
+    return [(int(part or 0), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
+
+
+def frame_number(match: re.Match[str]) -> int:
+    """The frame number in a file's name; 0 where it has none, so that the order of the names decides."""
+    return int(match.groupdict().get("frame") or 0)

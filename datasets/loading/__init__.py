@@ -1,0 +1,1 @@
+"""Training data: corpus, sampler, random numbers, clips, augmentation, pairs and labelled batches."""

@@ -1,0 +1,145 @@
+"""The sequences that training sees: which rows of a store they are, and random access to them.
+
+They are mapped into memory from the files of datasets/loading/corpus.py: one copy a node, whatever the number of
+ranks; a
+process has views of it and nothing of its own. This file knows nothing of the order in which sequences are visited, nor
+of clips.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datasets.contours.chains import CodedFrames, offsets
+from datasets.schema.collection import CollectionSpec
+from datasets.schema.rows import WALK_COLUMNS
+from datasets.store.selection import walk_names
+
+
+class Corpus:
+    """Sequences by number, 0..len-1, from a folder of `write_map`; a collection is a range of rows, in order of name.
+
+    grids, first_frames, num_frames, walks: of each row; equal numbers in `walks` are one recorded walk. frame_numbers:
+    of all frames, as they were on disk. coded: the contours of all frames.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with pa.memory_map(str(folder / TABLE)) as source:
+            self._table = pa.ipc.open_file(source).read_all()
+        columns = (self._table[name].chunk(0).to_numpy() for name in ("grid", "first_frame", "num_frames", "walk"))
+        self.grids, self.first_frames, self.num_frames, self.walks = columns
+        arrays = {name: _mapped(folder / name, kind) for name, kind in ARRAYS.items()}
+        self.frame_numbers, self._first_of_walk = arrays.pop("frame_numbers"), arrays.pop("walks")
+        self.coded = CodedFrames(**arrays)
+        counted = pc.value_counts(self._table["collection"]).to_pylist()
+        self._sizes = {entry["values"]: entry["counts"] for entry in counted}
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def sizes(self) -> dict[str, int]:
+        """Sequences of each collection, in order of rows and of name."""
+        return self._sizes
+
+    def sequence_id(self, row: int) -> str:
+        """The id of a sequence."""
+        return self._table["sequence_id"][row].as_py()
+
+    def described(self) -> pa.Table:
+        """What the store says of each sequence, WALK_COLUMNS of datasets/loading/corpus.py, in order of rows."""
+        return self._table.select(WALK_COLUMNS)
+
+    def partners(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """For each row another one of the same recorded walk, by a number in [0, 1); itself where there is no other."""
+        first, end = (self._first_of_walk[self.walks[rows] + one] for one in (0, 1))
+        partner = first + (numbers * (end - first - 1)).astype(np.int64)
+        return np.where(end - first > 1, partner + (partner >= rows), rows)
+
+
+def _mapped(path: Path, kind: type) -> np.ndarray:
+    """A file as an array without a copy."""
+    if not path.stat().st_size:  # nothing cannot be mapped
+        return np.zeros(0, dtype=kind)
+    return np.asarray(np.memmap(path, dtype=kind, mode="r"))
+
+
+TABLE = "rows.arrow"  # WALK_COLUMNS, grid, first_frame, num_frames, walk
+ARRAYS = {  # of all frames, one after the other; see CodedFrames in datasets/contours/chains.py
+    "frame_numbers": np.int32,
+    "contours": np.int64,
+    "codes": np.int64,
+    "starts": np.uint16,
+    "lengths": np.uint32,
+    "chain": np.uint8,
+    "walks": np.int64,  # the first row of each recorded walk, and the number of rows
+}
+
+
+def write_map(tables: Iterable[pa.Table], specs: Mapping[str, CollectionSpec], folder: Path) -> None:
+    """Write rows (COLUMNS at least) for mapping. specs: of their collections, by name. folder: a new one, or empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
+        written = Counter()
+        rows = pa.concat_tables([_append(table.combine_chunks(), files, written) for table in tables])
+        _write(files, written, {"contours": [written["starts"]], "codes": [2 * written["chain"]]})
+        names = walk_names(rows, specs)
+        rows = rows.append_column("name", pa.array(names)).sort_by(
+            [("collection", "ascending"), ("name", "ascending"), ("sequence_id", "ascending")]
+        )
+        name = rows["name"].combine_chunks()
+        begins = np.concatenate([[True], pc.not_equal(name[1:], name[:-1]).to_numpy(zero_copy_only=False)])
+        _write(files, written, {"walks": np.append(np.flatnonzero(begins), len(begins))})
+    rows = rows.drop_columns("name").append_column("walk", pa.array(np.cumsum(begins) - 1)).combine_chunks()
+    with pa.OSFile(str(folder / TABLE), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+
+
+def _append(table: pa.Table, files: Mapping[str, BinaryIO], written: Counter) -> pa.Table:
+    """Append the frames of some rows to the files; returns what the table of rows has to say of them."""
+    counts, starts, lengths = (table[f"contour_{part}"].combine_chunks() for part in ("counts", "starts", "lengths"))
+    chain, chain_sizes = _bytes(table["chain_codes"].combine_chunks())
+    num_frames = pc.list_value_length(counts).to_numpy()
+    contours = offsets(_flat(counts))  # all that follows counts from the first row of the table
+    codes = offsets(_flat(lengths).astype(np.int64) - 1)
+    first_code = codes[offsets(pc.list_value_length(lengths).to_numpy())[:-1]]
+    padding = 2 * offsets(chain_sizes)[:-1] - first_code  # each row begins with a whole byte
+    first_frame = written["frame_numbers"] + offsets(num_frames)[:-1]
+    arrays = {
+        "frame_numbers": _flat(table["frame_numbers"].combine_chunks()),
+        "contours": contours[:-1] + written["starts"],
+        "codes": codes[contours[:-1]] + np.repeat(padding, num_frames) + 2 * written["chain"],
+        "starts": _flat(starts),
+        "lengths": _flat(lengths),
+        "chain": chain,
+    }
+    _write(files, written, arrays)
+    rows = table.select([*WALK_COLUMNS, "grid"])
+    rows = rows.append_column("first_frame", pa.array(first_frame))
+    return rows.append_column("num_frames", pa.array(num_frames.astype(np.int32)))
+
+
+def _write(files: Mapping[str, BinaryIO], written: Counter, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        files[name].write(np.ascontiguousarray(array, dtype=ARRAYS[name]))
+        written[name] += len(array)
+
+
+def _flat(column: pa.ListArray) -> np.ndarray:
+    return column.flatten().to_numpy()
+
+
+def _bytes(column: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of all rows, and how many of them each row has."""
+    sizes = pc.binary_length(column).to_numpy()
+    content = column.buffers()[2]
+    if content is None or not len(sizes):
+        return np.zeros(0, np.uint8), sizes
+    (begin,) = np.frombuffer(column.buffers()[1], np.int32, count=1, offset=4 * column.offset)
+    return np.frombuffer(content, np.uint8, count=int(sizes.sum()), offset=int(begin)), sizes

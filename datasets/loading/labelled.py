@@ -1,0 +1,131 @@
+"""Clips with labels: which sequences a step of fine-tuning visits, and what a rank gets of them.
+
+Each order is a pure function of (seed, step), so that any number of workers and any restart see the same data. Knows
+rows and numbers of classes, not what they mean (datasets/loading/labels.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from datasets.loading import random_numbers
+from datasets.loading.clip_loader import ClipDrawer, prefetch
+from datasets.loading.clips import ClipSettings
+from datasets.loading.corpus import Corpus
+from datasets.schema.errors import UsageError
+
+_TURNS, _PEOPLE, _WALKS = 4, 5, 6  # what a stream of random numbers is for; 0 to 3 are those of pretraining
+
+
+class Order(Protocol):
+    """The rows of every step."""
+
+    def at(self, step: int) -> np.ndarray:
+        """The rows of a step, int64 [batch], whatever was asked before."""
+        ...
+
+    def epoch(self, step: int) -> float:
+        """How often each of them was visited before a step, in the mean."""
+        ...
+
+
+class RoundRobinSampler:
+    """Groups of rows take turns, each going through a fresh permutation of its own again and again.
+
+    One group of all rows is a plain order; a group for each class shows all classes equally often.
+    """
+
+    def __init__(self, groups: Sequence[np.ndarray], batch: int, seed: int) -> None:
+        assert all(len(group) for group in groups), "a group without rows cannot take its turn"
+        self._groups, self._batch, self._seed = groups, batch, seed
+
+    def at(self, step: int) -> np.ndarray:
+        """The rows of a step, int64 [batch]."""
+        places = np.arange(step * self._batch, (step + 1) * self._batch)
+        rows = np.empty(self._batch, dtype=np.int64)
+        for number, group in enumerate(self._groups):
+            mine = places % len(self._groups) == number
+            epochs, within = np.divmod(places[mine] // len(self._groups), len(group))
+            shuffled = {epoch: self._permutation(number, epoch) for epoch in np.unique(epochs).tolist()}
+            rows[mine] = [group[shuffled[epoch][place]] for epoch, place in zip(epochs.tolist(), within, strict=True)]
+        return rows
+
+    def epoch(self, step: int) -> float:
+        """How often each row was visited before a step, in the mean."""
+        return step * self._batch / sum(map(len, self._groups))
+
+    def _permutation(self, group: int, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, _TURNS, group, epoch)).permutation(len(self._groups[group]))
+
+
+class PKSampler:
+    """P people a step, K sequences of each (Hermans et al., arXiv 1703.07737); P x K is the batch.
+
+    An epoch is a fresh permutation of the people, cut into what whole steps take; whose sequences are fewer than K are
+    seen more than once. UsageError where there are fewer than P people.
+    """
+
+    def __init__(self, people: np.ndarray, batch: int, each: int, seed: int) -> None:
+        """people: int64 [n], whose each row is; rows of nobody (negative) are left out."""
+        self._rows = [np.flatnonzero(people == one) for one in np.unique(people[people >= 0])]
+        self._count, self._each, self._seed = batch // each, each, seed
+        if self._count > len(self._rows):
+            raise UsageError(
+                f"--schedule.batch {batch} is {self._count} people with --data.each {each} sequences, and there are "
+                f"{len(self._rows)} to train on: set --schedule.batch to at most {len(self._rows) * each}"
+            )
+
+    def at(self, step: int) -> np.ndarray:
+        """The rows of a step, int64 [P x K], person by person."""
+        steps = len(self._rows) // self._count
+        epoch, first = step // steps, step % steps * self._count
+        chosen = np.random.default_rng((self._seed, _PEOPLE, epoch)).permutation(len(self._rows))
+        rng = np.random.default_rng((self._seed, _WALKS, step))
+        walks = [rng.permutation(self._rows[one]) for one in chosen[first : first + self._count]]
+        return np.concatenate([np.resize(its, self._each) for its in walks])
+
+    def epoch(self, step: int) -> float:
+        """How often each person was visited before a step."""
+        return float(step // (len(self._rows) // self._count))
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Clips uint8 0/1 [b, frames, 64, 44], the times of their frames, float32 [b, frames], and labels, int64 [b, M]."""
+
+    step: int
+    epoch: float
+    clips: np.ndarray
+    times: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledLoader:
+    """Draws the clips of one rank of `ranks`; the global batch must divide by `ranks`.
+
+    labels: int64 [rows, M], of all rows of the corpus.
+    """
+
+    corpus: Corpus
+    labels: np.ndarray
+    order: Order
+    settings: ClipSettings
+    batch: int
+    seed: int
+    rank: int = 0
+    ranks: int = 1
+
+    def at(self, step: int) -> LabelledBatch:
+        """The clips of a step."""
+        share = self.batch // self.ranks
+        rows = self.order.at(step)[self.rank * share : (self.rank + 1) * share]
+        numbers = random_numbers.of_pairs(self.seed, step, self.rank * share, share, self.settings.window)[:, 0]
+        drawn, times = ClipDrawer(self.corpus, self.settings).draw(rows, numbers)
+        return LabelledBatch(step, self.order.epoch(step), drawn, times, self.labels[rows])
+
+    def steps(self, start: int, stop: int) -> Iterator[LabelledBatch]:
+        """The clips of steps start..stop-1, drawn ahead in a thread beside the training."""
+        return prefetch(self.at, start, stop)

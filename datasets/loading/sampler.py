@@ -1,0 +1,121 @@
+"""The order in which training visits sequences: a pure function of (seed, step), the same for any number of workers.
+
+Collections are drawn with p proportional to (discount * n)^(1/3), so that none drowns the others. By `step`, one is
+drawn for the whole global batch, so that negatives come from the same collection (the sampler of FoundationGait); by
+`batch`, one for each place of it. Within a collection each epoch is a fresh permutation, cut into what whole steps
+take: no sequence occurs twice in an epoch, and none twice in a batch, unless the batch has more places for a collection
+than it has sequences. A rank takes its slice of the batch, and resuming needs one integer. Knows nothing of shards.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from datasets.contours.chains import offsets
+from datasets.schema.errors import UsageError
+
+Mixing = Literal["step", "batch"]
+_COLLECTIONS, _PERMUTATIONS, _PLACES = 0, 1, 3  # what a stream of random numbers is for
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one step visits, for each place of the global batch: int64 [batch] each.
+
+    collections: which one, in order of name. rows: which of its sequences, 0..n-1. epochs: of that collection.
+    """
+
+    collections: np.ndarray
+    rows: np.ndarray
+    epochs: np.ndarray
+
+
+class GlobalSampler:
+    """The visit of every step.
+
+    sizes: sequences of each collection. discounts: what a sequence of it counts (1 where absent). batch: sequences a
+    step over all ranks. UsageError where batches are of one collection and one of them cannot fill a batch.
+    """
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        discounts: Mapping[str, float],
+        batch: int,
+        seed: int,
+        mixing: Mixing = "step",
+    ) -> None:
+        for name, size in sizes.items():
+            if mixing == "step" and size < batch:
+                raise UsageError(
+                    f"{name} has {size} sequences to train on, fewer than the global batch of {batch}: "
+                    f"set --schedule.batch to at most {size}, leave {name} out with --data.collections, "
+                    "or mix collections within a batch with --data.mixing batch"
+                )
+        self._sizes = dict(sorted(sizes.items()))
+        mass = np.array([(size * discounts.get(name, 1.0)) ** (1 / 3) for name, size in self._sizes.items()])
+        self._probabilities = mass / mass.sum()
+        self._batch, self._seed, self._mixing = batch, seed, mixing
+        self._visited = np.zeros((1, len(mass)), dtype=np.int64)  # of each collection before each step
+        self._epochs: list[list[int]] = [[0] for _ in mass]  # the steps at which those of a collection begin
+        self._permutations: dict[int, tuple[int, np.ndarray]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The collections, in order of name."""
+        return list(self._sizes)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The probability of each collection."""
+        return dict(zip(self._sizes, self._probabilities.tolist(), strict=True))
+
+    def at(self, step: int) -> Visit:
+        """The visit of a step (0, 1, ...), whatever was asked before."""
+        if step + 1 >= len(self._visited):
+            self._draw_collections(2 * step + 1024)
+        taken = self._visited[step + 1] - self._visited[step]
+        parts = [(choice, *self._take(choice, step, taken[choice])) for choice in np.flatnonzero(taken).tolist()]
+        collections = np.concatenate([np.full(len(rows), choice) for choice, _, rows in parts])
+        epochs = np.concatenate([np.full(len(rows), epoch) for _, epoch, rows in parts])
+        rows = np.concatenate([rows for _, _, rows in parts]).astype(np.int64)
+        if self._mixing == "batch":
+            places = np.random.default_rng((self._seed, _PLACES, step)).permutation(self._batch)
+            collections, rows, epochs = collections[places], rows[places], epochs[places]
+        return Visit(collections, rows, epochs)
+
+    def _draw_collections(self, steps: int) -> None:
+        """How often each collection was visited before each step; a longer stream starts the same."""
+        rng = np.random.default_rng((self._seed, _COLLECTIONS))
+        if self._mixing == "batch":
+            taken = rng.multinomial(self._batch, self._probabilities, size=steps)
+        else:
+            choices = np.searchsorted(np.cumsum(self._probabilities), rng.random(steps), side="right")
+            taken = self._batch * (np.minimum(choices, len(self._sizes) - 1)[:, None] == np.arange(len(self._sizes)))
+        self._visited = np.stack([offsets(of_one) for of_one in taken.T], axis=1)
+
+    def _take(self, choice: int, step: int, count: int) -> tuple[int, np.ndarray]:
+        """The epoch of a collection at a step, and what the step takes of its permutation."""
+        size = list(self._sizes.values())[choice]
+        visited, begins = self._visited[:, choice], self._epochs[choice]
+        while True:  # an epoch lasts as long as whole steps fit, and one step at least
+            fit = int(np.searchsorted(visited, visited[begins[-1]] + size, side="right")) - 1
+            following = max(fit, begins[-1] + 1)
+            if following > step:
+                break
+            begins.append(following)
+        epoch = bisect_right(begins, step) - 1
+        rows = self._permutation(choice, epoch)
+        first = visited[step] - visited[begins[epoch]]
+        return epoch, rows[first : first + count] if count <= size else np.resize(rows, count)
+
+    def _permutation(self, choice: int, epoch: int) -> np.ndarray:
+        """The permutation of a collection's epoch; the latest of each collection is kept."""
+        if self._permutations.get(choice, (-1, None))[0] != epoch:
+            rng = np.random.default_rng((self._seed, _PERMUTATIONS, choice, epoch))
+            size = list(self._sizes.values())[choice]
+            self._permutations[choice] = (epoch, rng.permutation(size).astype(np.int32))
+        return self._permutations[choice][1]

@@ -1,0 +1,69 @@
+"""The joints of one body to the canonical grid: limbs as thick lines, a disc for the head.
+
+So a skeleton has contours as a silhouette has, of about the same height and at about the same place. Joints are those
+of COCO (Lin et al., Microsoft COCO, ECCV 2014), 17 in this order, left and right as the person has them: nose; eyes,
+ears, shoulders, elbows, wrists, hips, knees, ankles, of each the left one first. Arrays in, an array or a reason out:
+nothing here knows files or collections.
+"""
+
+import cv2
+import numpy as np
+
+from datasets.formats.joints import as_joints
+from datasets.preprocessing.silhouettes import RAW_GRID, Normalised
+
+FACE, SHOULDERS, HIPS, ANKLES = slice(0, 5), slice(5, 7), slice(11, 13), slice(15, 17)
+ARMS = ((5, 7), (7, 9), (6, 8), (8, 10))
+TRUNK = ((5, 6), (5, 11), (6, 12), (11, 12))
+LEGS = ((11, 13), (13, 15), (12, 14), (14, 16))
+LIMBS = ARMS + TRUNK + LEGS
+
+GRID = RAW_GRID
+THICKNESS = 6  # pixels of the grid's 128, as thick as a forearm; odd shares of a pixel are drawn by OpenCV
+HEAD = 0.065 * GRID  # radius in pixels: a head is 0.13 of the body's height (Drillis and Contini, 1966)
+NECK = 0.39  # from the shoulders to the middle of the head, as a share of the way from the hips to them (the same)
+MIN_CONFIDENCE = 0.3  # the threshold below which MMPose does not draw a joint
+_SHIFT = 4  # fractional bits of the coordinates handed to OpenCV
+
+
+def normalise(frame: np.ndarray) -> Normalised:
+    """One skeleton as uint8 0/1 [128, 128], or None with a reason and a detail.
+
+    frame: see `as_joints`; x to the right, y down, in any unit. Joints that are not a number, lie at (0, 0) or are less
+    sure than MIN_CONFIDENCE are left out, with the limbs that they end. The figure fills the grid's height, from the
+    crown to the ankles; the trunk is in the middle. Unreadable for what is no skeleton.
+    """
+    joints = as_joints(frame)
+    seen = np.isfinite(joints).all(axis=1) & (joints[:, :2] != 0).any(axis=1)
+    if joints.shape[1] == 3:
+        seen &= joints[:, 2] >= MIN_CONFIDENCE
+    needed = {"shoulder": SHOULDERS, "hip": HIPS, "ankle": ANKLES}
+    if missing := [name for name, which in needed.items() if not seen[which].any()]:
+        return None, "too few joints", f"{seen.sum()} of {len(seen)} joints, no {', no '.join(missing)}"
+    points = np.where(seen[:, None], joints[:, :2], np.nan)
+    shoulders, hips = np.nanmean(points[SHOULDERS], axis=0), np.nanmean(points[HIPS], axis=0)
+    face = points[FACE][seen[FACE]]
+    head = face.mean(axis=0) if len(face) else shoulders + NECK * (shoulders - hips)
+    bottom, top = np.nanmax(points[:, 1]), np.nanmin(points[:, 1])
+    if bottom <= head[1]:
+        return None, "head below the feet", f"at {head[1]:.6g} and {bottom:.6g}"
+    scale = min((GRID - HEAD - THICKNESS / 2) / (bottom - head[1]), (GRID - THICKNESS) / (bottom - top))
+    middle = np.array([(shoulders[0] + hips[0]) / 2, bottom])
+    to_grid = np.array([GRID / 2, GRID - THICKNESS / 2]) - 0.5  # pixels are counted by their middles
+    return _draw(*((one - middle) * scale + to_grid for one in (points, head, shoulders))), None, ""
+
+
+def _draw(points: np.ndarray, head: np.ndarray, shoulders: np.ndarray) -> np.ndarray:
+    """Joints [17, 2], NaN where they are left out, the middles of head and of shoulders [2], in pixels."""
+    picture = np.zeros((GRID, GRID), np.uint8)
+    for start, end in [*((points[a], points[b]) for a, b in LIMBS), (shoulders, head)]:
+        if np.isfinite(start).all() and np.isfinite(end).all():
+            cv2.line(picture, _fixed(start), _fixed(end), 1, THICKNESS, cv2.LINE_8, _SHIFT)
+    cv2.circle(picture, _fixed(head), round(HEAD * (1 << _SHIFT)), 1, cv2.FILLED, cv2.LINE_8, _SHIFT)
+    return picture
+
+
+def _fixed(point: np.ndarray) -> tuple[int, int]:
+    """A point as OpenCV takes it. What lies far outside the picture is brought nearer, so that no number overflows."""
+    x, y = np.clip(point, -8 * GRID, 8 * GRID)
+    return round(x * (1 << _SHIFT)), round(y * (1 << _SHIFT))

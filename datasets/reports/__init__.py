@@ -1,0 +1,1 @@
+"""What a store holds, as text, as a page and as pictures."""

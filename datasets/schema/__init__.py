@@ -1,0 +1,1 @@
+"""What everything agrees on: the row, protocols, what a collection declares, errors."""

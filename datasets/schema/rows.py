@@ -1,0 +1,66 @@
+"""The contract: what one row of the store is, and what a collection declares about itself.
+
+One row = one sequence (one walk of one subject). This file imports pyarrow and the standard library, so that every
+room may import it. It knows no collection by name, no file format but Arrow, and nothing of images.
+"""
+
+from typing import Literal, get_args
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+VERSION_KEY = b"foundationgait.schema_version"
+
+SPLITS = ("train", "test", "none")
+Modality = Literal[
+    "silhouette", "lidar", "parsing", "skeleton"
+]  # what a sequence was seen as (datasets/preprocessing/modalities.py)
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+
+# One row = one sequence. Contours of all frames lie one after the other: `contour_counts` says how many belong to each
+# frame, `contour_starts` is the first point of each (y * grid + x), `contour_lengths` its number of points, and
+# `chain_codes` the steps between its points, two 4-bit codes a byte (datasets/contours/codec.py).
+SEQUENCE_SCHEMA = pa.schema(
+    [
+        ("sequence_id", pa.string()),  # CASIA-B/001/nm-01/090, unique in a store (datasets/store/sequence_ids.py)
+        ("collection", pa.string()),
+        ("split", pa.string()),  # train, test or none
+        ("subject", pa.string()),  # raw strings, as released: protocols match on them
+        ("condition", pa.string()),
+        ("view", pa.string()),
+        ("modality", pa.string()),  # one of MODALITIES
+        ("labels", pa.map_(pa.string(), pa.string())),
+        ("num_frames", pa.int32()),
+        ("frame_numbers", pa.list_(pa.int32())),  # as in the file names; 0, 1, 2, ... where the release has none
+        ("dropped_frames", pa.int32()),
+        ("grid", pa.int16()),  # canonical height = width in pixels
+        ("contour_counts", pa.list_(pa.uint16())),
+        ("contour_starts", pa.list_(pa.uint16())),
+        ("contour_lengths", pa.list_(pa.uint32())),
+        ("chain_codes", pa.binary()),
+        ("source", pa.string()),  # path relative to the collection's root
+    ],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+# One row = one thing that was not kept: a whole sequence (frame is null), or one frame of a sequence that was.
+REJECT_SCHEMA = pa.schema(
+    [
+        ("sequence_id", pa.string()),
+        ("collection", pa.string()),
+        ("source", pa.string()),
+        ("frame", pa.string()),  # file name, or index inside the array; null for a whole sequence
+        ("reason", pa.string()),  # one of a few words, to count by
+        ("detail", pa.string()),  # what exactly was seen
+    ],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+
+HEIGHT, WIDTH = 64, 44  # the field's input size: 64 x 64 less ten columns on each side
+
+
+WALK_COLUMNS = ["sequence_id", "collection", "subject", "condition", "view", "labels"]
+FRAME_COLUMNS = ["grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
+COLUMNS = [*WALK_COLUMNS, *FRAME_COLUMNS]

@@ -1,0 +1,70 @@
+"""Whether a spec and the sequences of a store agree: names without a sequence, and rows that were recorded otherwise.
+
+Rows of the store in, lines or a UsageError out. It reads no files.
+"""
+
+import pyarrow as pa
+
+from datasets.schema.collection import CollectionSpec
+from datasets.schema.errors import UsageError
+from datasets.schema.protocol import ProbeSet
+from datasets.specs import custom
+from datasets.specs.json_reader import some
+
+COLUMNS = ["subject", "condition", "view", "split", "labels"]
+Walk = tuple[str, str, str]
+
+
+def unmatched(spec: CollectionSpec, rows: pa.Table) -> list[str]:
+    """A line for each list of names of which some occur nowhere, and for subjects that no list names.
+
+    rows: the collection's rows of a store, with `subject`, `condition` and `view`.
+    """
+    walks = set(zip(*(rows[part].to_pylist() for part in ("subject", "condition", "view")), strict=True))
+    subjects = {subject for subject, _, _ in walks}
+    found = {}
+    for side, listed in (("train", spec.split.train), ("test", spec.split.test)):
+        found[f"subjects of the {side} list without a sequence"] = listed - subjects
+    none = {subject for subject in subjects if spec.split.of(subject) == "none"}
+    found["subjects that are in neither train nor test, and not used"] = none
+    keys = {"/".join(walk[:depth]) for walk in walks for depth in (1, 2, 3)} if spec.labels_of else set()
+    found["labels without a sequence"] = set(spec.labels_of) - keys
+    tested = {walk for walk in walks if spec.split.of(walk[0]) == "test"}
+    for one in spec.protocol.probe_sets if spec.protocol and tested else ():
+        for role, names in (("probe", one.probe), ("gallery", one.gallery)):
+            unseen = _without(names or frozenset(), one, tested)
+            found[f"{role} of {one.name} without a sequence in the test split"] = unseen
+    lines = [f"{spec.name}: {what}: {len(names):,} ({some(names)})" for what, names in found.items() if names]
+    if spec.protocol and not tested:
+        lines.append(f"{spec.name}: has a protocol, and no sequence in the test split to score by it")
+    return lines
+
+
+def check_recorded(spec: CollectionSpec, rows: pa.Table, stored: CollectionSpec | None) -> None:
+    """UsageError where rows of a store have another split or other labels than the spec gives, or another normalising.
+
+    rows: the collection's rows, with the columns COLUMNS. stored: what the store declares of it, where it does.
+    """
+    fix = f"give what {spec.name} was ingested with before, or another --out"
+    if stored is not None and custom.is_own(spec.name) and stored.layouts != spec.layouts:
+        raise UsageError(f"{spec.name} is in the store with another value of `aligned` or of `modality`: {fix}")
+    pairs = rows.group_by(["subject", "split"]).aggregate([]).to_pylist()
+    for subject, split in sorted((pair["subject"], pair["split"]) for pair in pairs):
+        if (now := spec.split.of(subject)) != split:
+            raise UsageError(f"{spec.name}: subject {subject} is in the store as {split!r}, not as {now!r}: {fix}")
+    if not custom.is_own(spec.name):
+        return  # their labels come from their paths
+    for row in rows.select(COLUMNS).to_pylist():
+        walk = (row["subject"], row["condition"], row["view"])
+        if dict(row["labels"]) != spec.listed_labels(*walk):
+            raise UsageError(f"{spec.name}: {'/'.join(walk)} is in the store with other labels than these: {fix}")
+
+
+def _without(names: frozenset[str], one: ProbeSet, walks: set[Walk]) -> frozenset[str]:
+    """The names of a probe set that no walk answers to."""
+    if one.by == "part":
+        conditions = {condition for _, condition, _ in walks}
+        return frozenset(name for name in names if not any(name in condition for condition in conditions))
+    if one.by == "condition":
+        return names - {condition for _, condition, _ in walks}
+    return names - {("/" if one.by == "sequence" else "-").join(walk) for walk in walks}

@@ -1,0 +1,1 @@
+"""The Parquet store: blocks, manifest, reader, selections of rows."""

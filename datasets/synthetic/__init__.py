@@ -1,0 +1,1 @@
+"""Synthetic walkers, written to disk as the owners of each collection release theirs."""

@@ -1,0 +1,102 @@
+"""How a fixed camera sees a synthetic walker: a posed body to silhouettes, and what background subtraction leaves.
+
+Frame of reference, in metres: x points where the person walks, y to their left, z up; the origin is on the floor. This
+file knows nothing of how people walk (datasets/synthetic/body.py), of files or of collections.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+METRES_IN_VIEW = 3.25  # from the top to the bottom of the picture, at the centre of the scene
+CAMERA_DISTANCE = 10.0  # metres from the centre of the scene
+LONGEST_PATH = 3.0  # metres that a fixed camera sees
+MARGIN = 4.0  # pixels between the person and the border of the picture
+GAZE = 0.88  # metres above the floor at which the camera is aimed
+SHIFT = 4  # fractional bits of the coordinates handed to OpenCV
+CORNERS = 16  # of the polygon that stands for an ellipse
+
+
+@dataclass
+class Body:
+    """A posed body as ellipsoids with axes along x, y, z; each part is the convex hull of some of them."""
+
+    centres: dict[str, np.ndarray] = field(default_factory=dict)  # [T, 3] metres
+    radii: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # metres along x, y, z
+    parts: list[tuple[str, ...]] = field(default_factory=list)
+
+    def add(self, name: str, centre: np.ndarray, *radii: float) -> None:
+        """Put an ellipsoid at `centre` [T, 3]; one radius makes a sphere."""
+        self.centres[name] = centre
+        self.radii[name] = radii if len(radii) == 3 else (radii[0],) * 3
+
+
+def film(body: Body, path: float, azimuth: float, elevation: float, height: int, width: int) -> dict[str, np.ndarray]:
+    """The outline of every ellipsoid in picture coordinates: [T, CORNERS, 2] each; path in metres, angles in radians.
+
+    Perspective is weak: one scale for the whole body, which grows as the person comes nearer.
+    """
+    toward = np.array([np.cos(azimuth) * np.cos(elevation), -np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    right = np.array([np.sin(azimuth), np.cos(azimuth), 0.0])
+    axes = np.stack([right, np.cross(right, toward)])  # [2, 3]: metres in the world to metres right and down
+    turn = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)])
+    shapes = {}
+    for name, centre in body.centres.items():
+        spread = axes * np.array(body.radii[name])
+        ellipse = (np.linalg.cholesky(spread @ spread.T) @ circle).T
+        shapes[name] = ((centre - [0.0, 0.0, GAZE]) @ axes.T)[:, None] + ellipse
+    half = np.array([width, height]) / 2
+    points = np.concatenate(list(shapes.values()), axis=1)
+    way, scale = _place(points.min(axis=1), points.max(axis=1), path, axes[:, 0], toward[0], half)
+    return {name: (shape + way) * scale + half for name, shape in shapes.items()}
+
+
+def _place(
+    low: np.ndarray, high: np.ndarray, path: float, ahead: np.ndarray, nearer: float, half: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the person is in each frame, [T, 1, 2] metres right and down of the centre, and the scale, [T, 1, 1].
+
+    low, high: corners of the body's box [T, 2] in metres; ahead [2], nearer: what a metre walked is in the picture and
+    towards the camera; half [2]: half the picture in pixels. The path is shortened until all of it is in the picture,
+    at the price of feet that slide: only the aligned silhouette counts, and it does not show the floor.
+    """
+    progress = np.linspace(-0.5, 0.5, len(low))[:, None] * min(path, LONGEST_PATH)
+    while True:
+        way = progress * ahead
+        scale = 2 * half[1] / METRES_IN_VIEW * CAMERA_DISTANCE / (CAMERA_DISTANCE - progress * nearer)
+        inside = np.all((low + way) * scale > MARGIN - half) and np.all((high + way) * scale < half - MARGIN)
+        if inside or np.abs(progress).max() < 0.01:
+            return way[:, None], scale[:, None]
+        progress = 0.9 * progress
+
+
+def fill(outlines: dict[str, np.ndarray], parts: Sequence[tuple[str, ...]], height: int, width: int) -> np.ndarray:
+    """The union of all parts, uint8 [T, height, width]."""
+    points = [np.concatenate([outlines[name] for name in part], axis=1) for part in parts]
+    points = [np.round(corners * (1 << SHIFT)).astype(np.int32) for corners in points]
+    frames = np.zeros((len(points[0]), height, width), np.uint8)
+    for t, frame in enumerate(frames):
+        for corners in points:
+            cv2.fillConvexPoly(frame, cv2.convexHull(corners[t]), 255, cv2.LINE_8, SHIFT)
+    return frames
+
+
+def subtract_background(frames: np.ndarray, outlines: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+    """Leave of clean silhouettes what background subtraction leaves, in place.
+
+    The scene behind the person decides how well they stand out: a fixed field of thresholds makes outlines ragged,
+    and where it reaches 255 a hole opens. Its mean makes whole sequences a little thicker or thinner.
+    """
+    height, width = frames.shape[1:]
+    scene = rng.standard_normal((height // 4, width // 4), np.float32)
+    scene = cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC)
+    thresholds = np.clip(rng.normal(128, 25) + 40 * scene, 30, 255).astype(np.uint8)
+    corners = np.concatenate(list(outlines.values()), axis=1)
+    lows = np.maximum(corners.min(axis=1).astype(int) - 4, 0)
+    highs = corners.max(axis=1).astype(int) + 5
+    for frame, (left, top), (right, bottom) in zip(frames, lows, highs, strict=True):
+        window = np.s_[top:bottom, left:right]
+        frame[window] = cv2.compare(cv2.GaussianBlur(frame[window], (5, 5), 0), thresholds[window], cv2.CMP_GT)

@@ -1,0 +1,99 @@
+"""What else than a silhouette is made of a synthetic walker: what a LiDAR sees, a map of the parts, a skeleton.
+
+All are of the body that datasets/synthetic/body.py poses and the camera's place, so that one walk in two modalities
+shows the
+same steps. This file knows no collection (datasets/synthetic/scenes.py) and no file (datasets/synthetic/trees.py).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from datasets.schema.rows import Modality
+from datasets.synthetic import camera
+from datasets.synthetic.film import Filmed, Walk, film, film_body
+
+LIDAR_EVERY = 3  # frames of the camera for one of the LiDAR: 10 and 30 a second
+LIDAR_CELLS = 80  # rows of beams over the height of the picture: 4 cm apart at the person, as 0.2 degrees at 11 m
+LIDAR_LOST = 0.08  # share of the beams that do not come back
+
+# Names begin so, of the ellipsoids of a part; the first that fits says which part of the body it is.
+PARTS = {"head": 1, "hat": 1, "hood": 1, "neck": 1, "bag": 9, "elbow": 3, "hand": 3, "toe": 7, "knee": 5, "calf": 5}
+TRUNK = 2  # everything else; of arms (3), legs (5) and feet (7) the right ones have the next number
+
+JOINTS = ("nose", "eye", "ear", "shoulder", "elbow", "hand", "hip", "knee", "ankle")  # of COCO, the left one first
+JITTER = 0.004  # of the picture's height: standard deviation of a joint's place
+JOINTS_LOST = 0.015  # share of the joints that are somewhere else, and not sure
+
+
+def see(walk: Walk, modality: Modality, *, num_frames: int, seed: int) -> np.ndarray:
+    """A walk in one modality; it depends on these alone.
+
+    Silhouettes and LiDAR: uint8 [T, *size] of 0 and 255. Parsing: uint8 [T, *size], the number of a part or 0.
+    Skeletons: float32 [T, 17, 3], x, y and confidence. T is num_frames, for LiDAR one in LIDAR_EVERY of them. Where the
+    person is not in view, frames are zero.
+    """
+    if modality == "silhouette":
+        return film(walk, num_frames=num_frames, seed=seed)
+    filmed = film_body(walk, num_frames=num_frames, seed=seed)
+    draw: dict[Modality, Callable[[Walk, Filmed], np.ndarray]] = {
+        "lidar": _lidar,
+        "parsing": _parsing,
+        "skeleton": _skeleton,
+    }
+    frames = draw[modality](walk, filmed)
+    absent = -(-walk.absent // LIDAR_EVERY) if modality == "lidar" else walk.absent
+    frames[:absent] = 0
+    return frames
+
+
+def _lidar(walk: Walk, filmed: Filmed) -> np.ndarray:
+    """Beams in rows and columns: those that hit the body and come back fill their cell."""
+    height, width = walk.size
+    cell = max(height // LIDAR_CELLS, 1)
+    body = camera.fill({name: one[::LIDAR_EVERY] for name, one in filmed.outlines.items()}, filmed.parts, height, width)
+    hits = body[:, cell // 2 :: cell, cell // 2 :: cell]
+    hits = hits * (filmed.rng.random(hits.shape) >= LIDAR_LOST)
+    return hits.astype(np.uint8).repeat(cell, axis=1).repeat(cell, axis=2)[:, :height, :width]
+
+
+def _parsing(walk: Walk, filmed: Filmed) -> np.ndarray:
+    """Part over part, from those behind to those in front."""
+    height, width = walk.size
+    near = "left" if np.sin(np.deg2rad(walk.azimuth)) < 0 else "right"
+    frames = np.zeros((len(next(iter(filmed.outlines.values()))), height, width), np.uint8)
+    for part in sorted(filmed.parts, key=lambda part: _nearness(part, near)):
+        shape = camera.fill(filmed.outlines, [part], height, width)
+        frames[shape > 0] = part_number(part)
+    return frames
+
+
+def part_number(part: tuple[str, ...]) -> int:
+    """The number in a map of one part of a body, by the ellipsoids that span it."""
+    number = next((number for start, number in PARTS.items() for name in part if name.startswith(start)), TRUNK)
+    if any(name.startswith(("chest", "pelvis", "waist")) for name in part):
+        number = TRUNK
+    return number + (number in (3, 5, 7) and part[0].endswith("right"))
+
+
+def _nearness(part: tuple[str, ...], near: str) -> int:
+    """Its place from behind to the front: far arm, far leg, near leg, bag, trunk, head, near arm."""
+    number, side = part_number(part), part[0].endswith(near)
+    if number in (3, 4):
+        return 6 if side else 0
+    if number in (5, 6, 7, 8):
+        return 2 if side else 1
+    return {9: 3, TRUNK: 4, 1: 5}[number]
+
+
+def _skeleton(walk: Walk, filmed: Filmed) -> np.ndarray:
+    """Joints as an estimator gives them: a little off, and some of them lost."""
+    names = [JOINTS[0], *(f"{joint}_{side}" for joint in JOINTS[1:] for side in ("left", "right"))]
+    places = np.stack([filmed.outlines[name].mean(axis=1) for name in names], axis=1)
+    height, width = walk.size
+    places += JITTER * height * filmed.rng.standard_normal(places.shape)
+    sure = filmed.rng.uniform(0.6, 0.98, places.shape[:2])
+    lost = filmed.rng.random(sure.shape) < JOINTS_LOST
+    places[lost] = filmed.rng.uniform(0, (width, height), (lost.sum(), 2))
+    sure[lost] = 0.1
+    return np.concatenate([places, sure[..., None]], axis=2).astype(np.float32)

@@ -1,0 +1,184 @@
+"""What the names of a sequence mean in each collection: who walks, how dressed, and where the camera stands.
+
+One function a collection, from the owners' names to what is to be filmed. What the names mean follows what the owners
+say; where they do not, something plausible stands in. Nothing here knows how walks lie on disk
+(datasets/synthetic/trees.py), nor which of them a test wants (datasets/synthetic/casts.py).
+"""
+
+import zlib
+
+from datasets.synthetic.film import Walk
+
+
+def casia_b(subject: str, condition: str, view: str) -> Walk:
+    """Eleven cameras a little above the waist film at once; at times the person is not in view at first."""
+    return Walk(
+        **_named("CASIA-B", subject, condition, view, person=subject),  # the people of docs/measurements.md
+        occasion=condition,
+        dress=condition[:2],
+        azimuth=int(view),
+        elevation=5,
+        absent=(0, 0, 0, 0, 0, 0, 0, 1, 1, 2)[_number_of(subject, condition, view) % 10],
+    )
+
+
+def casia_e(subject: str, condition: str, view: str) -> Walk:
+    """Cameras at two heights, H and L, film at once."""
+    height, scene, covariate, repeat = condition.split("-")
+    return Walk(
+        **_named("CASIA-E", subject, condition, view),
+        occasion=f"{scene}-{covariate}-{repeat}",
+        dress=covariate,
+        azimuth=int(view),
+        elevation=30 if height == "H" else 5,
+        names={"height": height, "scene": scene, "covariate": covariate, "repeat": repeat},
+    )
+
+
+def ccgr(subject: str, condition: str, view: str) -> Walk:
+    """33 cameras at five heights film at once; a code such as UBBGCL1 lists what is carried and worn."""
+    stem = view.removesuffix(".avi")
+    angle, _, layer = stem.rpartition("_")
+    bag = any(code in condition for code in ("BG", "BX", "BK", "CR", "UB"))
+    return Walk(
+        **_named("CCGR", subject, condition, view),
+        occasion=condition,
+        dress=_dress(bag, "CL" in condition),
+        azimuth=float(angle.replace("_", ".") or 90),
+        elevation={"3": 5, "2": 30, "1": 55, "4": 75, "over": 90}[layer],
+        names={"stem": stem},
+    )
+
+
+def ou_mvlp(subject: str, condition: str, view: str) -> Walk:
+    """Seven fine cameras film the way there, and the way back as the views from 180 on."""
+    return Walk(
+        **_named("OU-MVLP", subject, condition, view),
+        occasion=f"{condition} {'there' if int(view) < 180 else 'back'}",
+        azimuth=int(view),
+        size=(980, 1280),
+    )
+
+
+def ccpg(subject: str, condition: str, view: str) -> Walk:
+    """Cameras along a route; an upper and a lower garment of four each, and a bag."""
+    upper, lower = int(condition[1]), int(condition[4])
+    return Walk(
+        **_named("CCPG", subject, condition, view),
+        occasion=f"{condition} {view}",
+        dress=_dress(condition.endswith("BG"), upper > 1),
+        azimuth=36 * int(view[:2]),
+        elevation=15,
+        changes={"girth": (0, 0.12, 0, 0.1)[upper], "limb_thickness": (0, 0.1, 0.2, -0.1)[lower]},
+    )
+
+
+def gait3d(subject: str, condition: str, view: str) -> Walk:
+    """One of the cameras of a supermarket, high up."""
+    camera = int(condition.split("_")[0].removeprefix("camid"))
+    return Walk(
+        **_named("Gait3D", subject, condition, view),
+        occasion=f"{condition} {view}",
+        azimuth=40 * camera % 360,
+        elevation=15 + camera % 4 * 5,
+    )
+
+
+def gaitlu_1m(number: int) -> Walk:
+    """Somebody whom nobody knows, from anywhere; the folder numbers count sequences."""
+    parts = [f"{digits:03d}" for digits in (number // 1_000_000, number // 1_000 % 1_000, number % 1_000)]
+    chance = _number_of("GaitLU-1M", *parts)
+    return Walk(
+        **_named("GaitLU-1M", *parts, person=f"GaitLU-1M {number}"),
+        occasion="",
+        dress=("nm", "bg", "cl")[chance % 3],
+        azimuth=chance // 3 % 360,
+        elevation=chance // 1080 % 40,
+    )
+
+
+def grew(subject: str, condition: str, number: str, person: str, place: str) -> Walk:
+    """A walk before one of 882 cameras; `place` is the folder that the owners keep it in."""
+    chance = _number_of(person, condition, number)
+    return Walk(
+        **_named("GREW", subject, condition, f"{number}x{chance % 1_000_000:06d}", person=person),
+        occasion=f"{condition} {number}",
+        dress=("nm", "bg", "cl")[chance % 3],
+        azimuth=chance // 3 % 360,
+        elevation=chance // 1080 % 40,
+        names={"place": place},
+    )
+
+
+def sustech1k(subject: str, condition: str, view: str) -> Walk:
+    """One camera; every direction and distance is a walk of its own."""
+    dresses = {"bg": "bg", "cr": "bg", "ub": "bg", "cl": "cl", "uf": "cl"}
+    return Walk(
+        **_named("SUSTech1K", subject, condition, view),
+        occasion=f"{condition} {view}",
+        dress=dresses.get(condition[3:5], "nm"),
+        azimuth=int(view[:3]),
+        elevation=3,
+    )
+
+
+def d_gait(subject: str, condition: str, view: str) -> Walk:
+    """Cameras A to H film at once, each passage 1 and 2 to and fro. The depressed walk slowly, bent and stiff."""
+    back = view.endswith("back")
+    low = {"stride": -0.2, "cadence": -0.1, "arm_swing": -6.0, "trunk_lean": 7.0, "head_posture": 12.0}
+    return Walk(
+        **_named("D-Gait", subject, condition, view),
+        occasion=f"{condition} {view[1:]}",
+        dress=condition.replace("-", "+"),
+        azimuth=15 * "ABCDEFGH".index(view[0]) + 180 * back,
+        elevation=3,
+        changes=low if subject.startswith("D") else {},
+    )
+
+
+def ragar(subject: str, condition: str, view: str) -> Walk:
+    """Its condition counts and then gives attributes; here they are a bag, the build and a coat."""
+    _, bag, build, coat = (int(part) for part in condition.split("_"))
+    return Walk(
+        **_named("RAGAR", subject, condition, view),
+        occasion=f"{condition} {view}",
+        dress=_dress(bag == 1, coat == 1),
+        azimuth=int(view),
+        changes={"girth": 0.15 * (build - 1)},
+    )
+
+
+def scoliosis1k(subject: str) -> Walk:
+    """A walk towards the camera; folders are ordered by class.
+
+    The ill lean to one side with one shoulder high and walk unevenly, not all to the same side; nobody is quite even.
+    """
+    kind = "positive" if subject < "00493" else "negative" if subject < "01293" else "neutral"
+    side = 1 if int(subject) % 2 else -1
+    ill = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}[kind]
+    own = _number_of("Scoliosis1K", subject) % 101 / 50 - 1  # -1 to 1
+    return Walk(
+        **_named("Scoliosis1K", subject, kind, "000_180"),
+        occasion="",
+        azimuth=0,
+        changes={
+            "asymmetry": 0.4 * ill * side,
+            "trunk_tilt": 7.0 * ill * side + 1.5 * own,
+            "shoulder_tilt": 10.0 * ill * side + 2.0 * own,
+        },
+    )
+
+
+def _named(collection: str, subject: str, condition: str, view: str, person: str | None = None) -> dict[str, str]:
+    """The names of a walk; nobody walks in two collections, and the subject is the person unless another is given."""
+    names = {"collection": collection, "subject": subject, "condition": condition, "view": view}
+    return names | {"person": f"{collection} {subject}" if person is None else person}
+
+
+def _dress(bag: bool, coat: bool) -> str:
+    return {(0, 0): "nm", (1, 0): "bg", (0, 1): "cl", (1, 1): "bg+cl"}[bag, coat]
+
+
+def _number_of(*names: str) -> int:
+    """A number by chance, always the same for these names."""
+    return zlib.crc32("/".join(names).encode())

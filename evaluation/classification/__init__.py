@@ -1,0 +1,1 @@
+"""Classification tasks: scores by sequence and by subject, intervals, tables, linear probes."""

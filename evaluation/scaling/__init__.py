@@ -1,0 +1,1 @@
+"""Scaling laws: what a study's runs support, fits, intervals, forecasts, figures."""

@@ -1,0 +1,1 @@
+"""The published P3D encoder (OpenGait's FoundationGait): network, norms, and its checkpoints."""

@@ -1,0 +1,219 @@
+"""Jobs for a cluster elsewhere: send this tree and a command to its job server, follow the log, tell how it ended.
+
+The one place that knows Ray's job server. It knows no settings of the jobs: what is wrong with these, the job says
+there. Ray is not started here; all goes over HTTP to one address, and a token only where the cluster asks for one.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import requests
+from ray.dashboard.modules.job.pydantic_models import JobDetails
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from datasets.schema.errors import UsageError
+from orchestration.cluster.code_package import describe, pack
+from orchestration.cluster.session import ROOT
+
+TOKEN_FILE = "~/.ray/auth_token"  # where Ray keeps it
+TRACKING = "MLFLOW_TRACKING_URI"
+STOPPED = 130  # exit status of what was interrupted
+_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # of an address that holds one
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PATIENCE = 5  # times in a row that a lost connection is taken up again
+_PAUSE = 1.0  # seconds between looks at a job
+
+
+def verbs() -> list[str]:
+    """The jobs that a cluster can run: the modules of jobs/ that are programs, less the one that submits."""
+    programs = [one for one in (ROOT / "jobs").glob("*.py") if '__name__ == "__main__"' in one.read_text()]
+    return sorted(one.stem for one in programs if one.stem != "submit")
+
+
+def entrypoint(words: Sequence[str], python: str) -> str:
+    """The command line of a job, from its verb and arguments; UsageError for what cannot be meant."""
+    if not words or words[0] not in verbs():
+        said = f"unknown job {words[0]!r}" if words else "nothing to submit"
+        raise UsageError(f"{said}: give -- <job> <arguments>; the jobs are {', '.join(verbs())}")
+    if any(_PASSWORD.search(word) for word in words):
+        raise UsageError(
+            "the arguments hold a password, and all who use the cluster can read a job's command: "
+            "give credentials in the environment of the cluster"
+        )
+    for option, value in zip(words, [*words[1:], ""], strict=True):
+        out = value if option == "--out" else option.removeprefix("--out=") if option.startswith("--out=") else "/"
+        if not (out.startswith("/") or "://" in out):
+            raise UsageError(
+                f"--out {out} would lie in the job's own folder on the cluster, which is removed after it: "
+                "give an absolute path on storage that all its machines see, or object storage"
+            )
+    return shlex.join([python, "-m", f"jobs.{words[0]}", *words[1:]])
+
+
+def environment(words: Sequence[str]) -> dict[str, str]:
+    """What of this environment goes along with a job: MLflow's server. Nothing else, as all can read it there."""
+    uri = os.environ.get(TRACKING, "")
+    if _PASSWORD.search(uri):
+        raise UsageError(
+            f"{TRACKING} holds a password, and all who use the cluster can read a job's environment: set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the cluster instead"
+        )
+    if urlsplit(uri).scheme in ("http", "https"):
+        return {TRACKING: uri}
+    if not any(word.startswith("--tracking") for word in words):
+        said = f"{TRACKING} names no server ({uri})" if uri else f"{TRACKING} is not set"
+        print(f"{said}: unless the cluster sets it, MLflow's records lie in the job's folder there and go with it")
+    return {}
+
+
+def connect(address: str) -> JobSubmissionClient:
+    """A client of the job server (Ray's dashboard) at an address; UsageError where it does not answer or let us in."""
+    address = (address if "://" in address else f"http://{address}").rstrip("/")
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise UsageError(f"--address {address} is no job server: give that of Ray's dashboard, http://<host>:8265")
+    for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):  # Ray prefers either to the address that it is given
+        os.environ.pop(name, None)
+    token, where = _token() if _asks_for_token(address) else ("", "")
+    if token and address.startswith("http://") and urlsplit(address).hostname not in _LOOPBACK:
+        print(f"the token goes to {address} unencrypted: a tunnel to the head's loopback is safer (docs/cluster.md)")
+    try:
+        return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
+    except AuthenticationError as error:
+        said = f"does not take the token of {where}" if token else "asks for a token, and there is none here"
+        raise UsageError(
+            f"the cluster at {address} {said}: put the cluster's into {TOKEN_FILE}, "
+            "or set RAY_AUTH_TOKEN_PATH to where it lies"
+        ) from error
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"the job server at {address}: {_last_line(error)}") from error
+
+
+def submit(client: JobSubmissionClient, command: str, variables: dict[str, str]) -> str:
+    """Send the tree and the command; returns the job's id."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "foundationgait.zip"
+        print(describe(pack(ROOT, target)), flush=True)
+        with _one_line_errors(client):
+            return client.submit_job(
+                entrypoint=command, runtime_env={"working_dir": str(target), "env_vars": variables}
+            )
+
+
+def follow(client: JobSubmissionClient, job: str) -> int:
+    """Print what a job prints until it ends; returns its exit status: 1 where it has none, 130 where it was stopped.
+
+    A connection that is lost is taken up again where the log was.
+    """
+    _look(client, job)  # there is one of this id
+    shown = failed = 0
+    while True:
+        shown, whole = asyncio.run(_tail(client, job, shown))
+        failed = 0 if whole else failed + 1
+        info = _look(client, job)
+        if info.status.is_terminal() and (whole or failed > _PATIENCE):
+            return _exit_status(info)
+        time.sleep(_PAUSE)
+
+
+def stop(client: JobSubmissionClient, job: str) -> JobStatus:
+    """End a job and wait until it has ended; returns how it did, which may be earlier and by itself."""
+    with _one_line_errors(client):
+        client.stop_job(job)
+    while not (info := _look(client, job)).status.is_terminal():
+        time.sleep(_PAUSE)
+    return info.status
+
+
+async def _tail(client: JobSubmissionClient, job: str, shown: int) -> tuple[int, bool]:
+    """Print the log after the first `shown` characters; returns how many are shown now, and whether it has ended."""
+    position = 0
+    try:
+        async for text in client.tail_job_logs(job):
+            print(text[max(shown - position, 0) :], end="", flush=True)
+            position += len(text)
+            shown = max(shown, position)
+    except (aiohttp.ClientError, OSError, RuntimeError):
+        return shown, False
+    return shown, True
+
+
+def _look(client: JobSubmissionClient, job: str) -> JobDetails:
+    """What is known of a job; UsageError where there is none of this id, or the cluster is gone for longer."""
+    for _ in range(_PATIENCE):
+        try:
+            return client.get_job_info(job)
+        except OSError:
+            time.sleep(_PAUSE)
+        except RuntimeError:
+            break
+    with _one_line_errors(client):
+        return client.get_job_info(job)
+
+
+def _exit_status(info: JobDetails) -> int:
+    """Of a job that has ended, as a shell would have it; says why where the log cannot."""
+    if info.status is JobStatus.SUCCEEDED:
+        return 0
+    if info.driver_exit_code:
+        return info.driver_exit_code if info.driver_exit_code > 0 else 128 - info.driver_exit_code
+    print(
+        f"{info.submission_id} {info.status.value.lower()}: {info.message or 'nothing more is known'}", file=sys.stderr
+    )
+    return STOPPED if info.status is JobStatus.STOPPED else 1
+
+
+def _asks_for_token(address: str) -> bool:
+    """Whether the cluster asks for a token, which it says to anyone; UsageError where none answers."""
+    try:
+        mode = requests.get(f"{address}/api/authentication_mode", timeout=10).json()["authentication_mode"]
+    except (requests.JSONDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"what answers at {address} is not Ray's dashboard: check --address") from error
+    except requests.RequestException as error:
+        raise UsageError(
+            f"no Ray answers at {address}: start a cluster, or the tunnel to it (ray dashboard ray_cluster.yaml)"
+        ) from error
+    if mode == "disabled":
+        print(f"the cluster at {address} takes jobs from all who reach it: start it with RAY_AUTH_MODE=token")
+    return mode != "disabled"
+
+
+def _token() -> tuple[str, str]:
+    """The token for the cluster and where it is from, in Ray's order of places; empty where there is none."""
+    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return token, "RAY_AUTH_TOKEN"
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN_FILE
+    try:
+        return Path(path).expanduser().read_text().strip(), path
+    except OSError:
+        return "", path
+
+
+@contextmanager
+def _one_line_errors(client: JobSubmissionClient) -> Iterator[None]:
+    """What the job server refuses, or that it is gone, as a UsageError."""
+    address = client.get_address()
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{address} answers no more: mend the connection; a job there goes on without it") from error
+    except RuntimeError as error:
+        raise UsageError(f"the job server at {address}: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    """What an error of the job server comes down to: it sends tracebacks."""
+    return str(error).strip().splitlines()[-1][:300]

@@ -1,0 +1,1 @@
+"""Driver: shards and a checkpoint to a table of embeddings."""

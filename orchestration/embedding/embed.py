@@ -1,0 +1,181 @@
+"""Driver of embedding: Ray Data from shards to a table of embeddings, one column a method.
+
+Actors hold the networks and read their rows from the store themselves; each sequence is decoded once and goes through
+every method. The same call goes on with what a killed one left. How the table lies is in
+orchestration/embedding/table.py.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import torch
+from tqdm import tqdm
+
+from datasets.contours import codec
+from datasets.schema.errors import UsageError
+from datasets.schema.rows import FRAME_COLUMNS, Modality
+from datasets.storage import Place, at_once, open_place
+from datasets.store.reader import Row, files_of, read_file
+from datasets.store.selection import held_out, of_modalities, of_subjects
+from evaluation import baselines
+from model.embedding import embed
+from orchestration.cluster import session
+from orchestration.embedding import table as embeddings
+from orchestration.embedding.networks import networks_of, own_method, read_any
+from orchestration.embedding.sequences import _held_back, walk_of
+from orchestration.embedding.table import EmbeddingTable, Form, Part
+from orchestration.run import checkpoint
+
+Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
+Split = Literal["train", "test", "none", "holdout"]
+_MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
+    "GEI": baselines.gei,
+    "GEI in strips": baselines.gei_strips,
+    "hand-made statistics": baselines.statistics,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedRun:
+    """What is embedded, with what, and into which table."""
+
+    run: str
+    """The folder that `jobs.pretrain` or `jobs.finetune` wrote; one of `--schedule.steps 0` for published weights."""
+    shards: str
+    """The store whose sequences are embedded."""
+    out: str
+    """The folder of the table: new, or that of a run of the same settings, which goes on."""
+    split: Split = "test"
+    """Which sequences: of a split, or of the subjects that the run held back from its training."""
+    collections: tuple[str, ...] | None = None
+    """Of these collections; of all in the store if none is given."""
+    modalities: tuple[Modality, ...] = ("silhouette",)
+    """What shows the walk."""
+    step: int | None = None
+    """The checkpoint, by the steps behind it; the newest if none is given."""
+    methods: tuple[Method, ...] = ()
+    """One column each: the run's own network, and what it is compared with; the former alone if none is given."""
+    form: Form = "float32"
+    """How they are kept: as numbers of four bytes, or of one with a scale for each body part."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products of the encoder."""
+
+
+def embed_store(settings: EmbedRun) -> EmbeddingTable:
+    """Embed what is not embedded yet, and return the table."""
+    folder = open_place(settings.run)
+    places = {"run": str(folder), "shards": str(open_place(settings.shards)), "out": str(open_place(settings.out))}
+    settings = dataclasses.replace(settings, **places, methods=settings.methods or (own_method(folder),))
+    run, chosen = read_any(folder), checkpoint.chosen(folder, settings.step)
+    networks_of(folder, chosen, settings.methods)  # mistakes are said here, not by actors
+    store, table = open_place(settings.shards), open_place(settings.out)
+    subjects = None if settings.split != "holdout" else _held_back(run, settings.collections)
+    parts = _parts(store, settings, subjects)
+    embeddings.claim(table, _identity(settings, chosen, subjects))
+    todo = embeddings.missing(table, [part for part, _ in parts])
+    total = sum(count for _, count in parts)
+    if todo:
+        _embed(todo, settings, chosen, subjects, {part.path: count for part, count in parts}, total)
+    embeddings.finish(table, [part for part, _ in parts], total)
+    return embeddings.read_table(table)
+
+
+def _parts(store: Place, settings: EmbedRun, subjects: list[str] | None) -> list[tuple[Part, int]]:
+    """The parts of the table with any rows, and how many they have; UsageError where there are none."""
+    split = "train" if subjects else settings.split
+    names = settings.collections
+    if subjects and names is None:
+        names = tuple(sorted({one.split("/")[0] for one in subjects}))
+    files = files_of(store, names, split)
+    tables = list(at_once(lambda file: read_file(store, file, ["sequence_id", "modality"]), files))
+    if subjects and tables:
+        held_out(pa.concat_tables(tables)["sequence_id"], subjects)
+    found = []
+    for file, rows in zip(files, tables, strict=True):
+        wanted = _wanted(rows, settings, subjects).to_numpy()
+        parts = ((part, int(wanted[part.start : part.stop].sum())) for part in embeddings.parts_of(file))
+        found += [(part, count) for part, count in parts if count]
+    if not found:
+        which = "" if settings.collections is None else f" of {', '.join(settings.collections)}"
+        raise UsageError(
+            f"{store} has no {' or '.join(settings.modalities)} sequences{which} in its {split} split: take another "
+            "--split (holdout for a run that held subjects back), or ingest the whole collection"
+        )
+    return found
+
+
+def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> pa.ChunkedArray:
+    """Which of the rows are embedded."""
+    wanted = of_modalities(rows, settings.modalities)
+    return wanted if subjects is None else pc.and_(wanted, of_subjects(rows["sequence_id"], subjects))
+
+
+def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> Row:
+    """What makes a table another one: all settings but places, and the weights."""
+    said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("run", "shards", "out")}
+    weights = json.loads((chosen / "state.json").read())["files"]["weights.safetensors"][1]
+    said |= {"step": checkpoint.step_of(chosen), "weights": weights, "subjects": subjects}
+    return json.loads(json.dumps({"schema_version": 1, "recipe": read_any(chosen).recipe} | said))
+
+
+def _embed(
+    todo: list[Part], settings: EmbedRun, chosen: Place, subjects: list[str] | None, counts: dict[str, int], total: int
+) -> None:
+    """Make parts, with as many actors as there are cores, or GPUs where there are any."""
+    session.start()
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    workers = gpus or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    items = [{"part": json.dumps(dataclasses.asdict(part))} for part in todo]
+    made = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        Embedder,
+        fn_constructor_args=[settings, str(chosen), subjects],
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(todo))),
+        num_gpus=1 if gpus else 0,
+    )
+    done = total - sum(counts[part.path] for part in todo)
+    with tqdm(total=total, initial=done, unit="sequences", desc="embed", mininterval=2, smoothing=0) as bar:
+        for batch in made.iter_batches(batch_size=None, batch_format="pyarrow"):
+            bar.update(sum(batch["sequences"].to_pylist()))
+
+
+class Embedder:
+    """Runs in a Ray actor: parts to files of the table."""
+
+    def __init__(self, settings: EmbedRun, chosen: str, subjects: list[str] | None) -> None:
+        self.settings, self.subjects = settings, subjects
+        self.store, self.table = open_place(settings.shards), open_place(settings.out)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.chunk = read_any(open_place(chosen)).clips.frames
+        networks = networks_of(open_place(settings.run), open_place(chosen), settings.methods)
+        self.networks = {name: one.to(self.device) for name, one in networks.items()}
+        codec.use_one_thread()
+        torch.set_num_threads(1)  # an actor a core
+
+    def __call__(self, parts: pa.Table) -> pa.Table:
+        return pa.table({"sequences": [self._make(Part(**json.loads(part))) for part in parts["part"].to_pylist()]})
+
+    def _make(self, part: Part) -> int:
+        """Embed the rows of a part and write them; how many they are."""
+        rows = read_file(self.store, part.file, [*embeddings.NAMES, *FRAME_COLUMNS])
+        rows = rows.slice(part.start, part.stop - part.start)
+        rows = rows.filter(_wanted(rows, self.settings, self.subjects))
+        walks = [walk_of(row) for row in rows.to_pylist()]
+        found = {method: self._embed(method, walks) for method in self.settings.methods}
+        embeddings.write_part(self.table / part.path, rows, found, self.settings.form)
+        return rows.num_rows
+
+    def _embed(self, method: Method, walks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        if method in _MASKS:
+            return np.stack([_MASKS[method](frames) for frames, _ in walks])
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            return embed(self.networks[method], walks, self.chunk, self.device)

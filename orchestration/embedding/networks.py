@@ -1,0 +1,77 @@
+"""The networks that are compared, by method, from the folder of a run of either kind.
+
+Beside a run's own network stand the one of random weights that it began with and, where it was fine-tuned, the
+pretrained one. Knows neither sequences nor tables.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from datasets.schema.errors import UsageError
+from datasets.storage import Place, open_place
+from model.network import GaitNetwork
+from model.objective import PartContrast
+from orchestration.run import checkpoint
+from orchestration.run import folder as run_folder
+from orchestration.run.finetune_settings import FinetuneRun, read_start
+from orchestration.run.settings import PretrainRun
+
+Learned = Literal["random initialisation", "pretrained", "fine-tuned"]
+RANDOM: Learned = "random initialisation"
+PRETRAINED: Learned = "pretrained"
+TUNED: Learned = "fine-tuned"
+
+
+def read_any(folder: Place) -> PretrainRun | FinetuneRun:
+    """The settings in the folder of a run, or a checkpoint of it; UsageError where there are none."""
+    return run_folder.read_settings(folder, FinetuneRun if run_folder.is_tuned(folder) else PretrainRun)
+
+
+def own_method(folder: Place) -> Learned:
+    """What a run's own network is called."""
+    return TUNED if run_folder.is_tuned(folder) else PRETRAINED
+
+
+def networks_of(folder: Place, chosen: Place, methods: Sequence[str]) -> dict[str, GaitNetwork]:
+    """The networks of those methods that have one, with the weights of a chosen checkpoint of a run.
+
+    UsageError where weights do not fit their settings, or are not there any more.
+    """
+    run = read_any(folder)
+    if isinstance(run, FinetuneRun):
+        return _tuned(folder, run, chosen, methods)
+    if TUNED in methods:
+        raise UsageError(f"{folder} is not fine-tuned: give the run of `jobs.finetune`, or leave 'fine-tuned' out")
+    found = {}
+    torch.manual_seed(run.seed)  # the weights that the run started from
+    module = PartContrast(run.network, run.contrast)
+    if RANDOM in methods:
+        found[RANDOM] = module.teacher
+    if PRETRAINED in methods:
+        found[PRETRAINED] = _teacher(run, chosen)
+    return found
+
+
+def _tuned(folder: Place, run: FinetuneRun, chosen: Place, methods: Sequence[str]) -> dict[str, GaitNetwork]:
+    start, found = read_start(folder), {}
+    torch.manual_seed(run.seed)
+    if RANDOM in methods:
+        found[RANDOM] = GaitNetwork(start.network)
+    if PRETRAINED in methods:
+        source = open_place(start.checkpoint)
+        if not (source / "state.json").exists():
+            raise UsageError(f"{source}, from which {folder} was fine-tuned, is gone: leave 'pretrained' out")
+        found[PRETRAINED] = _teacher(run_folder.read_run(source), source)
+    if TUNED in methods:
+        module = start.module(run)
+        checkpoint.load_weights(chosen, module)
+        found[TUNED] = module.teacher.network
+    return found
+
+
+def _teacher(run: PretrainRun, chosen: Place) -> GaitNetwork:
+    module = PartContrast(run.network, run.contrast)
+    checkpoint.load_weights(chosen, module)
+    return module.teacher

@@ -1,0 +1,1 @@
+"""Driver: collections to a store of shards."""

@@ -1,0 +1,90 @@
+"""Find the sequences of collections: Ray tasks list some top folders each, and what is new stays in Ray's object store.
+
+A collection may have millions of sequences, so their references are Arrow blocks that Ray holds (and spills to disk);
+the driver sees eight bytes of each. It knows nothing of what is in a sequence.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import ray
+from tqdm import tqdm
+
+from datasets.ingest.layouts import Root, SequenceRef, list_below, top_folders
+from datasets.schema.errors import UsageError
+from datasets.storage import Entry
+from datasets.store.sequence_ids import keys_of
+
+_TEXT = ("sequence_id", "collection", "folder", "subject", "condition", "view", "problem")
+REF_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in _TEXT),
+        ("labels", pa.map_(pa.string(), pa.string())),
+        ("key", pa.uint64()),
+    ]
+)
+_TOGETHER = 1024  # references that a listing task hands over at once
+_SHARES = 4  # of a core in the listing of a collection, so that all cores end at about the same time
+
+
+def list_new(roots: dict[str, Root], done: np.ndarray) -> tuple[ray.data.Dataset, int]:
+    """References to every sequence below the roots whose key is not among the done ones, and how many they are.
+
+    UsageError where one of them lies in two folders: it would be trained on twice, and be its own gallery.
+    """
+    chunks = [chunk for root in roots.values() for chunk in _chunks(root)]
+    new = ray.data.from_arrow(chunks).map_batches(
+        list_chunk, batch_size=None, batch_format="pyarrow", fn_kwargs={"roots": roots, "done": done}
+    )
+    new = new.materialize()
+    keys = [np.zeros(0, np.uint64)]
+    with tqdm(unit=" sequences", desc="listed", mininterval=2) as bar:
+        for batch in new.select_columns(["key"]).iter_batches(batch_size=None, batch_format="pyarrow"):
+            keys.append(batch["key"].to_numpy())
+            bar.update(batch.num_rows)
+    every, counts = np.unique(np.concatenate(keys), return_counts=True)
+    if (counts > 1).any():
+        _refuse(new, every[counts > 1][0])
+    return new, len(every)
+
+
+def _chunks(root: Root) -> list[pa.Table]:
+    """The top folders of a root in as many tables as there will be tasks to list them: each costs 20 ms of Ray's."""
+    # As JSON, because a name may hold bytes that are no text.
+    tops = [json.dumps([position, entry.name, entry.kind]) for position, entry in top_folders(root)]
+    size = -(-len(tops) // (_SHARES * max(int(ray.cluster_resources().get("CPU", 1)), 1)))
+    parts = [tops[start : start + size] for start in range(0, len(tops), size)]
+    return [pa.table({"collection": [root.spec.name] * len(part), "top": part}) for part in parts]
+
+
+def list_chunk(chunk: pa.Table, roots: dict[str, Root], done: np.ndarray) -> Iterator[pa.Table]:
+    """Runs in a Ray task: some top folders to the references below them that are not done, some at a time."""
+    waiting: list[SequenceRef] = []
+    for row in chunk.to_pylist():
+        position, name, kind = json.loads(row["top"])
+        for ref in list_below(roots[row["collection"]], position, Entry(name, kind)):
+            waiting.append(ref)
+            if len(waiting) == _TOGETHER:
+                yield _new(waiting, done)
+                waiting = []
+    yield _new(waiting, done)
+
+
+def _new(refs: list[SequenceRef], done: np.ndarray) -> pa.Table:
+    keys = keys_of([ref.sequence_id for ref in refs])
+    rows = [asdict(ref) | {"key": key} for ref, key in zip(refs, keys, strict=True)]
+    return pa.Table.from_pylist(rows, schema=REF_SCHEMA).filter(pa.array(~np.isin(keys, done)))
+
+
+def _refuse(refs: ray.data.Dataset, key: np.uint64) -> None:
+    same = refs.filter(lambda row: row["key"] == key).take_all()
+    one, other = sorted(same, key=lambda row: row["folder"])[:2]
+    raise UsageError(f"{one['sequence_id']} is in two folders, {one['folder']} and {other['folder']}: keep one of them")
+
+
+def references(table: pa.Table) -> list[SequenceRef]:
+    """The rows of a table of REF_SCHEMA as references."""
+    return [SequenceRef(**{**row, "labels": dict(row["labels"])}) for row in table.drop_columns(["key"]).to_pylist()]

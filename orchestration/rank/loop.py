@@ -1,0 +1,134 @@
+"""One rank of training, from its start to its end: steps, and checkpoints; its notes go to the driver.
+
+Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. What is trained,
+and on what, is a matter of the work that it is handed (orchestration/rank/work.py). The driver is
+orchestration/training/train.py.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import ray
+import torch
+import torch.distributed as dist
+from ray.actor import ActorHandle
+from torch.profiler import profile
+
+from datasets.storage import Place
+from model.p3d.norm import share_statistics
+from orchestration.rank import collectives, engine, optimizer_state
+from orchestration.rank.checkpoint_writer import CheckpointWriter, SaveFailed
+from orchestration.rank.engine import DeepSpeedEngine
+from orchestration.rank.metrics import MetricsLogger, NotFinite, matrix_flops
+from orchestration.rank.status import Pulse
+from orchestration.rank.work import Work
+from orchestration.run import checkpoint
+from orchestration.run.folder import folder_of
+
+PROFILED = 3  # steps of a profile
+
+
+def train_rank(work: Work, board: ActorHandle, profiled: bool) -> None:
+    """Train to the last step, from the newest checkpoint of the run where there is one.
+
+    board: what the driver reads (orchestration/rank/status.py). profiled: whether a few steps are traced.
+    """
+    pulse = Pulse(board, dist.get_rank())
+    try:
+        _train(work, board, pulse, profiled)
+    except (NotFinite, SaveFailed) as error:  # another attempt would end the same way
+        ray.get(board.tell.remote("trouble", str(error)))
+        raise
+
+
+def _train(work: Work, board: ActorHandle, pulse: Pulse, profiled: bool) -> None:
+    run, folder = work.run, folder_of(work.run)
+    trained, start = _start(work, folder)
+    saver = CheckpointWriter(folder, run, partial(_tell, board, "saved"))
+    peak = matrix_flops(trained.device, run.cluster.precision)
+    told = partial(_tell, board, "metrics")
+    journal = MetricsLogger(run, start, trained.device, peak, work.flops, lambda step, found: told((step, found)))
+    if dist.get_rank() == 0:
+        board.begin.remote(dist.get_world_size())
+        _tell(board, "begun", (start, dist.get_world_size()))
+    with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
+        pulse.at(start, "data")
+        for batch in journal.timed(work.batches(start)):
+            pulse.at(batch.step, "training")
+            engine.set_rate(trained, run.schedule.lr_at(batch.step))
+            tensors = work.tensors(batch, trained.device)
+            watched = engine.train_step(trained, tensors, batch.step)
+            done = batch.step + 1
+            if run.schedule.guards_at(done):
+                some = [one[: trained.train_micro_batch_size_per_gpu()] for one in tensors]  # as many as fit at once
+                watched |= work.guards(trained.module, some, batch.step)
+            due = run.keep.due(done) or done == run.schedule.steps
+            journal.note(done, watched, batch, at_once=due)
+            if due or saver.failed:
+                pulse.at(batch.step, "checkpoint")
+                _save(saver, trained, done)
+            if profiler is not None:
+                profiler.step()
+            pulse.at(done, "data")
+    pulse.at(run.schedule.steps, "checkpoint")
+    saver.finish()
+    # Calls are taken in order: nothing that was told is lost with this process.
+    ray.get(board.beat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
+
+
+def _tell(board: ActorHandle, kind: str, content: object) -> None:
+    board.tell.remote(kind, content)
+
+
+def _start(work: Work, folder: Place) -> tuple[DeepSpeedEngine, int]:
+    """The engine, with the state of the newest whole checkpoint, and the steps that it has behind it."""
+    torch.manual_seed(work.run.seed)
+    module = work.module()
+    share_statistics(module, collectives.total)
+    newest = _agreed(folder)
+    if newest is not None:
+        checkpoint.load_weights(newest, module)
+    trained = engine.start_engine(work.run, module)
+    start = checkpoint.step_of(newest) if newest is not None else 0
+    if start:  # before the first step there are weights to start from, and no moments
+        optimizer_state.restore_moments(trained, checkpoint.load_moments(newest), start)
+    return trained, start
+
+
+def _agreed(folder: Place) -> Place | None:
+    """The newest whole checkpoint as rank 0 finds it, which also clears away what was left half-written."""
+    found: list[int | None] = [None]
+    if dist.get_rank() == 0:
+        checkpoint.discard_unfinished(folder)
+        newest = checkpoint.newest_whole(folder)
+        found = [None if newest is None else checkpoint.step_of(newest)]
+    dist.broadcast_object_list(found)
+    return None if found[0] is None else checkpoint.chosen(folder, found[0])
+
+
+def _save(saver: CheckpointWriter, trained: DeepSpeedEngine, step: int) -> None:
+    """Copy the state of all ranks, and let rank 0 write it."""
+    weights, moments = optimizer_state.weights_of(trained), optimizer_state.moments_of(trained)
+    if dist.get_rank() == 0:
+        saver.save(step, weights, moments)
+
+
+@contextmanager
+def _profiler(wanted: bool, folder: Place) -> Iterator[profile | None]:
+    """Torch's profiler over a few steps once the run is warm; the trace goes into the run's folder."""
+    if not wanted:
+        yield None
+        return
+
+    def keep(profiler: profile) -> None:
+        with tempfile.TemporaryDirectory() as made:
+            file = Path(made) / "trace.json"
+            profiler.export_chrome_trace(str(file))
+            (folder / "profile/trace.json").adopt(file)
+
+    schedule = torch.profiler.schedule(wait=3, warmup=1, active=PROFILED, repeat=1)
+    with torch.profiler.profile(schedule=schedule, on_trace_ready=keep) as profiler:
+        yield profiler

@@ -1,0 +1,1 @@
+"""Driver: a trained run to a released encoder with its model card."""

@@ -1,0 +1,1 @@
+"""A run: its settings, folder, checkpoints, and its records in MLflow."""

@@ -1,0 +1,183 @@
+"""Checkpoints: complete or invisible, free of pickles, and the same for every number of workers.
+
+    <run>/checkpoints/step-00000200/weights.safetensors     student and teacher, with their heads
+                                    optimizer.safetensors   the two moments of AdamW for every trained weight
+                                    run.json                the settings
+                                    state.json              the step, and size and digest of the files; written last
+                                    score.json              how it did on held-out subjects, once that is known
+
+A folder without state.json is no checkpoint: what a kill leaves is never taken for one. On local disks and in object
+storage alike. This file alone knows the folder; who keeps which checkpoints is saver.py's and watch.py's matter.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from datasets.schema.errors import UsageError
+from datasets.storage import LocalPlace, Place
+from orchestration.run.folder import RUN_FILE
+from orchestration.run.serialise import to_json
+from orchestration.run.settings import Run
+
+State = dict[str, Tensor]
+_ANY_SIZE = 1 << 42  # bytes
+
+
+def complete(folder: Place) -> list[Place]:
+    """The complete checkpoints of a run's folder, in order of step."""
+    try:
+        names = [entry.name for entry in (folder / "checkpoints").entries() if entry.name.startswith("step-")]
+    except OSError:  # none was written yet
+        return []
+    return [one for name in sorted(names) if ((one := folder / f"checkpoints/{name}") / "state.json").exists()]
+
+
+def at_step(folder: Place, step: int) -> Place:
+    """Where the checkpoint of a step lies, or would."""
+    return folder / f"checkpoints/step-{step:08d}"
+
+
+def reached(folder: Place) -> int:
+    """How many steps the newest complete checkpoint of a run's folder has behind it; 0 where there is none."""
+    found = complete(folder)
+    return step_of(found[-1]) if found else 0
+
+
+def newest_whole(folder: Place) -> Place | None:
+    """The newest checkpoint whose files are as they were written; says which ones are not, and why."""
+    for one in reversed(complete(folder)):
+        damage = damage_of(one)
+        if damage is None:
+            return one
+        print(f"{one} is damaged and left out: {damage}", flush=True)
+    return None
+
+
+def damage_of(checkpoint: Place) -> str | None:
+    """What is wrong with the files of a checkpoint; None where nothing is."""
+    try:
+        files = json.loads((checkpoint / "state.json").read())["files"]
+    except (ValueError, KeyError, TypeError):
+        return "state.json cannot be read"
+    for name, written in files.items():
+        try:
+            content = (checkpoint / name).read(_ANY_SIZE)
+        except OSError as error:
+            return f"{name}: {error.strerror or error}"
+        if [len(content), _digest(content)] != written:
+            return f"{name} is not what was written ({len(content):,} of {written[0]:,} bytes)"
+    return None
+
+
+def chosen(folder: Place, step: int | None) -> Place:
+    """The checkpoint of a step, the newest whole one where None; UsageError where there is none."""
+    found = complete(folder)
+    if not found:
+        raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
+    if step is None:
+        whole = newest_whole(folder)
+        if whole is None:
+            raise UsageError(f"all checkpoints of {folder} are damaged: run the same `python -m jobs.pretrain` again")
+        return whole
+    steps = {step_of(one): one for one in found}
+    if step not in steps:
+        raise UsageError(f"{folder} has no checkpoint of step {step}: it has {', '.join(map(str, steps))}")
+    return steps[step]
+
+
+def step_of(checkpoint: Place) -> int:
+    """How many steps a checkpoint has behind it."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> Place:
+    """Write the checkpoint after `step` steps, from one process. OSError where there is no room for it."""
+    target = at_step(folder, step)
+    target.remove_folder()
+    staged_in = None
+    if isinstance(folder, LocalPlace):  # beside it, on the same disk
+        staged_in = Path(folder.path) / "checkpoints"
+        staged_in.mkdir(parents=True, exist_ok=True)
+    files = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix=".staged-", dir=staged_in) as staged:
+            for name, tensors in (("weights.safetensors", weights), ("optimizer.safetensors", moments)):
+                file = Path(staged) / name
+                _save_tensors(tensors, file)
+                files[name] = [file.stat().st_size, _digest_of_file(file)]
+                (target / name).adopt(file)
+        (target / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
+        (target / "state.json").write(json.dumps({"step": step, "files": files}).encode())
+    except BaseException:
+        target.remove_folder()
+        raise
+    return target
+
+
+def take_over(source: Place, folder: Place, run: Run) -> Place:
+    """A copy of another run's checkpoint as one of this run's own, after as many steps."""
+    return save(folder, run, step_of(source), _load_tensors(source / "weights.safetensors"), load_moments(source))
+
+
+def discard_unfinished(folder: Place) -> None:
+    """Take away what a kill in the middle of a save has left; while no one saves."""
+    try:
+        names = [entry.name for entry in (folder / "checkpoints").entries() if entry.kind == "folder"]
+    except OSError:
+        return
+    for name in names:
+        one = folder / f"checkpoints/{name}"
+        if not (one / "state.json").exists():
+            one.remove_folder()
+
+
+def load_weights(checkpoint: Place, module: nn.Module) -> None:
+    """Fill a module with a checkpoint's weights; UsageError where they are of another network."""
+    try:
+        module.load_state_dict(_load_tensors(checkpoint / "weights.safetensors"))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise UsageError(f"the weights in {checkpoint} do not fit the network of its settings: {words}") from error
+
+
+def load_moments(checkpoint: Place) -> State:
+    """The optimizer's moments, by name of the weight."""
+    return _load_tensors(checkpoint / "optimizer.safetensors")
+
+
+def write_score(checkpoint: Place, score: Mapping[str, float]) -> None:
+    """Keep how a checkpoint did on held-out subjects."""
+    (checkpoint / "score.json").write(json.dumps(dict(score)).encode())
+
+
+def score_of(checkpoint: Place) -> dict[str, float] | None:
+    """How a checkpoint did on held-out subjects, where that is known."""
+    return json.loads((checkpoint / "score.json").read()) if (checkpoint / "score.json").exists() else None
+
+
+def _load_tensors(place: Place) -> State:
+    return load(place.read(_ANY_SIZE))
+
+
+def _save_tensors(tensors: State, file: Path) -> None:
+    """safetensors' own errors tell of a full disk in words alone."""
+    try:
+        save_file(tensors, file)
+    except SafetensorError as error:
+        raise OSError(None, str(error), str(file)) from error
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _digest_of_file(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

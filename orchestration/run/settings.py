@@ -1,0 +1,248 @@
+"""The settings of runs: what every run of training has, those of pretraining, and their one JSON form.
+
+The same JSON goes into the run's folder, into each checkpoint, to every rank and to MLflow. Reading it back is strict:
+a setting that this program does not know is an error, not a surprise. Where it lies is run_folder.py's matter.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from datasets.loading.clips import ClipSettings
+from datasets.loading.pairs import Positives
+from datasets.loading.sampler import Mixing
+from datasets.schema.errors import UsageError
+from datasets.schema.rows import Modality
+from model import sizes, strips
+from model.network import NetworkSettings
+from model.objective import ContrastSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which sequences of the store are trained on (those of the train split, less what is held out), and how."""
+
+    collections: tuple[str, ...] | None = None  # all of the store where None
+    leave_out: tuple[str, ...] = ()  # of these, collections that are not trained on: to be scored as unseen ones
+    modalities: tuple[Modality, ...] = ("silhouette",)  # the first of them scores checkpoints (see Score)
+    holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
+    positives: Positives = (
+        "clip"  # two clips of one sequence, or of one walk as two cameras (or modalities) saw it at once
+    )
+    mixing: Mixing = "step"  # whether each step is of one collection, or each batch of several
+    unique: int | None = None  # so many sequences of all these (datasets/store/selection.py); every one where None
+
+    def __post_init__(self) -> None:
+        if self.unique is not None and self.unique < 1:
+            raise UsageError(f"--data.unique {self.unique} must be at least 1")
+        if both := sorted(set(self.collections or ()) & set(self.leave_out)):
+            raise UsageError(f"--data.leave-out {both[0]} is among --data.collections: name it in one of them")
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise UsageError(f"--data.modalities {' '.join(self.modalities)} must name some, each of them once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast: warm-up, a constant rate, and a cool-down of the form 1 - sqrt (arXiv 2405.18392)."""
+
+    steps: int = 1000  # 0 keeps the weights of `start` as they are
+    batch: int = 64  # sequences a step, over all workers
+    lr: float = 1e-3  # peak learning rate of AdamW
+    warmup: int = 50  # steps
+    cooldown: float = 0.2  # share of the steps
+    weight_decay: float = 0.05
+    clip_norm: float = 3.0  # largest norm of the gradient
+    log_every: int = 10  # steps
+    guard_every: int = 100  # steps between looks for collapse (model/guards.py); 0: never
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise UsageError(f"--schedule.steps {self.steps} must not be negative")
+        for name in ("batch", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
+        for name in ("lr", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"--schedule.{name.replace('_', '-')} {getattr(self, name)} must be positive")
+        if self.guard_every < 0:
+            raise UsageError(f"--schedule.guard-every {self.guard_every} must not be negative: give 0 for no guards")
+        if self.warmup < 0 or self.warmup > self.steps > 0:
+            raise UsageError(f"--schedule.warmup {self.warmup} must lie within --schedule.steps {self.steps}")
+        if not 0 <= self.cooldown <= 1:
+            raise UsageError(f"--schedule.cooldown {self.cooldown} is a share of the steps: give 0 to 1")
+
+    @property
+    def branch(self) -> int:
+        """The steps before the cool-down: up to there a longer run with the same settings is the same run."""
+        return self.steps - self._cooling
+
+    @property
+    def _cooling(self) -> int:
+        return int(self.cooldown * self.steps)
+
+    def guards_at(self, done: int) -> bool:
+        """Whether to look for collapse after so many steps: after the first, and then at even distances."""
+        return self.guard_every > 0 and (done == 1 or done % self.guard_every == 0)
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        left = (self.steps - step) / self._cooling if self._cooling else 1.0
+        return self.lr * min(1.0, (step + 1) / max(self.warmup, 1)) * (1 - (1 - min(left, 1.0)) ** 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Which checkpoints are written, and which of them stay. The last step is always written."""
+
+    every: int = 200  # steps from one checkpoint to the next
+    last: int = 3  # the newest that stay; 0: all of them
+    best: int = 1  # how many more stay, those of the highest score (see Score)
+    at: tuple[int, ...] = ()  # steps after which one more is written, and stays
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 1), ("last", 0), ("best", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"--keep.{name} {getattr(self, name)} must be at least {least}")
+
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint is written after so many steps, be it the last or not."""
+        return done % self.every == 0 or done in self.at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How checkpoints are scored on the held-out subjects while training goes on: mean Rank-1, zero-shot."""
+
+    every: int = 1  # checkpoints from one that is scored to the next; 0: none is
+    frames: int = 32  # of each sequence, from its first: enough to tell checkpoints apart
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 0), ("frames", 2)):
+            if getattr(self, name) < least:
+                raise UsageError(f"--score.{name} {getattr(self, name)} must be at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where it runs: workers (ranks), what each of them gets, and how DeepSpeed shares the optimizer's state."""
+
+    workers: int = 2
+    at_least: int | None = None  # workers to begin or go on with where there is no room for all; all where None
+    gpu: bool = False  # one GPU a worker
+    zero_stage: Literal[0, 1, 2, 3] = 0  # what is shared out: nothing, moments, gradients too, weights too
+    precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights and optimizer stay fp32
+    micro_batch: int | None = None  # pairs that a worker takes at once, to save memory; its whole share where None
+    recompute: bool = False  # activations are made again in the backward pass, to save memory
+    restarts: int = 3  # deaths of workers without a checkpoint between them, after which the run ends
+    patience: float = 600.0  # seconds without a step, after which the run ends
+    resize_every: float = 60.0  # seconds between two looks for room for more workers
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"--cluster.workers {self.workers} must be at least 1")
+        if self.at_least is not None and not 1 <= self.at_least <= self.workers:
+            raise UsageError(
+                f"--cluster.at-least {self.at_least} must lie within 1 and --cluster.workers {self.workers}"
+            )
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UsageError(f"--cluster.micro-batch {self.micro_batch} must be at least 1")
+        if self.restarts < 0:
+            raise UsageError(f"--cluster.restarts {self.restarts} must not be negative")
+        if min(self.patience, self.resize_every) <= 0:
+            raise UsageError("--cluster.patience and --cluster.resize-every must be positive")
+
+
+class Run:
+    """What every run of training has, whatever it trains; a dataclass of settings says the rest."""
+
+    items: ClassVar[str]  # what a batch is made of
+    recipe: str
+    shards: str
+    out: str
+    seed: int
+    clips: ClipSettings
+    schedule: Schedule
+    keep: Keep
+    cluster: Cluster
+
+    @property
+    def unit(self) -> int:
+        """What a worker's share, and a micro batch, are multiples of."""
+        return 1
+
+    def micro_batch(self, workers: int) -> int:
+        """How many items each of so many workers takes at once: as many as allowed of which its share is a multiple."""
+        share = self.schedule.batch // workers
+        most = min(self.cluster.micro_batch or share, share)
+        return max(size for size in range(self.unit, most + 1, self.unit) if share % size == 0)
+
+    def worker_counts(self) -> list[int]:
+        """The numbers of workers that the run can have: all those allowed among which its batch divides."""
+        fewest = self.cluster.at_least or self.cluster.workers
+        counts = range(fewest, self.cluster.workers + 1)
+        return [count for count in counts if self.schedule.batch % (count * self.unit) == 0]
+
+    def check_shares(self) -> None:
+        """UsageError where the batch does not divide among the workers, or a share into micro batches."""
+        batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
+        if batch % workers:
+            raise UsageError(
+                f"--schedule.batch {batch} does not divide among --cluster.workers {workers}: make it a multiple"
+            )
+        if batch // workers % self.unit:
+            raise UsageError(
+                f"--schedule.batch {batch} gives each of --cluster.workers {workers} no "
+                f"multiple of {self.unit} clips, which strips take: change one of them, or --contrast.no-strips"
+            )
+        if micro is not None and micro < self.unit:
+            raise UsageError(
+                f"--cluster.micro-batch {micro} must be at least {self.unit}, which strips take: "
+                "raise it, or --contrast.no-strips"
+            )
+
+    def check_norms(self, size: str) -> None:
+        """UsageError where an encoder of a size cannot be trained with micro batches."""
+        share, micro = self.schedule.batch // self.cluster.workers, self.cluster.micro_batch
+        if micro is not None and micro < share and size in sizes.P3D:
+            raise UsageError(
+                f"--cluster.micro-batch {micro}: the norms of {size} need a worker's whole share of "
+                f"{share} {self.items} at once: take more --cluster.workers, or --cluster.recompute"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRun(Run):
+    """One pretraining run: everything that its result depends on."""
+
+    items: ClassVar[str] = "pairs"
+
+    recipe: str  # the name that the run is recorded under
+    shards: str  # the store to train on
+    out: str  # the run's folder
+    start: str | None = None  # an OpenGait checkpoint of the published P3D encoder; random weights of the seed if None
+    seed: int = 0
+    data: DataSettings = field(default_factory=DataSettings)
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    schedule: Schedule = field(default_factory=Schedule)
+    keep: Keep = field(default_factory=Keep)
+    score: Score = field(default_factory=Score)
+    cluster: Cluster = field(default_factory=Cluster)
+
+    def __post_init__(self) -> None:
+        if self.start is None and not self.schedule.steps:
+            raise UsageError("--schedule.steps 0 trains nothing: give at least 1, or a published checkpoint as --start")
+        if self.start is not None and self.network.size not in sizes.P3D:
+            raise UsageError(
+                f"--start is for checkpoints of the published P3D encoder, of which {self.network.size!r} is no size: "
+                f"take the recipe p3d-0.03b or p3d-0.13b, or give --network.size as one of {', '.join(sizes.P3D)}"
+            )
+        if self.schedule.batch < 2:
+            raise UsageError("--schedule.batch must be at least 2: a contrast needs a negative")
+        self.check_shares()
+        self.check_norms(self.network.size)
+
+    @property
+    def unit(self) -> int:
+        """What a worker's share, and a micro batch, are multiples of."""
+        return strips.PERIOD if self.contrast.strips else 1

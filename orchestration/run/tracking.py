@@ -1,0 +1,215 @@
+"""MLflow, and nothing but MLflow: open a run, log metrics in batches, attach files, close it. No one else imports it.
+
+Metrics are buffered and written with one call (7,000 a second against 150 one by one), from one process at a time.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from datasets.schema.errors import Unfinished, UsageError
+
+EXPERIMENT = "foundationgait"
+# A server that does not answer is asked again at the next flush; MLflow's own defaults would hold the driver up for
+# minutes at each.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_LAST_PAUSES = (0, 1, 4, 10)  # seconds before each of the last attempts to write what is left
+
+
+def default_uri() -> str:
+    """MLFLOW_TRACKING_URI where it is set, else a SQLite file in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def ui_command(uri: str) -> str:
+    """What to do to look at the results."""
+    if not uri.startswith("sqlite"):
+        return f"open {uri}"
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{python} -m mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
+
+
+@dataclass
+class Tracker:
+    """One MLflow run, from one process. Closing is left to who opened the run."""
+
+    uri: str
+    run_id: str
+    known: dict[str, int] = field(default_factory=dict)  # the step up to which each metric was logged
+    _pending: list[Metric] = field(default_factory=list)
+    _failing: bool = False
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Keep metrics of a step for the next flush; a missing number (NaN) is not logged at all.
+
+        Nor is what a resumed run repeats: each step of a metric is logged once.
+        """
+        now = int(time.time() * 1000)
+        for name, value in metrics.items():
+            if value == value and step > self.known.get(name, -1):
+                self._pending.append(Metric(name, value, now, step))
+                self.known[name] = step
+
+    def flush(self) -> None:
+        """Write what was kept. Where MLflow does not take it, that is said once, and it is kept for the next time."""
+        while self._pending:
+            some = self._pending[:1000]  # the most that one call takes
+            try:
+                self._client.log_batch(self.run_id, metrics=some)
+            except MlflowException as error:
+                if not self._failing:
+                    print(f"MLflow takes no metrics, they are kept for later: {_words(error)}", file=sys.stderr)
+                self._failing = True
+                return
+            self._failing = False
+            self._pending = self._pending[len(some) :]
+
+    def close(self) -> None:
+        """Write what is left. Unfinished where MLflow does not take it."""
+        for pause in _LAST_PAUSES:
+            time.sleep(pause)
+            self.flush()
+            if not self._pending:
+                return
+        raise Unfinished(f"MLflow at {self.uri} did not take the last {len(self._pending)} metrics of {self.run_id}")
+
+    def history(self, name: str) -> list[tuple[int, float]]:
+        """A metric's (step, value) pairs in order of step, as the tracking store has them."""
+        return sorted((one.step, one.value) for one in self._client.get_metric_history(self.run_id, name))
+
+    def curve(self, name: str, points: Mapping[int, float]) -> None:
+        """Add points of a metric against any whole number as its step, as MLflow's charts draw it; known ones stay."""
+        known = dict(self.history(name)) if name in self.known else {}
+        for step, value in sorted(points.items()):
+            if value == value and known.get(step) != value:
+                self._pending.append(Metric(name, value, int(time.time() * 1000), step))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Mark the run."""
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def attach(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file with the run, in a folder of its artefacts if one is given."""
+        self._client.log_artifact(self.run_id, str(path), folder)
+
+    @property
+    def _client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(tracking_uri=self.uri)
+
+
+@contextmanager
+def open_run(
+    uri: str, name: str, settings: dict[str, object], tags: dict[str, str], resume: str | None = None
+) -> Iterator[Tracker]:
+    """A run with its settings as parameters; finished or failed when the block ends. resume: the id of an earlier one.
+
+    tags: `mlflow.parentRunId` puts it below another run.
+    """
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
+    client, experiment = _connect(uri)
+    run_id = _existing(client, resume)
+    if run_id is None:
+        run_id = client.create_run(experiment, run_name=name).info.run_id
+        params = [Param(key, str(value)[:6000]) for key, value in settings.items()]
+        client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
+    else:
+        client.update_run(run_id, status="RUNNING")
+    known = {} if resume is None else _known(client, run_id)
+    tracker = Tracker(uri, run_id, known)
+    status = "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+        tracker.close()
+    finally:
+        tracker.flush()
+        with suppress(MlflowException):
+            client.set_terminated(run_id, status)
+
+
+def tags_of(uri: str, run_id: str) -> dict[str, str] | None:
+    """The tags of a run; None where the tracking store does not know it."""
+    client, _ = _connect(uri)
+    return None if _existing(client, run_id) is None else dict(client.get_run(run_id).data.tags)
+
+
+def history(uri: str, run_id: str, name: str) -> list[tuple[int, float]]:
+    """A metric's (step, value) pairs, as `Tracker.history`; none where the tracking store does not know the run."""
+    return [] if tags_of(uri, run_id) is None else Tracker(uri, run_id).history(name)
+
+
+def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
+    """The tags of the runs below another one, by run id, the oldest first."""
+    client, experiment = _connect(uri)
+    found, page = {}, None
+    while True:
+        some = client.search_runs(
+            [experiment],
+            f"tags.`mlflow.parentRunId` = '{parent}'",
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+            page_token=page,
+        )
+        found |= {one.info.run_id: dict(one.data.tags) for one in some}
+        page = some.token
+        if not page:
+            return found
+
+
+def read_artefact(uri: str, run_id: str, path: str) -> bytes:
+    """A file that was kept with a run. UsageError where there is none."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    try:
+        with tempfile.TemporaryDirectory() as made:
+            return Path(mlflow.MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
+    except (MlflowException, OSError) as error:
+        raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {_words(error)}") from error
+
+
+def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
+    """The run id, where the tracking store knows it."""
+    if run_id is None:
+        return None
+    try:
+        return client.get_run(run_id).info.run_id
+    except MlflowException:
+        return None  # tracked elsewhere: a new run is opened here
+
+
+def _known(client: mlflow.MlflowClient, run_id: str) -> dict[str, int]:
+    """The newest step of each metric of a run."""
+    return {
+        name: max((one.step for one in client.get_metric_history(run_id, name)), default=-1)
+        for name in client.get_run(run_id).data.metrics
+    }
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200]
+
+
+def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
+    """A client and the experiment's id, made if need be; files of a SQLite store lie beside it."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        known = client.get_experiment_by_name(EXPERIMENT)
+    except (MlflowException, OSError) as error:
+        raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {_words(error)}") from error
+    if known is not None:
+        return client, known.experiment_id
+    beside = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" if uri.startswith("sqlite:///") else None
+    return client, client.create_experiment(EXPERIMENT, artifact_location=beside.resolve().as_uri() if beside else None)

@@ -1,0 +1,1 @@
+"""Drivers of scaling studies: plan, cells, measurements, records in MLflow."""

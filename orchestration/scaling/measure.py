@@ -1,0 +1,142 @@
+"""Measuring a trained cell of a study: the loss against the bank, errors of held-out subjects, and what it took.
+
+What is measured of a network is a function from what is examined to named values, by subject; to measure one thing
+more, add a function to `MEASURES`. Runs where the cell ran.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from datasets import storage
+from datasets.loading.heldout_bank import Bank, draw_bank
+from datasets.schema.collection import CollectionSpec
+from datasets.specs.resolve import declared_in
+from datasets.store.reader import read_manifest
+from datasets.store.selection import training_rows
+from evaluation.retrieval.protocols import score
+from evaluation.retrieval.sequences import Sequences
+from evaluation.scaling.cells import LOSS, MeasuredCell
+from evaluation.scaling.heldout_loss import BySubject, bank_losses, by_subject
+from evaluation.scaling.subject_errors import errors_of
+from model import sizes
+from model.objective import PartContrast
+from orchestration.embedding.sequences import held_back
+from orchestration.run import checkpoint
+from orchestration.run.folder import folder_of
+from orchestration.run.settings import PretrainRun
+from orchestration.scaling.context import AT_ONCE, Examined
+from orchestration.scaling.plan import KEPT, Cell, StudyPlan
+from orchestration.scaling.probes import probe_errors
+
+
+def bank_loss(held: Examined) -> dict[str, BySubject]:
+    """The loss of training against the bank, unsmoothed: whole clips, nothing changed about them, fixed keys."""
+    bank, contrast = bank_of(held.plan, held.rows, held.specs), held.run.contrast
+    predicted, keys = (np.concatenate(one) for one in zip(*_embedded(held, bank), strict=True))
+    parts, joint = bank_losses(predicted, keys, bank.walks, contrast.temperature, contrast.joint_temperature)
+    found = {LOSS: parts.mean(axis=1) + contrast.joint * joint, f"{LOSS}/parts": parts.mean(axis=1)}
+    return {name: by_subject(values, bank.subjects) for name, values in (found | {f"{LOSS}/joint": joint}).items()}
+
+
+def zero_shot(held: Examined) -> dict[str, BySubject]:
+    """Rank-1 errors of each protocol on the held-out subjects, from the first frames of their sequences."""
+    found: dict[str, BySubject] = {}
+    for name, rows in held.rows.items():
+        protocol = held.specs[name].protocol
+        if protocol is not None:
+            columns = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
+            found |= errors_of(score(Sequences.of(held.embeddings(rows), *columns), protocol, "euc"), name)
+    return found
+
+
+MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (bank_loss, zero_shot, probe_errors)
+
+
+def measure(
+    plan: StudyPlan, cell: Cell, since: int, seconds: float, histories: dict[str, list[tuple[int, float]]]
+) -> MeasuredCell:
+    """A trained cell's record.
+
+    since: the steps that it took over from its trunk; seconds: what the others took. histories: (step, value) of
+    `tokens_kept` and `flops_per_second`, as logged while it trained and, before `since`, its trunk.
+    """
+    run = plan.run_of(cell)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(run.cluster.workers, 1))  # those that have just been at work here
+    try:
+        held, found = _held_out(plan, run), {}
+        for one in MEASURES:
+            found |= one(held)
+    finally:
+        torch.set_num_threads(threads)
+    cost = sizes.cost(cell.size, plan.channels)
+    kept = mean_over_steps(histories["tokens_kept"])
+    seen = cell.steps * plan.schedule.batch
+    data, store = run.data, storage.open_place(run.shards)
+    only = {"modalities": data.modalities, "unique": data.unique}
+    unique = training_rows(store, data.collections, data.holdout, ["sequence_id"], **only).num_rows
+    return MeasuredCell(
+        name=cell.name,
+        trunk=cell.trunk,
+        size=cell.size,
+        seed=cell.seed,
+        steps=cell.steps,
+        batch=plan.schedule.batch,
+        parameters=sizes.parameters_of(cell.size),
+        encoder=cost.encoder,
+        heads=cost.heads,
+        unique=unique,
+        seen=seen,
+        epochs=seen / unique,
+        kept=kept,
+        flop=plan.flop_of(cell, KEPT if kept is None else kept),
+        seconds=seconds,
+        speed=mean_over_steps([one for one in histories["flops_per_second"] if one[0] > since]),
+        measures=found,
+    )
+
+
+def held_rows(plan: StudyPlan) -> tuple[dict[str, pa.Table], dict[str, CollectionSpec]]:
+    """The held-out rows of each collection, and what holds of it. UsageError where somebody is not in the store."""
+    store = storage.open_place(plan.shards)
+    manifest = read_manifest(store)
+    names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
+    rows = {name: held_back(store, name, plan.run_of(plan.cells()[0])) for name in names}
+    return rows, {name: declared_in(manifest, name) for name in names}
+
+
+def bank_of(plan: StudyPlan, rows: dict[str, pa.Table], specs: dict[str, CollectionSpec]) -> Bank:
+    """The bank of a study."""
+    everyone = pa.concat_tables(rows.values())
+    return draw_bank(everyone, specs, plan.clips, plan.data.positives, plan.measure.keys, plan.measure.seed)
+
+
+def mean_over_steps(history: list[tuple[int, float]]) -> float | None:
+    """The mean of a metric over steps, each value being a mean since the one before; None where there is none."""
+    if not history:
+        return None
+    steps, values = np.array(sorted(history)).T
+    return float(np.average(values, weights=np.diff(steps, prepend=0)))
+
+
+def _held_out(plan: StudyPlan, run: PretrainRun) -> Examined:
+    module = PartContrast(run.network, run.contrast)
+    checkpoint.load_weights(checkpoint.at_step(folder_of(run), run.schedule.steps), module)
+    device = torch.device("cuda" if run.cluster.gpu and torch.cuda.is_available() else "cpu")
+    return Examined(plan, run, module.teacher.to(device).eval(), device, *held_rows(plan))
+
+
+@torch.inference_mode()
+def _embedded(held: Examined, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Predictions of the queries and projections of the keys [b, P, C], a few pairs at a time."""
+    for start in range(0, len(bank.walks), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        given = (bank.query[some], bank.query_times[some], bank.key[some], bank.key_times[some])
+        query, query_times, key, key_times = (torch.from_numpy(one).to(held.device) for one in given)
+        with held.precision():
+            predicted = held.network.embed(held.network.pool(query, query_times)[0])
+            keys = held.network.project(held.network.pool(key, key_times)[0])
+        yield predicted.float().cpu().numpy(), keys.float().cpu().numpy()

@@ -1,0 +1,115 @@
+"""Driver of identification: unknown walks in one folder against known ones in another, without a store beforehand.
+
+Both folders go through the same ingest and the same embedding as everything else, into a store that is gone afterwards.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datasets import storage
+from datasets.schema.errors import UsageError
+from datasets.specs import custom
+from datasets.storage import Place, open_place
+from datasets.store.reader import files_of, read_rejects
+from evaluation.distances.metric import Metric
+from evaluation.retrieval.identify import Candidates, identify
+from orchestration.embedding import table as embeddings
+from orchestration.embedding.embed import EmbedRun, embed_store
+from orchestration.embedding.table import EmbeddingTable
+from orchestration.ingest.ingest import IngestRun, ingest
+
+KNOWN, UNKNOWN = "gallery", "probe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifyRun:
+    """Who is asked about, and among whom."""
+
+    run: str
+    """The folder that `jobs.pretrain` wrote."""
+    gallery: str
+    """The walks of known people: a folder for each person, and in it masks, or folders of masks for several walks."""
+    probe: str
+    """The unknown walks: a folder of masks for each, or one such folder."""
+    out: str | None = None
+    """Where the table goes; <run>/identify if none is given."""
+    step: int | None = None
+    """The checkpoint to embed with, by the steps behind it; the newest if none is given."""
+    metric: Metric = "euc"
+    """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
+    most: int = 5
+    """People named for each walk."""
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise UsageError(f"--most {self.most} must be at least 1")
+
+
+def identify_walks(settings: IdentifyRun) -> pd.DataFrame:
+    """One line for each unknown walk and candidate, the nearest first; also written as CSV.
+
+    Walks that cannot be used are named on the way; UsageError where none is left on a side.
+    """
+    with tempfile.TemporaryDirectory(prefix="foundationgait-") as made:
+        store = open_place(f"{made}/shards")
+        probes = _each_in_a_folder(settings.probe, Path(made) / "walk")
+        ingest(IngestRun(roots={KNOWN: settings.gallery, UNKNOWN: probes}, out=str(store)))
+        _check_usable(store, settings)
+        asked = EmbedRun(run=settings.run, shards=str(store), out=f"{made}/table", step=settings.step, split="train")
+        place = embed_store(asked).place
+        known, unknown = (embeddings.read_table(place, name) for name in (KNOWN, UNKNOWN))
+        every = (table.embeddings("pretrained")[np.arange(table.names.num_rows)] for table in (unknown, known))
+        found = identify(*every, known.names["subject"].to_pylist(), settings.metric, settings.most)
+    lines = _lines(found, known, unknown)
+    out = storage.open_place(settings.out or f"{settings.run}/identify")
+    (out / "candidates.csv").write(lines.to_csv(index=False).encode())
+    return lines
+
+
+def _each_in_a_folder(probe: str, above: Path) -> str:
+    """The folder of unknown walks; where it is a walk itself, another one in which it is the only one."""
+    place = open_place(probe)
+    try:
+        frames = any(entry.kind == "file" and custom.is_frame(entry.name) for entry in place.entries())
+    except OSError as error:
+        raise UsageError(f"no folder {place} of walks: check --probe ({error.strerror or error})") from error
+    if not frames:
+        return probe
+    above.mkdir()
+    (above / Path(probe).resolve().name).symlink_to(Path(probe).resolve())
+    return str(above)
+
+
+def _check_usable(store: Place, settings: IdentifyRun) -> None:
+    """Say which walks cannot be used, and why; UsageError where no other is left on a side."""
+    for row in read_rejects(store).to_pylist():
+        if row["frame"] is None:
+            print(f"{row['collection']} {row['source']} is left out: {row['reason']}, {row['detail']}", flush=True)
+    for name, folder in ((KNOWN, settings.gallery), (UNKNOWN, settings.probe)):
+        if not any(file["rows"] for file in files_of(store, [name])):
+            raise UsageError(f"none of the walks in --{name} {folder} can be used: the lines above say why")
+
+
+def _lines(found: list[Candidates], known: EmbeddingTable, unknown: EmbeddingTable) -> pd.DataFrame:
+    ids = known.names["sequence_id"].to_pylist()
+    walks = (one.removeprefix(f"{UNKNOWN}/") for one in unknown.names["sequence_id"].to_pylist())
+    return pd.DataFrame(
+        [
+            {
+                "walk": walk.removesuffix(f"/{custom.UNNAMED}/{custom.UNNAMED}"),
+                "place": place,
+                "subject": subject,
+                "distance": float(distance),
+                "nearest_walk": ids[number].removeprefix(f"{KNOWN}/"),
+                "strangers": one.strangers,
+            }
+            for walk, one in zip(walks, found, strict=True)
+            for place, (subject, distance, number) in enumerate(
+                zip(one.subjects, one.distances, one.walks, strict=True), start=1
+            )
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Drivers of training: Ray Train's trainer, its monitor, validation of checkpoints."""

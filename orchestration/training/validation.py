@@ -1,0 +1,129 @@
+"""Evaluation beside training: each checkpoint is scored on the held-out subjects by a task of its own.
+
+Training does not wait: tasks ask Ray for no core and step back for whatever else runs on their machine. Scores go to
+the run's own MLflow record and beside the checkpoint, where the best one is found. What is scored here is a quick look
+(the first frames of each sequence, one number a probe set); jobs/evaluate.py is the whole protocol beside baselines.
+"""
+
+import os
+from collections import deque
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from ray.exceptions import RayError
+
+from datasets import storage
+from datasets.schema.collection import CollectionSpec
+from datasets.specs.resolve import declared_in
+from datasets.store.reader import read_manifest
+from evaluation.retrieval.protocols import single_view_gallery
+from model.embedding import embed
+from model.objective import PartContrast
+from orchestration.embedding.sequences import held_back, walk_of
+from orchestration.run import checkpoint
+from orchestration.run.folder import folder_of, read_run
+from orchestration.run.settings import PretrainRun, Run
+from orchestration.run.tracking import Tracker
+
+_AT_ONCE = 32  # sequences that are embedded together
+
+
+class Scorer:
+    """Sends checkpoints to be scored, one at a time and in order, and keeps what comes back."""
+
+    def __init__(self, run: Run, tracker: Tracker, names: list[str], every: int) -> None:
+        """names: of the collections whose held-out subjects are scored. every: checkpoints from one to the next."""
+        self._run, self._tracker, self._names, self._every = run, tracker, names, every
+        self._queue: deque[int] = deque()
+        self._under_way: tuple[int, ray.ObjectRef] | None = None
+        self._latest: tuple[int, float] | None = None
+
+    def add(self, step: int) -> None:
+        """A checkpoint was written."""
+        last = step == self._run.schedule.steps
+        if self._names and (last or step // self._run.keep.every % self._every == 0):
+            self._queue.append(step)
+
+    def waiting(self) -> set[int]:
+        """The checkpoints that are needed still."""
+        return set(self._queue) | ({self._under_way[0]} if self._under_way else set())
+
+    def look(self, timeout: float = 0) -> None:
+        """Take in a score that is there, and send the next checkpoint."""
+        if self._under_way is not None:
+            step, task = self._under_way
+            if not ray.wait([task], timeout=timeout)[0]:
+                return
+            self._under_way = None
+            try:
+                self._keep(step, ray.get(task))
+            except RayError as error:
+                print(f"the checkpoint of step {step} is not scored: {' '.join(str(error).split())[-300:]}", flush=True)
+        if self._queue:
+            step = self._queue.popleft()
+            self._under_way = (step, self._send(step))
+
+    def shown(self) -> dict[str, str]:
+        """The latest score, for the terminal."""
+        return {} if self._latest is None else {"rank1": f"{self._latest[1]:.1f} at {self._latest[0]}"}
+
+    def _send(self, step: int) -> ray.ObjectRef:
+        spare_gpu = self._run.cluster.gpu and ray.cluster_resources().get("GPU", 0) > self._run.cluster.workers
+        # A process of its own, because it stays stepped back.
+        task = ray.remote(num_cpus=0, num_gpus=int(spare_gpu), max_calls=1, max_retries=3)(_score_in_task)
+        return task.remote(str(checkpoint.at_step(folder_of(self._run), step)), self._names)
+
+    def _keep(self, step: int, score: dict[str, float]) -> None:
+        if "mean" in score:
+            checkpoint.write_score(checkpoint.at_step(folder_of(self._run), step), score)
+            self._tracker.log(step, {f"score/{name}": value for name, value in score.items()})
+            self._latest = (step, score["mean"])
+
+
+def scored_collections(run: PretrainRun) -> list[str]:
+    """The collections whose held-out subjects can be scored between pairs of views."""
+    if not run.data.holdout or not run.score.every:
+        return []
+    manifest = read_manifest(storage.open_place(run.shards))
+    names = sorted({subject.split("/")[0] for subject in run.data.holdout})
+    specs = [declared_in(manifest, name) for name in names if name in manifest["collections"]]
+    return [spec.name for spec in specs if spec.protocol is not None and "view-pairs" in spec.protocol.kinds]
+
+
+def _score_in_task(address: str, names: list[str]) -> dict[str, float]:
+    """Runs in a Ray task."""
+    os.nice(19)
+    torch.set_num_threads(1)
+    return score(address, names)
+
+
+def score(address: str, names: list[str]) -> dict[str, float]:
+    """Rank-1 in percent without the identical view of each probe set `<collection>/<set>`, and the `mean` of them all.
+
+    What cannot be measured is left out; the mean, where nothing can be.
+    """
+    place = storage.open_place(address)
+    run = read_run(place)
+    module = PartContrast(run.network, run.contrast)
+    checkpoint.load_weights(place, module)
+    store, found = storage.open_place(run.shards), {}
+    manifest = read_manifest(store)
+    for name in names:
+        rows = held_back(store, name, run)
+        found |= _of_collection(declared_in(manifest, name), rows, module, run)
+    known = {name: value for name, value in found.items() if not np.isnan(value)}
+    return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
+
+
+def _of_collection(spec: CollectionSpec, rows: pa.Table, module: PartContrast, run: PretrainRun) -> dict[str, float]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network, embedded = module.teacher.to(device), []
+    for start in range(0, rows.num_rows, _AT_ONCE):
+        walks = [walk_of(row, run.score.frames) for row in rows.slice(start, _AT_ONCE).to_pylist()]
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):
+            embedded.append(embed(network, walks, run.clips.frames, device))
+    names = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
+    tables = single_view_gallery(np.concatenate(embedded), *names, spec.protocol, "euc")
+    return {f"{spec.name}/{table.name}": table.excluding_identical() for table in tables}

@@ -1,0 +1,148 @@
+"""The normalisation against the reference arithmetic, and the ranges in which masks come."""
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.preprocessing import silhouettes
+
+
+def walker_mask(height: int = 240, width: int = 320) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, (100, 120), (18, 55), 0, 0, 360, 255, -1)
+    cv2.circle(mask, (104, 55), 12, 255, -1)
+    return mask
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks."""
+    return np.logical_and(a, b).sum() / np.logical_or(a, b).sum()
+
+
+def test_agrees_with_the_reference_on_real_frames(golden_folder) -> None:
+    golden = np.load(golden_folder / "normalize_kth.npz")
+    raw = np.unpackbits(golden["raw"], axis=-1)
+    raw = raw.reshape(len(raw), 120, 160) * np.uint8(255)
+    for grid in (64, 128):
+        expected = golden[f"norm{grid}"] > 127
+        got = [silhouettes.normalise(frame, grid)[0] for frame in raw]
+        assert [g is not None for g in got] == golden["kept"].tolist()
+        got = [g for g in got if g is not None]
+        assert min(overlap(g, e) for g, e in zip(got, expected, strict=True)) >= 0.99
+
+
+def by_the_rules(grey: np.ndarray, grid: int) -> np.ndarray:
+    """The reference arithmetic written out, one step after the other."""
+    grey = (grey > 127) * np.uint8(255)
+    rows = np.flatnonzero(grey.sum(axis=1))
+    body = grey[rows[0] : rows[-1] + 1]
+    body = cv2.resize(body, (int(grid * (body.shape[1] / len(body))), grid), interpolation=cv2.INTER_CUBIC)
+    mass = body.sum(axis=0).cumsum()
+    centre = next(column for column, so_far in enumerate(mass) if so_far > body.sum() / 2)
+    return np.pad(body, ((0, 0), (grid // 2, grid // 2)))[:, centre : centre + grid] > 127
+
+
+@pytest.mark.parametrize("grid", silhouettes.ALIGNED_GRIDS)
+def test_agrees_with_the_reference_arithmetic_bit_for_bit(grid: int) -> None:
+    rng = np.random.default_rng(0)
+    for size in [(240, 320), (120, 160), (333, 217), (960, 1280)]:
+        for _ in range(20):
+            grey = np.zeros(size, np.uint8)
+            middle, axes = rng.integers(0, size[::-1]), rng.integers(20, (size[1] // 4, size[0] // 2))
+            cv2.ellipse(grey, middle.tolist(), axes.tolist(), 10, 0, 360, int(rng.integers(128, 256)), -1)
+            grey[rng.random(size) < 0.001] = rng.integers(1, 256)
+            np.testing.assert_array_equal(silhouettes.normalise(grey, grid)[0], by_the_rules(grey, grid))
+
+
+def test_body_fills_the_height_and_sits_in_the_middle() -> None:
+    mask, reason = silhouettes.normalise(walker_mask(), 128)
+    assert reason is None
+    assert mask.shape == (128, 128)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    assert rows[0] <= 1 and rows[-1] >= 126
+    assert abs((columns[0] + columns[-1]) / 2 - 64) <= 3
+
+
+def test_place_in_the_picture_does_not_matter() -> None:
+    mask = walker_mask()
+    moved = np.roll(mask, (20, 150), axis=(0, 1))
+    here, there = silhouettes.normalise(mask)[0], silhouettes.normalise(moved)[0]
+    assert max(overlap(here, np.roll(there, by, axis=1)) for by in (-1, 0, 1)) > 0.98  # a column of rounding
+
+
+def test_a_body_at_the_border_is_padded() -> None:
+    at_border = np.roll(walker_mask(), -95, axis=1)
+    mask, reason = silhouettes.normalise(at_border)
+    assert reason is None
+    assert mask.any()
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (np.zeros((240, 320), np.uint8), "nearly empty frame"),
+        (np.zeros((0, 320), np.uint8), "nearly empty frame"),
+        (np.pad(np.full((600, 1), 255, np.uint8), ((0, 0), (0, 1))), "frame too narrow"),
+    ],
+)
+def test_unusable_frames_say_why(mask: np.ndarray, reason: str) -> None:
+    assert silhouettes.normalise(mask, 64) == (None, reason)
+
+
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        lambda m: m // 255,
+        lambda m: m > 0,
+        lambda m: m.astype(np.uint16) * 257,
+        lambda m: m.astype(np.float32) / 255,
+        lambda m: m[..., None],
+        lambda m: np.repeat(m[..., None], 3, axis=2),
+        lambda m: np.dstack([m * 0, m // 2, m]),
+        lambda m: np.dstack([m * 0, m]),
+        lambda m: np.dstack([m, m * 0 + 7]),
+        lambda m: np.dstack([m, m, m, m * 0]),
+        lambda m: np.dstack([255 - m, m // 2, m * 0, m]),
+    ],
+    ids=[
+        *("zero-one", "bool", "sixteen-bit", "float", "one-channel", "three-channel", "red"),
+        *("alpha-alone", "alpha-constant", "alpha-empty", "alpha-cuts-out"),
+    ],
+)
+def test_every_way_to_write_a_mask_gives_the_same_grey(dressed) -> None:
+    mask = walker_mask()
+    np.testing.assert_array_equal(silhouettes.to_grey(dressed(mask)), mask)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_values_that_are_no_mask_are_refused(dtype: type, bad: float) -> None:
+    frames = np.ones((3, 64, 64), dtype)
+    frames[1, 2, 3] = bad
+    for refuse in (silhouettes.to_full_range, silhouettes.aligned_masks, lambda f: silhouettes.to_grey(f[1])):
+        with pytest.raises(ValueError, match="NaN, infinite or negative"):
+            refuse(frames)
+
+
+def test_integers_that_are_no_mask_are_refused() -> None:
+    for dtype, bad in ((np.int8, -1), (np.int64, -1), (np.int32, 65_536), (np.uint64, 2**64 - 1)):
+        frames = np.zeros((1, 64, 64), dtype)
+        frames[0, 5, 5] = bad
+        with pytest.raises(ValueError, match=r"negative|values up to"):
+            silhouettes.aligned_masks(frames)
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 44, 0), (64, 44, 5), (2, 64, 44, 1)])
+def test_other_shapes_are_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="an image of shape"):
+        silhouettes.to_grey(np.zeros(shape, np.uint8))
+
+
+def test_aligned_releases_keep_their_pixels() -> None:
+    frames = (np.random.default_rng(0).uniform(size=(5, 64, 44)) < 0.5).astype(np.uint8) * 255
+    got = silhouettes.aligned_masks(frames)
+    assert got.shape == (5, 64, 64)
+    np.testing.assert_array_equal(got[:, :, 10:54], frames > 0)
+    assert not got[:, :, :10].any()
+    with pytest.raises(ValueError, match="50x50"):
+        silhouettes.aligned_masks(np.zeros((2, 50, 50), np.uint8))

@@ -1,0 +1,169 @@
+"""What goes wrong with the array of a pickled sequence, each planted in the folder of one of synthetic walkers.
+
+Every function changes the array, uint8 [T, H, W] of 0 and 255, or the files beside it, in place. What must come of it
+is said in tests/hazards/table.py.
+"""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def _silhouettes(folder: Path) -> Path:
+    """The array of a sequence: the only one, or the one whose name says so."""
+    found = sorted(folder.glob("*.pkl"))
+    return found[0] if len(found) == 1 else next(path for path in found if "sil" in path.name)
+
+
+def _rewrite(folder: Path, change: Callable[[np.ndarray], object]) -> None:
+    """Pickle something else in place of the array."""
+    path = _silhouettes(folder)
+    path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes()))))
+
+
+def in_a_list(folder: Path) -> None:
+    """A list of one array."""
+    _rewrite(folder, lambda frames: [frames])
+
+
+def channel_first(folder: Path) -> None:
+    """[T, 1, H, W]."""
+    _rewrite(folder, lambda frames: frames[:, None])
+
+
+def channel_last(folder: Path) -> None:
+    """[T, H, W, 1]."""
+    _rewrite(folder, lambda frames: frames[..., None])
+
+
+def list_of_frames(folder: Path) -> None:
+    """A list of T frames."""
+    _rewrite(folder, list)
+
+
+def zero_one_array(folder: Path) -> None:
+    """0 and 1 instead of 0 and 255."""
+    _rewrite(folder, lambda frames: frames // 255)
+
+
+def truth_values(folder: Path) -> None:
+    """False and True instead of 0 and 255."""
+    _rewrite(folder, lambda frames: frames > 0)
+
+
+def floats(folder: Path) -> None:
+    """0.0 and 1.0 instead of 0 and 255."""
+    _rewrite(folder, lambda frames: frames / 255)
+
+
+def grey_array(folder: Path) -> None:
+    """Grey values, as a resized release has them, on the same side of the middle as before."""
+
+    def grey(frames: np.ndarray) -> np.ndarray:
+        noise = np.random.default_rng(0).integers(0, 100, frames.shape, np.uint8)
+        return np.where(frames > 0, 255 - noise, noise)
+
+    _rewrite(folder, grey)
+
+
+def missing_frames(folder: Path) -> None:
+    """A list of frames, two of which are None: what is left of masks that could not be aligned."""
+
+    def lose(frames: np.ndarray) -> list[np.ndarray | None]:
+        return [None if index in (2, 5) else frame for index, frame in enumerate(frames)]
+
+    _rewrite(folder, lose)
+
+
+def missing_frames_in_an_array(folder: Path) -> None:
+    """The same as an array of objects, as NumPy makes of such a list."""
+
+    def lose(frames: np.ndarray) -> np.ndarray:
+        objects = np.empty(len(frames), object)
+        objects[:] = [None if index in (2, 5) else frame for index, frame in enumerate(frames)]
+        return objects
+
+    _rewrite(folder, lose)
+
+
+def no_numbers(folder: Path) -> None:
+    """NaN among the values."""
+    _rewrite(folder, lambda frames: np.where(np.arange(frames.size).reshape(frames.shape) == 7, np.nan, frames))
+
+
+def no_frame_in_the_array(folder: Path) -> None:
+    """[0, H, W]."""
+    _rewrite(folder, lambda frames: frames[:0])
+
+
+def something_else_pickled(folder: Path) -> None:
+    """A dictionary."""
+    _rewrite(folder, lambda frames: {"frames": len(frames)})
+
+
+def array_of_fifty(folder: Path) -> None:
+    """50x50 pixels, as no aligned release has them."""
+    _rewrite(folder, lambda frames: frames[:, :50, :50])
+
+
+def cut_to_44_columns(folder: Path) -> None:
+    """64x44 pixels, as some preparations keep them."""
+    _rewrite(folder, lambda frames: frames[:, :, 10:54])
+
+
+def twice_as_fine(folder: Path) -> None:
+    """128x128 pixels, as some preparations keep them."""
+    _rewrite(folder, lambda frames: frames.repeat(2, axis=1).repeat(2, axis=2))
+
+
+class _Command:
+    """An object whose pickle, loaded without care, makes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (f"open({str(self.target)!r}, 'w').close()",)
+
+
+def carried_code(folder: Path) -> None:
+    """A pickle that runs a command when it is loaded: it makes the file `owned` beside itself."""
+    _rewrite(folder, lambda _: _Command(folder / "owned"))
+
+
+def truncated_array(folder: Path) -> None:
+    """A pickle whose end is missing."""
+    path = _silhouettes(folder)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty_array_file(folder: Path) -> None:
+    """A pickle of no bytes."""
+    _silhouettes(folder).write_bytes(b"")
+
+
+def pipe_named_like_an_array(folder: Path) -> None:
+    """A pipe in place of the array: whoever opens it waits for ever."""
+    path = _silhouettes(folder)
+    path.unlink()
+    os.mkfifo(path)
+
+
+def two_arrays(folder: Path) -> None:
+    """The silhouettes in two files: nobody can say which are meant."""
+    path = _silhouettes(folder)
+    path.with_name(f"{folder.name}-aligned-sils.pkl").write_bytes(path.read_bytes())
+
+
+def other_modalities_missing(folder: Path) -> None:
+    """The silhouettes alone, without the files that come before and after them in order of name."""
+    for path in set(folder.glob("*.pkl")) - {_silhouettes(folder)}:
+        path.unlink()
+
+
+def silhouettes_missing(folder: Path) -> None:
+    """The other modalities alone."""
+    _silhouettes(folder).unlink()

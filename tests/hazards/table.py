@@ -1,0 +1,134 @@
+"""The hazards of released gait data, each with what must come of it.
+
+A hazard is planted in the folder of one sequence of a healthy tree of synthetic walkers. What it does stands in
+tests/hazards/pictures.py, walker_hazards_arrays.py and walker_hazards_folders.py; what is said here is the
+expectation, and all sequences beside it must come out as they are without it. Nothing here reads a tree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.hazards import arrays, folders, pictures
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """What is planted, where, and what must come of the sequence.
+
+    - `unharmed`: a row with the same silhouettes, to the bit;
+    - `alike`: a row with nearly the same silhouettes;
+    - `shortened`: a row with some frames fewer, the others to the bit; each frame that was there and could not be used
+      is named among the rejects, with one of `reasons`;
+    - `rejected`: no row, and one reject with the one of `reasons`;
+    - `absent`: neither.
+    """
+
+    plant: Callable[[Path], None]
+    collection: str
+    layout: str
+    outcome: Literal["unharmed", "alike", "shortened", "rejected", "absent"]
+    reasons: tuple[str, ...] = ()
+    stray: str = ""  # the reason why another folder, which the hazard made, is rejected
+    added: tuple[str, str] = ("", "")  # the id of a row that the hazard adds, and its split
+
+    @property
+    def name(self) -> str:
+        """The name of the hazard, for people."""
+        return self.plant.__name__
+
+
+_RAW, _ALIGNED = ("CASIA-B", "released"), ("GREW", "released")  # pictures
+_ARRAY, _ONE_OF_MANY = ("CASIA-B", "opengait"), ("CCPG", "opengait")  # pickles
+_UNRECOGNISED = "unrecognised folder"
+
+IN_PICTURES = (
+    Hazard(pictures.black_frames, *_RAW, "shortened", ("nearly empty frame",) * 2),
+    Hazard(pictures.specks_alone, *_RAW, "shortened", ("nearly empty frame",)),
+    Hazard(pictures.black_sequence, *_RAW, "rejected", ("no usable frame",)),
+    Hazard(pictures.zero_one_masks, *_RAW, "unharmed"),
+    Hazard(pictures.zero_one_masks, *_ALIGNED, "unharmed"),
+    Hazard(pictures.sixteen_bits, *_RAW, "unharmed"),
+    Hazard(pictures.sixteen_bits, *_ALIGNED, "unharmed"),
+    Hazard(pictures.three_channels, *_RAW, "unharmed"),
+    Hazard(pictures.three_channels, *_ALIGNED, "unharmed"),
+    Hazard(pictures.opaque_alpha, *_RAW, "unharmed"),
+    Hazard(pictures.grey_edges, *_RAW, "unharmed"),
+    Hazard(pictures.grey_edges, *_ALIGNED, "unharmed"),
+    Hazard(pictures.one_bit, *_RAW, "unharmed"),
+    Hazard(pictures.palette, *_RAW, "unharmed"),
+    Hazard(pictures.jpeg_frames, *_RAW, "alike"),
+    Hazard(pictures.jpeg_named_png, *_RAW, "alike"),
+    Hazard(pictures.truncated_picture, *_RAW, "shortened", ("damaged image",)),
+    Hazard(pictures.truncated_picture, *_ALIGNED, "shortened", ("damaged image",)),
+    Hazard(pictures.truncated_picture, "CASIA-E", "released", "shortened", ("damaged image",)),
+    Hazard(pictures.garbled_picture, *_RAW, "shortened", ("damaged image",)),
+    Hazard(pictures.empty_file, *_RAW, "shortened", ("empty file",)),
+    Hazard(pictures.page_named_png, *_RAW, "shortened", ("not a PNG or JPEG",)),
+    Hazard(pictures.gif_named_png, *_RAW, "shortened", ("not a PNG or JPEG",)),
+    Hazard(pictures.finder_companion, *_RAW, "unharmed"),
+    Hazard(pictures.finder_companion, "CCPG", "released", "unharmed", ("not a PNG or JPEG",)),
+    Hazard(pictures.picture_too_large, *_RAW, "shortened", ("picture too large",)),
+    Hazard(pictures.frame_of_another_size, *_RAW, "alike"),
+    Hazard(pictures.frame_of_another_size, *_ALIGNED, "rejected", ("frames of several sizes",)),
+    Hazard(pictures.frames_of_fifty, *_ALIGNED, "rejected", ("not an aligned silhouette",)),
+    Hazard(pictures.one_frame, *_RAW, "shortened"),
+    Hazard(pictures.unpadded_numbers, *_RAW, "unharmed"),
+    Hazard(pictures.folder_named_like_a_frame, *_RAW, "shortened", ("not a file",)),
+    Hazard(pictures.dangling_link, *_RAW, "shortened", ("not a file",)),
+    Hazard(pictures.link_to_itself, *_RAW, "shortened", ("not a file",)),
+    Hazard(pictures.link_to_a_pipe, *_RAW, "shortened", ("not a file",)),
+    Hazard(pictures.linked_frame, *_RAW, "unharmed"),
+    Hazard(pictures.name_not_utf8, "CCPG", "released", "unharmed"),
+    Hazard(pictures.damaged_and_name_not_utf8, "CCPG", "released", "shortened", ("damaged image",)),
+)
+
+IN_ARRAYS = (
+    Hazard(arrays.in_a_list, "GaitLU-1M", "released", "unharmed"),
+    Hazard(arrays.channel_first, "GaitLU-1M", "released", "unharmed"),
+    Hazard(arrays.channel_last, "GaitLU-1M", "released", "unharmed"),
+    Hazard(arrays.list_of_frames, *_ONE_OF_MANY, "unharmed"),
+    Hazard(arrays.zero_one_array, "GaitLU-1M", "released", "unharmed"),
+    Hazard(arrays.truth_values, *_ARRAY, "unharmed"),
+    Hazard(arrays.floats, *_ARRAY, "unharmed"),
+    Hazard(arrays.grey_array, *_ARRAY, "unharmed"),
+    Hazard(arrays.missing_frames, *_ONE_OF_MANY, "shortened", ("missing frame",) * 2),
+    Hazard(arrays.missing_frames_in_an_array, *_ONE_OF_MANY, "shortened", ("missing frame",) * 2),
+    Hazard(arrays.no_numbers, *_ARRAY, "rejected", ("not an aligned silhouette",)),
+    Hazard(arrays.no_frame_in_the_array, *_ARRAY, "rejected", ("no frames",)),
+    Hazard(arrays.something_else_pickled, *_ARRAY, "rejected", ("not an array of frames",)),
+    Hazard(arrays.array_of_fifty, *_ARRAY, "rejected", ("not an aligned silhouette",)),
+    Hazard(arrays.cut_to_44_columns, "Gait3D", "opengait", "alike"),
+    Hazard(arrays.twice_as_fine, "Gait3D", "opengait", "alike"),
+    Hazard(arrays.carried_code, "GaitLU-1M", "released", "rejected", ("unreadable pickle",)),
+    Hazard(arrays.truncated_array, *_ARRAY, "rejected", ("unreadable pickle",)),
+    Hazard(arrays.empty_array_file, *_ARRAY, "rejected", ("empty file",)),
+    Hazard(arrays.pipe_named_like_an_array, *_ARRAY, "rejected", ("not a file",)),
+    Hazard(arrays.two_arrays, *_ARRAY, "rejected", ("several arrays",)),
+    Hazard(arrays.other_modalities_missing, *_ONE_OF_MANY, "unharmed"),
+    Hazard(arrays.other_modalities_missing, "CCGR", "released", "unharmed"),
+    Hazard(arrays.other_modalities_missing, "Gait3D", "opengait", "unharmed"),
+    Hazard(arrays.silhouettes_missing, "CCGR", "released", "rejected", ("no frames",)),
+    Hazard(arrays.silhouettes_missing, "Gait3D", "opengait", "rejected", ("no frames",)),
+)
+
+IN_FOLDERS = (
+    Hazard(folders.stray_files, *_RAW, "unharmed"),
+    Hazard(folders.stray_files, *_ARRAY, "unharmed"),
+    Hazard(folders.no_files, *_RAW, "rejected", ("no frames",)),
+    Hazard(folders.no_files, *_ARRAY, "rejected", ("no frames",)),
+    Hazard(folders.missing_sequence, *_RAW, "absent"),
+    Hazard(folders.folder_of_another_name, *_RAW, "unharmed", stray=_UNRECOGNISED),
+    Hazard(folders.folder_name_not_utf8, "RAGAR", "opengait", "unharmed", stray="name is not UTF-8"),
+    Hazard(folders.linked_sequence, *_RAW, "unharmed"),
+    Hazard(folders.linked_to_nothing, *_RAW, "rejected", ("no frames",)),
+    Hazard(folders.linked_to_itself, *_RAW, "rejected", ("no frames",)),
+    Hazard(folders.link_upwards, *_RAW, "unharmed", stray=_UNRECOGNISED),
+    Hazard(folders.class_in_capitals, "Scoliosis1K", "released", "unharmed"),
+    Hazard(folders.subject_of_no_list, "CCGR", "released", "unharmed", added=("CCGR/140/BGCL1/90_3.avi", "none")),
+    Hazard(folders.distractors, *_ALIGNED, "unharmed", added=("GREW/distractor/distractor/edXJefi8", "none")),
+    Hazard(folders.another_number_of_labels, "RAGAR", "opengait", "unharmed", stray=_UNRECOGNISED),
+)
+
+HAZARDS = IN_PICTURES + IN_ARRAYS + IN_FOLDERS

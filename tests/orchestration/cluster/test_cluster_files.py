@@ -1,0 +1,195 @@
+"""The cluster files: Ray's launcher and EC2 take them; they ask for what jobs need, and open and ship nothing more.
+
+Where KubeRay's operator is needed to say more of docs/kuberay.yaml, only its structure is looked at.
+"""
+
+import copy
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import ray
+import yaml
+from moto import mock_aws
+from ray._private.runtime_env.packaging import create_package
+from ray.autoscaler._private.aws.config import bootstrap_aws
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.train import ScalingConfig
+
+from orchestration.cluster import session
+from orchestration.cluster.session import ROOT
+from orchestration.run.settings import Cluster
+
+LOCKED_RAY = re.search(r"^ray==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)[1]
+
+
+def launcher() -> dict:
+    return yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())
+
+
+def kuberay() -> dict:
+    return next(yaml.safe_load_all((ROOT / "docs/kuberay.yaml").read_text()))["spec"]
+
+
+def pods() -> Iterator[tuple[str, dict]]:
+    """Each kind of machine of docs/kuberay.yaml and its pod."""
+    spec = kuberay()
+    yield "head", spec["headGroupSpec"]["template"]["spec"]
+    yield from ((group["groupName"], group["template"]["spec"]) for group in spec["workerGroupSpecs"])
+
+
+def test_the_launcher_accepts_the_cluster_file() -> None:
+    config = prepare_config(launcher())
+    validate_config(config)
+    assert config["head_node_type"] == "head"
+    assert config["max_workers"] >= sum(kind["max_workers"] for kind in config["available_node_types"].values())
+
+
+def test_the_launcher_accepts_ones_own_machines() -> None:
+    """What docs/cluster.md says to put in place of the cloud."""
+    local = yaml.safe_load(re.search(r"```yaml\n(.*?)```", (ROOT / "docs/cluster.md").read_text(), re.DOTALL)[1])
+    cloud = ("max_workers", "provider", "auth", "docker", "available_node_types", "head_node_type")
+    cloud += ("idle_timeout_minutes", "initialization_commands")
+    config = {name: value for name, value in launcher().items() if name not in cloud} | local
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    assert prepared["head_start_ray_commands"] == launcher()["head_start_ray_commands"]
+
+
+@mock_aws
+def test_ec2_starts_each_kind_of_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The launcher's own step for AWS, then the call that starts a machine, whose arguments botocore checks."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    monkeypatch.setenv("HOME", str(tmp_path))  # the launcher keeps the key that it makes there
+    (tmp_path / ".ssh").mkdir()
+    ec2 = boto3.resource("ec2")
+    vpc = next(iter(ec2.vpcs.all()))
+    config = prepare_config(launcher())
+    group = ec2.create_security_group(GroupName="gait", Description="gait", VpcId=vpc.id).id
+    image = next(iter(ec2.images.all())).id
+    for kind in config["available_node_types"].values():
+        kind["node_config"] |= {"SecurityGroupIds": [group], "ImageId": image}
+    started = bootstrap_aws(copy.deepcopy(config))
+    boto3.client("iam").create_instance_profile(InstanceProfileName="foundationgait")
+    for name, kind in started["available_node_types"].items():
+        subnet, *_ = kind["node_config"].pop("SubnetIds")
+        [machine] = ec2.create_instances(**kind["node_config"], SubnetId=subnet, MinCount=1, MaxCount=1)
+        machine.reload()
+        assert (machine.instance_lifecycle == "spot") is (name != "head")
+        assert [one["GroupId"] for one in machine.security_groups] == [group]
+        assert machine.subnet.availability_zone == launcher()["provider"]["availability_zone"]
+
+
+def test_the_head_does_no_work_and_the_workers_come_when_they_are_asked_for() -> None:
+    kinds = launcher()["available_node_types"]
+    assert kinds["head"]["resources"] == {"CPU": 0}
+    assert "InstanceMarketOptions" not in kinds["head"]["node_config"]
+    for name in ("cpu", "gpu"):
+        assert kinds[name]["min_workers"] == 0 < kinds[name]["max_workers"]
+        assert kinds[name]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    spec = kuberay()
+    assert spec["enableInTreeAutoscaling"] is True
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for group in spec["workerGroupSpecs"]:
+        assert group["minReplicas"] == group["replicas"] == 0 < group["maxReplicas"]
+
+
+@pytest.mark.parametrize(("gpu", "kind"), [(False, "cpu"), (True, "gpu")])
+def test_the_workers_have_what_a_training_run_asks_for(gpu: bool, kind: str) -> None:
+    asked = ScalingConfig(num_workers=Cluster().workers, use_gpu=gpu)
+    total = asked.total_resources
+    has = launcher()["available_node_types"][kind]
+    assert all(has["resources"].get(name, 0) * has["max_workers"] >= count for name, count in total.items())
+    group = next(one for one in kuberay()["workerGroupSpecs"] if one["groupName"] == kind)
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    limits = {"CPU": int(limits["cpu"]), "GPU": int(limits.get("nvidia.com/gpu", 0))}
+    assert all(limits.get(name, 0) * group["maxReplicas"] >= count for name, count in total.items())
+    assert bool(has["resources"].get("GPU")) is bool(limits["GPU"]) is gpu
+
+
+def test_every_machine_has_the_environment_of_the_lock_file() -> None:
+    assert ray.__version__ == LOCKED_RAY
+    config = launcher()
+    images = [config["docker"]["image"], config["available_node_types"]["gpu"]["docker"]["worker_image"]]
+    dockerfile = (ROOT / "docs/Dockerfile").read_text()
+    images.append(re.search(r"^FROM (\S+)$", dockerfile, re.MULTILINE)[1])
+    assert all(image.startswith(f"rayproject/ray:{LOCKED_RAY}-py311") for image in images)
+    assert config["file_mounts"]["~/requirements.lock"] == "requirements.lock"
+    assert "COPY requirements.lock " in dockerfile
+    assert "ENV PATH=/home/ray/gait/bin:$PATH" in dockerfile
+    assert kuberay()["rayVersion"] == LOCKED_RAY
+    assert {pod["containers"][0]["image"].rpartition(":")[2] for _, pod in pods()} == {LOCKED_RAY}
+
+
+def test_the_set_up_puts_its_interpreter_first_and_once(tmp_path: Path) -> None:
+    """The commands as a shell runs them, with an interpreter that notes what it is asked for, and makes one like it."""
+    python = tmp_path / "bin/python3"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/sh\necho "$*" >> ~/asked\nmkdir -p ~/gait/bin\ntest -e ~/gait/bin/python || cp "$0" ~/gait/bin/python\n'
+    )
+    python.chmod(0o755)
+    (tmp_path / ".bashrc").touch()
+    environment = {"HOME": str(tmp_path), "PATH": f"{python.parent}:/usr/bin:/bin"}
+    for command in 2 * launcher()["setup_commands"]:
+        subprocess.run(["bash", "-c", command], check=True, env=environment)
+    install = f"-m pip install --disable-pip-version-check --quiet -r {tmp_path}/requirements.lock"
+    assert (tmp_path / "asked").read_text().splitlines() == [f"-m venv {tmp_path}/gait", install, install]
+    assert (tmp_path / ".bashrc").read_text() == "export PATH=$HOME/gait/bin:$PATH RAY_AUTH_MODE=token\n"
+    for role in ("head", "worker"):
+        script = launcher()[f"{role}_start_ray_commands"][1].split(";")[0] + "; command -v python; echo $RAY_AUTH_MODE"
+        said = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+        assert said.stdout.split() == [str(tmp_path / "gait/bin/python"), "token"]
+
+
+def test_authentication_is_on_everywhere() -> None:
+    config = launcher()
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    for role in ("head", "worker"):
+        *_, start = config[f"{role}_start_ray_commands"]
+        assert re.search(r"\bRAY_AUTH_MODE=token\b.*;\s*ray start ", start)
+    environments = {name: pod["containers"][0]["env"] for name, pod in pods()}
+    environments["autoscaler"] = kuberay()["autoscalerOptions"]["env"]
+    assert set(environments) == {"head", "cpu", "gpu", "autoscaler"}
+    for environment in environments.values():
+        by_name = {one["name"]: one for one in environment}
+        assert by_name["RAY_AUTH_MODE"]["value"] == "token"
+        assert "secretKeyRef" in by_name["RAY_AUTH_TOKEN"]["valueFrom"]
+
+
+def test_the_job_server_listens_to_the_head_alone() -> None:
+    *_, start = launcher()["head_start_ray_commands"]
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "0.0.0.0" not in (ROOT / "ray_cluster.yaml").read_text() + (ROOT / "docs/kuberay.yaml").read_text()
+    assert kuberay()["headGroupSpec"]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
+    for kind in launcher()["available_node_types"].values():  # else Ray makes a group that lets all the world try SSH
+        assert kind["node_config"]["SecurityGroupIds"]
+    _, policy = yaml.safe_load_all((ROOT / "docs/kuberay.yaml").read_text())
+    ours = {"matchLabels": {"ray.io/cluster": "foundationgait"}}
+    assert policy["spec"] == {
+        "podSelector": ours,
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": ours}]}],
+    }
+
+
+def test_nothing_travels_to_the_machines_but_the_lock_file_and_the_token() -> None:
+    assert set(launcher()["file_mounts"].values()) == {"requirements.lock", "~/.ray/auth_token"}
+    assert "COPY . " not in (ROOT / "docs/Dockerfile").read_text()
+
+
+def test_what_ray_packs_is_the_code_and_nothing_else(tmp_path: Path) -> None:
+    """The local Ray and a driver that RAY_ADDRESS connects ship the tree by Ray's own packing."""
+    tree = tmp_path / "tree"
+    wanted = ["datasets/schema/rows.py", "datasets/store/blocks.py", "jobs/demo.py", "model/encoder.py"]
+    unwanted = [".env", ".git/config", ".venv/bin/python", "a.pkl", "auth_token", "demo/run/weights.safetensors"]
+    unwanted += ["id.pem", "secrets/id.key", "shards/x.parquet"]
+    for name in wanted + unwanted:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("x")
+    create_package(str(tree), tmp_path / "package.zip", include_gitignore=True, excludes=session.EXCLUDES)
+    assert sorted(name for name in zipfile.ZipFile(tmp_path / "package.zip").namelist() if name[-1] != "/") == wanted

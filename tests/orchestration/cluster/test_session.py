@@ -1,0 +1,65 @@
+"""Where Ray is found, and what it must have."""
+
+import os
+
+import grpc
+import psutil
+import pytest
+import ray
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+from ray.exceptions import AuthenticationError
+
+from datasets.schema.errors import UsageError
+from orchestration.cluster import session
+
+
+def test_a_local_ray_listens_to_its_own_machine_alone(local_ray, listening) -> None:
+    local_ray.get(local_ray.remote(lambda: 1).remote())  # a worker is up
+    where = listening(psutil.Process())
+    assert len(where) >= 3
+    assert set(where) <= {"127.0.0.1", "::1"}
+
+
+def test_a_local_ray_takes_nothing_from_who_has_not_its_token(local_ray) -> None:
+    address = local_ray.get_runtime_context().gcs_address
+    nodes = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(grpc.insecure_channel(address))
+    token = os.environ["RAY_AUTH_TOKEN"]
+    for stranger in ((), (("authorization", f"Bearer {token[::-1]}"),)):
+        with pytest.raises(grpc.RpcError) as refused:
+            nodes.GetAllNodeInfo(gcs_service_pb2.GetAllNodeInfoRequest(), metadata=stranger, timeout=30)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    known = (("authorization", f"Bearer {token}"),)
+    assert nodes.GetAllNodeInfo(gcs_service_pb2.GetAllNodeInfoRequest(), metadata=known, timeout=30).node_info_list
+
+
+def test_a_second_start_is_the_first(local_ray) -> None:
+    before = local_ray.get_runtime_context().get_node_id()
+    session.start()
+    assert ray.get_runtime_context().get_node_id() == before
+
+
+def test_gpus_that_are_not_there_are_said_so(local_ray) -> None:
+    if local_ray.cluster_resources().get("GPU"):
+        session.require_gpus()
+    else:
+        with pytest.raises(UsageError, match=r"--cluster\.gpu: this Ray has no GPU"):
+            session.require_gpus()
+
+
+def test_a_cluster_may_start_gpus_when_they_are_asked_for(local_ray, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    session.require_gpus()
+    assert "no GPU in the cluster yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no GCS"), AuthenticationError("no token")])
+def test_a_cluster_that_does_not_let_us_in_is_one_line(monkeypatch, error: Exception) -> None:
+    def refused(**_settings) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refused)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(UsageError, match=r"no Ray cluster answers at 10\.0\.0\.1:6379"):
+        session.start()

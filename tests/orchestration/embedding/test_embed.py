@@ -1,0 +1,132 @@
+"""Tables of embeddings: what is in them, what a killed job leaves, what is refused; with a real Ray."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from datasets.loading.clips import ClipSettings
+from datasets.schema.errors import UsageError
+from datasets.storage import open_place
+from datasets.store.reader import read_rows
+from jobs import embed as embed_job
+from model.embedding import embed
+from model.network import NetworkSettings
+from model.objective import PartContrast
+from orchestration.embedding import table as embeddings
+from orchestration.embedding.embed import EmbedRun, embed_store
+from orchestration.embedding.sequences import walk_of
+from orchestration.run import checkpoint, folder
+from orchestration.run.folder import read_run
+from orchestration.run.settings import DataSettings, PretrainRun
+
+
+@pytest.fixture(scope="module")
+def run(store: Path, tmp_path_factory) -> Path:
+    """A run's folder with a checkpoint of weights that were never trained."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    settings = PretrainRun(
+        recipe="test",
+        shards=str(store),
+        out=str(out),
+        data=DataSettings(holdout=("CASIA-B/004",)),
+        clips=ClipSettings(frames=8),
+        network=NetworkSettings(channels=8),
+    )
+    torch.manual_seed(3)
+    folder.claim_folder(settings)
+    checkpoint.save(
+        open_place(str(out)), settings, 1, PartContrast(settings.network, settings.contrast).state_dict(), {}
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def asked(run: Path, store: Path, local_ray, tmp_path_factory) -> EmbedRun:
+    """A finished table of the test split, GEI beside the encoder."""
+    out = tmp_path_factory.mktemp("tables") / "table"
+    settings = EmbedRun(run=str(run), shards=str(store), out=str(out), methods=("GEI", "pretrained"))
+    embed_store(settings)
+    return settings
+
+
+def teacher_of(run: Path) -> PartContrast:
+    settings = read_run(open_place(str(run)))
+    module = PartContrast(settings.network, settings.contrast)
+    checkpoint.load_weights(checkpoint.newest_whole(open_place(str(run))), module)
+    return module
+
+
+def parts_in(table: str) -> dict[str, int]:
+    """The files of a table, and when each was written."""
+    return {str(one): one.stat().st_mtime_ns for one in Path(table).rglob("*.parquet")}
+
+
+def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: EmbedRun, run: Path, store: Path) -> None:
+    table = embeddings.read_table(open_place(asked.out))
+    rows = read_rows(open_place(str(store)), split="test")
+    for name in embeddings.NAMES:
+        assert table.names[name].to_pylist() == rows[name].to_pylist(), name
+    found = table.embeddings("pretrained")
+    assert found.shape == (rows.num_rows, 8, 31)
+    for place in (0, 7, rows.num_rows - 1):
+        walk = walk_of(rows.slice(place, 1).to_pylist()[0])
+        alone = embed(teacher_of(run).teacher, [walk], 8, torch.device("cpu"))[0]
+        np.testing.assert_allclose(found[place], alone, atol=1e-5)
+    assert table.embeddings("GEI").shape == (rows.num_rows, 64 * 44, 1)
+    with pytest.raises(UsageError, match="no embeddings of 'random initialisation': it has GEI, pretrained"):
+        table.embeddings("random initialisation")
+
+
+def test_only_what_is_missing_is_made_again(asked: EmbedRun) -> None:
+    before = parts_in(asked.out)
+    assert len(before) > 1
+    lost = sorted(before)[0]
+    wanted = pq.read_table(lost)
+    Path(lost).unlink()
+    (Path(asked.out) / "collection=CASIA-B/split=test/of-another-store-000000.parquet").write_bytes(b"left over")
+    said = json.loads((Path(asked.out) / "table.json").read_text())
+    del said["sequences"], said["parts"]
+    (Path(asked.out) / "table.json").write_text(json.dumps(said))
+    with pytest.raises(UsageError, match="is not finished: run the same"):
+        embeddings.read_table(open_place(asked.out))
+    embed_store(asked)
+    after = parts_in(asked.out)
+    assert set(after) == set(before)
+    assert [one for one in before if after[one] != before[one]] == [lost]
+    assert pq.read_table(lost).equals(wanted)
+
+
+def test_a_table_of_other_settings_is_refused(asked: EmbedRun, run: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds embeddings with form float32, not int8: give another place"):
+        embed_store(replace(asked, form="int8"))
+    with pytest.raises(UsageError, match="exists and is no table of embeddings"):
+        embed_store(replace(asked, out=str(run)))
+    with pytest.raises(UsageError, match=r"has no silhouette sequences of GaitLU-1M in its test split"):
+        embed_store(replace(asked, collections=("GaitLU-1M",), out=asked.out + "2"))
+
+
+def test_bytes_are_a_quarter_and_close(asked: EmbedRun, tmp_path: Path) -> None:
+    small = embed_store(replace(asked, out=str(tmp_path / "small"), form="int8", methods=("pretrained",)))
+    exact, rounded = (
+        embeddings.read_table(open_place(asked.out)).embeddings("pretrained"),
+        small.embeddings("pretrained"),
+    )
+    assert rounded.nbytes < 0.26 * exact.nbytes + 2 * exact.shape[0] * exact.shape[2]
+    every = np.arange(len(exact))
+    assert np.abs(rounded[every] - exact).max() < np.abs(exact).max() / 250
+
+
+def test_held_back_subjects_alone(asked: EmbedRun, store: Path, tmp_path: Path, capsys) -> None:
+    argv = ["--run", asked.run, "--shards", str(store), "--out", str(tmp_path / "held"), "--split", "holdout"]
+    embed_job.main(argv)
+    assert "10 sequences (pretrained; float32)" in capsys.readouterr().out
+    assert set(embeddings.read_table(open_place(str(tmp_path / "held"))).names["subject"].to_pylist()) == {"004"}
+    with pytest.raises(SystemExit) as end:
+        embed_job.main([*argv[:5], str(tmp_path / "other"), *argv[6:], "--collections", "GaitLU-1M"])
+    assert end.value.code == 2
+    assert "held no subject of GaitLU-1M back" in capsys.readouterr().err

@@ -1,0 +1,75 @@
+"""Probes of a task's labels in a study: what is planted is found, what is missing is said."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.loading.clips import ClipSettings
+from datasets.schema.errors import UsageError
+from evaluation.scaling.subject_errors import class_error
+from model.network import GaitNetwork, NetworkSettings
+from orchestration.run.settings import DataSettings, Schedule
+from orchestration.scaling.context import Examined
+from orchestration.scaling.plan import Cell, MeasureSettings, StudyPlan
+from orchestration.scaling.probes import check_probes, labelled_rows, probe_errors
+from tests.fixtures.planted import EACH
+
+
+def plan_of(shards: Path, *probes: str, rows: int = 400) -> StudyPlan:
+    return StudyPlan(
+        plan="test",
+        shards=str(shards),
+        out="study",
+        sizes=("xxs",),
+        steps=(4,),
+        channels=16,
+        measure=MeasureSettings(frames=8, probes=probes, probe_rows=rows),
+        data=DataSettings(collections=("D-Gait",), holdout=("D-Gait/nobody",)),
+        clips=ClipSettings(frames=4),
+        schedule=Schedule(steps=0, warmup=1),
+    )
+
+
+def examined(plan: StudyPlan) -> Examined:
+    torch.manual_seed(0)
+    run = plan.run_of(Cell(size="xxs", unique=None, seed=0, steps=4))
+    network = GaitNetwork(NetworkSettings(size="xxs", channels=16)).eval()
+    with torch.inference_mode():
+        return Examined(plan, run, network, torch.device("cpu"), {}, {})
+
+
+def test_planted_posture_is_read_off_random_weights(planted: Path) -> None:
+    with torch.inference_mode():
+        found = probe_errors(examined(plan_of(planted, "scoliosis", "depression")))
+    assert set(found) == {"error/Scoliosis1K/probe/scoliosis", "error/D-Gait/probe/depression"}
+    scoliosis = found["error/Scoliosis1K/probe/scoliosis"]
+    assert scoliosis.value < 40  # of 50 by chance; the walkers lean
+    assert len(scoliosis.subjects) == 2 * EACH and all(one.startswith("Scoliosis1K/") for one in scoliosis.subjects)
+    assert np.average(scoliosis.values, weights=scoliosis.weights) == pytest.approx(scoliosis.value)
+
+
+def test_no_more_rows_than_asked_from_everywhere_in_the_split(planted: Path) -> None:
+    plan = plan_of(planted, "scoliosis", rows=10)
+    ((train, test),) = labelled_rows(plan, "scoliosis").values()
+    assert (train.num_rows, test.num_rows, check_probes(plan)) == (10, 10, 20)
+    everyone = labelled_rows(plan_of(planted), "scoliosis")["Scoliosis1K"][0]["sequence_id"].to_pylist()
+    assert {everyone[0], everyone[-1]} <= set(train["sequence_id"].to_pylist())
+
+
+def test_a_store_without_the_labels_is_refused(store: Path) -> None:
+    with pytest.raises(UsageError, match=r"--measure.probes scoliosis: no collection of .* has labels of scoliosis"):
+        check_probes(plan_of(store, "scoliosis"))
+    with pytest.raises(UsageError, match="told apart zero-shot"):
+        replace(plan_of(store).measure, probes=("identification",))
+
+
+def test_classes_count_alike_and_people_weigh_what_their_rows_do() -> None:
+    truth, answers = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    found = class_error(answers, truth, np.array(["a", "a", "b", "b"]))
+    assert found.value == pytest.approx(100 * (1 / 3 + 0) / 2)
+    assert found.subjects == ("a", "b") and found.values[0] == 0
+    assert found.values[1] == pytest.approx(100 * (1 / 3) / (1 / 3 + 1))
+    assert np.average(found.values, weights=found.weights) == pytest.approx(found.value)

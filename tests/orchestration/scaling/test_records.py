@@ -1,0 +1,235 @@
+"""Studies in MLflow, written and read back: records whose law is known, without any training."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from datasets.schema.errors import UsageError
+from datasets.storage import open_place
+from evaluation.scaling.analysis import analyse, noise_floor
+from evaluation.scaling.cells import MeasuredCell, runs_of
+from evaluation.scaling.heldout_loss import BySubject
+from evaluation.scaling.laws import LossLaw
+from jobs import scaling
+from model import sizes
+from orchestration.run import tracking
+from orchestration.run.folder import TRACKED
+from orchestration.run.serialise import to_json
+from orchestration.run.settings import DataSettings, Schedule
+from orchestration.scaling.plan import STUDY_FILE, Cell, StudyPlan
+from orchestration.scaling.records import CELL_TAG, read_study, record_cell, recorded, study_id, write_study
+
+LAW = LossLaw(floor=0.5, a=30.0, alpha=0.3, b=20.0, beta=0.35)
+SUBJECTS = ("CASIA-B/063", "CASIA-B/064", "CASIA-B/065")
+Write = Callable[[StudyPlan, list[MeasuredCell], str], str]
+
+
+def plan(out: Path, **given: object) -> StudyPlan:
+    settings = {"sizes": ("xxs", "xs", "s", "m"), "steps": (100, 200, 400, 800), "seeds": (0, 1)}
+    return StudyPlan(
+        plan="test",
+        shards="s",
+        out=str(out),
+        data=DataSettings(holdout=SUBJECTS),
+        schedule=Schedule(steps=0, batch=16, warmup=10),
+        **{**settings, **given},
+    )
+
+
+def cells_of(made: StudyPlan, noise: float = 0.01) -> list[MeasuredCell]:
+    """Records as if the cells had been trained: the law with noise, an error that follows the loss."""
+    rng = np.random.default_rng(0)
+    return [measured(made, cell, float(np.exp(rng.normal(0, noise)))) for cell in made.cells()]
+
+
+def measured(made: StudyPlan, cell: Cell, luck: float) -> MeasuredCell:
+    parameters, seen = sizes.parameters_of(cell.size), cell.steps * made.schedule.batch
+    loss = float(LAW.predict([parameters], [seen])[0]) * luck
+
+    def values(value: float) -> BySubject:
+        return BySubject(
+            value=value, subjects=SUBJECTS, values=(0.8 * value, value, 1.2 * value), weights=(1.0, 1.0, 1.0)
+        )
+
+    return MeasuredCell(
+        name=cell.name,
+        trunk=cell.trunk,
+        size=cell.size,
+        seed=cell.seed,
+        steps=cell.steps,
+        batch=made.schedule.batch,
+        parameters=parameters,
+        encoder=parameters + 1000,
+        heads=2000,
+        unique=100_000,
+        seen=seen,
+        epochs=seen / 100_000,
+        kept=0.26,
+        flop=made.flop_of(cell),
+        seconds=10.0,
+        speed=None,
+        measures={"loss": values(loss), "loss/parts": values(loss / 2), "error/X/view-pairs/NM": values(20 * loss)},
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a study into MLflow, as the driver does; returns its run."""
+
+    def written(made: StudyPlan, cells: list[MeasuredCell], uri: str) -> str:
+        folder = open_place(made.out)
+        with tracking.open_run(uri, "scaling test", {}, {"job": "scaling"}) as tracker:
+            (folder / TRACKED).write(tracker.run_id.encode())
+            (tmp_path / STUDY_FILE).write_text(json.dumps(to_json(made)))
+            tracker.attach(tmp_path / STUDY_FILE)
+            for cell in cells:
+                record_cell(made, cell, folder / f"cells/{cell.name}", tracker.run_id, uri)
+            (tmp_path / "report").mkdir(exist_ok=True)
+            missing = {"xxs-uall-s9-b100": "it burned"}
+            write_study(read_study(tracker.run_id, uri), tracker, missing, tmp_path / "report")
+        return tracker.run_id
+
+    return written
+
+
+@pytest.fixture
+def uri(new_records: Callable[[Path], str], tmp_path: Path) -> str:
+    return new_records(tmp_path)
+
+
+def test_records_survive_their_json(tmp_path: Path) -> None:
+    for cell in cells_of(plan(tmp_path, sizes=("xxs",))):
+        assert MeasuredCell.from_json(cell.to_json()) == cell
+
+
+def test_a_study_reads_back_from_mlflow_alone(tmp_path: Path, uri: str, write: Write, capsys) -> None:
+    made = plan(tmp_path / "study")
+    cells = cells_of(made)
+    run_id = write(made, cells, uri)
+    assert study_id(made.out, uri) == study_id(run_id, uri) == run_id
+    (tmp_path / "study").rename(tmp_path / "elsewhere")
+    study = read_study(run_id, uri)
+    assert study.plan == made
+    assert sorted(study.cells, key=lambda one: one.name) == sorted(cells, key=lambda one: one.name)
+    assert recorded(run_id, uri) == {cell.name for cell in made.cells()}
+    capsys.readouterr()
+    budget = ["--study", run_id, "--gpu-hours", "2", "--utilisation", "0.25", "--sequences", "1e6", "--tracking", uri]
+    scaling.main(["forecast", *budget])
+    said = capsys.readouterr().out
+    assert "2 GPU hours (989 TFLOP/s at 25%, assumed) are 1.78e+18 FLOP" in said
+    assert "of the ladder, " in said and "80%: " in said and "STRETCHED: " in said
+    assert "error/X/view-pairs/NM, by its law of FLOP alone" in said
+    scaling.main(["forecast", "--study", run_id, "--flop", "2e13", "--sequences", "9000", "--tracking", uri])
+    within = capsys.readouterr().out
+    assert "within the measured range" in within and "GPU hours" not in within
+
+
+def test_what_mlflow_shows(tmp_path: Path, uri: str, write: Write) -> None:
+    made = plan(tmp_path / "study")
+    cells = cells_of(made)
+    run_id = write(made, cells, uri)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    curve = client.get_metric_history(run_id, "loss by sequences/xs unique 100000 seed 1")
+    mine = [cell for cell in cells if (cell.size, cell.seed) == ("xs", 1)]
+    assert [(one.step, one.value) for one in curve] == [(cell.seen, cell.measures["loss"].value) for cell in mine]
+    by_flop = client.get_metric_history(run_id, "loss by GFLOP/xs unique 100000 seed 1")
+    assert [one.step for one in by_flop] == [round(cell.flop / 1e9) for cell in mine]
+    by_size = client.get_metric_history(run_id, "error/X/view-pairs/NM by parameters/1600 seen unique 100000 seed 0")
+    assert [one.step for one in by_size] == [sizes.parameters_of(size) for size in ("xxs", "xs", "s", "m")]
+    found = client.get_run(run_id).data.metrics
+    assert found["law/beta_low95"] < 0.35 < found["law/beta_high95"] and found["law/beta_low95"] < found["law/beta"]
+    assert 0.005 < found["noise/loss"] < 0.02
+    files = {one.path for one in client.list_artifacts(run_id, "report")}
+    assert {"report/report.md", "report/cells.csv", "report/loss.png", "report/allocation.png"} <= files
+    (child,) = (one for one, tags in tracking.children(uri, run_id).items() if tags[CELL_TAG] == cells[0].name)
+    assert client.get_run(child).data.metrics["measured/loss"] == cells[0].measures["loss"].value
+    assert client.get_run(child).data.params["cell"] == cells[0].name
+
+
+def test_the_report_says_what_was_found_and_what_was_not(tmp_path: Path, uri: str, write: Write) -> None:
+    made = plan(tmp_path / "study")
+    cells = cells_of(made)
+    write(made, cells, uri)
+    report = (tmp_path / "report/report.md").read_text()
+    assert "| alpha |" in report and "The largest size, held out" in report
+    assert "- xxs-uall-s9-b100 is missing: it burned" in report
+    assert "- what repeated sequences are worth: 1 different numbers of epochs in 32 runs" in report
+    assert re.search(r"- loss: (0\.[5-9]|1\.)\d+% between seeds", report)
+    assert "averages over 100 steps, more than the 20 in which the shortest run cools down" in report
+    table = pd.read_csv(tmp_path / "report/cells.csv")
+    assert len(table) == len(cells) and table["loss"].notna().all()
+
+
+def test_too_few_cells_are_shown_without_a_law(tmp_path: Path, uri: str, write: Write) -> None:
+    made = plan(tmp_path / "study", sizes=("xxs", "xs"), steps=(100, 200), seeds=(0,))
+    run_id = write(made, cells_of(made), uri)
+    report = (tmp_path / "report/report.md").read_text()
+    assert "No law is fitted: 4 runs cannot tell the constants of the law: at least 6 are needed" in report
+    assert "how much luck is in these numbers is not known" in report
+    assert (tmp_path / "report/loss.png").stat().st_size > 5000 and "measured losses; no law is fitted" in report
+    with pytest.raises(SystemExit) as end:
+        scaling.main(["forecast", "--study", run_id, "--flop", "1e15", "--sequences", "1e5", "--tracking", uri])
+    assert end.value.code == 2
+
+
+def test_trainings_are_drawn_where_there_are_several(tmp_path: Path) -> None:
+    several, once = (analyse(cells_of(plan(tmp_path, seeds=seeds)), repeats=50) for seeds in ((0, 1), (0,)))
+    assert several.law.runs.trunk is not None and several.law.notes == ()
+    assert once.law.runs.trunk is None and any("was trained once" in note for note in once.law.notes)
+    assert np.ptp(once.law.draws.alpha) > 0
+
+
+def test_noise_is_between_seeds_alone(tmp_path: Path) -> None:
+    cells = cells_of(plan(tmp_path), noise=0.0)
+    assert noise_floor(cells)["loss"] == pytest.approx(0, abs=1e-12)
+    louder = [replace(c, measures={"loss": replace(c.measures["loss"], value=1.0 + 0.1 * c.seed)}) for c in cells]
+    assert noise_floor(louder)["loss"] == pytest.approx(np.log(1.1) / 2**0.5)
+    assert noise_floor([cell for cell in cells if cell.seed == 0]) == {}
+
+
+def test_an_error_against_work_is_of_cells_that_no_cheaper_one_beats(tmp_path: Path) -> None:
+    cells = cells_of(plan(tmp_path, seeds=(0,)), noise=0.0)
+    poor = max(cells, key=lambda one: one.flop)  # the dearest learned nothing
+    cells = [
+        replace(one, measures={name: replace(v, value=10 * v.value) for name, v in one.measures.items()})
+        if one is poor
+        else one
+        for one in cells
+    ]
+    runs = analyse(cells, repeats=20).errors["error/X/view-pairs/NM"]["flop"].runs
+    order = np.argsort(runs.flop)
+    assert 5 <= len(runs) < len(cells) and runs.flop.max() < poor.flop
+    assert (np.diff(runs.loss[order]) < 0).all()
+
+
+def test_errors_of_zero_have_no_law_but_do_not_stop_the_others(tmp_path: Path) -> None:
+    cells = cells_of(plan(tmp_path))
+    nothing = BySubject(value=0.0, subjects=SUBJECTS, values=(0.0, 0.0, 0.0), weights=(1.0, 1.0, 1.0))
+    cells[0] = replace(cells[0], measures={**cells[0].measures, "error/X/view-pairs/NM": nothing})
+    found = analyse(cells, repeats=50)
+    assert found.law is not None
+    assert "is not a positive number" in found.refused["error/X/view-pairs/NM against flop"]
+
+
+def test_subjects_that_all_cells_know_are_compared(tmp_path: Path) -> None:
+    cells = cells_of(plan(tmp_path, sizes=("xxs",), seeds=(0,)))
+    fewer = BySubject(value=9.0, subjects=SUBJECTS[1:], values=(8.0, 10.0), weights=(1.0, 3.0))
+    cells[1] = replace(cells[1], measures={**cells[1].measures, "loss": fewer})
+    found = runs_of(cells)
+    assert found.by_subject.shape == (4, 2) and found.by_subject[1].tolist() == [8.0, 10.0]
+
+
+def test_who_is_no_study(tmp_path: Path, uri: str) -> None:
+    with tracking.open_run(uri, "other", {}, {"job": "pretrain"}) as tracker:
+        pass
+    with pytest.raises(UsageError, match="is not that of a study"):
+        study_id(tracker.run_id, uri)
+    with pytest.raises(UsageError, match=r"is no study that MLflow at .* knows: give its run id or folder"):
+        study_id(str(tmp_path), uri)

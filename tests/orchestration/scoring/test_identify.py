@@ -1,0 +1,96 @@
+"""Unknown walks against known ones: the arithmetic on planted embeddings, and the job on folders of silhouettes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from datasets.catalog.registry import find
+from datasets.loading.clips import ClipSettings
+from datasets.storage import open_place
+from datasets.synthetic import scenes
+from datasets.synthetic.trees import write_tree
+from evaluation.retrieval.identify import identify
+from jobs import evaluate as evaluate_job
+from model.network import NetworkSettings
+from model.objective import PartContrast
+from orchestration.run import checkpoint, folder
+from orchestration.run.settings import PretrainRun
+
+
+def points(*places: float) -> np.ndarray:
+    """Embeddings of one channel and one part, so that distances are differences."""
+    return np.array(places, dtype=np.float32)[:, None, None]
+
+
+def test_people_are_ranked_by_the_nearest_of_their_walks() -> None:
+    known, subjects = points(0, 1, 5, 6, 20), ["a", "b", "a", "b", "c"]
+    (one,) = identify(points(5.1), known, subjects, "euc", most=3)
+    assert one.subjects == ("a", "b", "c")
+    np.testing.assert_allclose(one.distances, [0.1, 0.9, 14.9], atol=1e-5)
+    assert one.walks.tolist() == [2, 3, 4] and one.nearest.tolist() == [2, 3, 1]
+    assert one.strangers == 0  # nobody's walk is within 0.1 of a stranger's
+
+
+def test_a_stranger_is_known_by_how_near_strangers_come() -> None:
+    known, subjects = points(0, 1, 5, 6, 20), ["a", "b", "a", "b", "c"]
+    assert identify(points(7.0), known, subjects, "euc")[0].strangers == pytest.approx(4 / 5)  # all but c's
+    assert identify(points(40.0), known, subjects, "euc")[0].strangers == 1
+    assert np.isnan(identify(points(3.0), points(0, 1), ["a", "a"], "euc")[0].strangers)
+    assert identify(points(3.0), points(0, 1), ["a", "a"], "euc")[0].subjects == ("a",)
+    with pytest.raises(ValueError, match="the gallery is empty"):
+        identify(points(3.0), points(), [], "euc")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """gallery/<person>/<walk>/<view> of three people, probe/<name> of two of them, and a walk of nobody."""
+    root = tmp_path_factory.mktemp("own")
+    walks = [scenes.casia_b(subject, walk, "090") for subject in ("001", "002", "003") for walk in ("nm-01", "nm-02")]
+    write_tree(root / "released", find("CASIA-B").layouts[0], walks, num_frames=16, seed=1)
+    for subject in ("001", "002", "003"):
+        shutil.copytree(root / "released" / subject / "nm-01", root / "gallery" / subject / "monday")
+    for name, subject in (("this", "003"), ("that", "001")):
+        shutil.copytree(root / "released" / subject / "nm-02" / "090", root / "probe" / name)
+    (root / "probe" / "nobody").mkdir()
+    (root / "probe" / "nobody" / "001.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> str:
+    """A run's folder with weights that were never trained: they tell synthetic walkers apart."""
+    out = str(tmp_path_factory.mktemp("run") / "run")
+    settings = PretrainRun(
+        recipe="test", shards="none", out=out, clips=ClipSettings(frames=8), network=NetworkSettings(channels=8)
+    )
+    folder.claim_folder(settings)
+    checkpoint.save(open_place(out), settings, 1, PartContrast(settings.network, settings.contrast).state_dict(), {})
+    return out
+
+
+def test_folders_of_walks_are_ranked(folders: Path, run: str, local_ray, tmp_path: Path, capsys) -> None:
+    argv = ["identify", "--run", run, "--gallery", str(folders / "gallery"), "--probe", str(folders / "probe")]
+    evaluate_job.main([*argv, "--out", str(tmp_path / "out"), "--most", "2"])
+    said = capsys.readouterr().out
+    assert "probe nobody is left out: no usable frame" in said
+    lines = pd.read_csv(tmp_path / "out/candidates.csv", dtype={"subject": str})
+    assert lines["place"].tolist() == [1, 2, 1, 2]
+    first = lines[lines["place"] == 1].set_index("walk")
+    assert first["subject"].to_dict() == {"that": "001", "this": "003"}
+    assert first["nearest_walk"].to_dict() == {"that": "001/monday/090", "this": "003/monday/090"}
+    shown = [line.split() for line in said.splitlines() if line.startswith(("that", "this"))]
+    assert [(line[0], line[2]) for line in shown] == [("that", "001"), ("this", "003")]
+
+
+@pytest.mark.slow
+def test_one_folder_of_frames_is_one_walk(folders: Path, run: str, local_ray, tmp_path: Path, capsys) -> None:
+    argv = ["identify", "--run", run, "--gallery", str(folders / "gallery")]
+    evaluate_job.main([*argv, "--probe", str(folders / "probe/this"), "--out", str(tmp_path)])
+    assert pd.read_csv(tmp_path / "candidates.csv", dtype=str)["walk"].unique().tolist() == ["this"]
+    with pytest.raises(SystemExit) as end:
+        evaluate_job.main([*argv, "--probe", str(folders / "probe/nobody"), "--out", str(tmp_path)])
+    assert end.value.code == 2
+    assert "none of the walks in --probe" in capsys.readouterr().err
