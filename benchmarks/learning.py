@@ -22,7 +22,7 @@ from datasets import storage
 from datasets.contours import codec
 from datasets.loading import corpus
 from datasets.schema.collection import CollectionSpec
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest, read_rows
 from datasets.store.selection import held_out
 from evaluation import baselines
@@ -107,7 +107,7 @@ def main(arguments: Arguments) -> None:
     store = storage.open_place(arguments.shards)
     base = RECIPES[arguments.recipe](arguments.shards, "")
     (name,) = {subject.split("/")[0] for subject in base.data.holdout}
-    spec = declared_in(read_manifest(store), name)
+    spec = from_manifest(read_manifest(store), name)
     subjects = Subjects(store, spec, base.data.holdout)
     masks = [frames for frames, _ in subjects.walks]
     for method in (baselines.gei, baselines.gei_strips):

@@ -27,7 +27,7 @@ from datasets.loading.sampler import GlobalSampler
 from datasets.preprocessing.encoder_input import shrunk
 from datasets.schema.collection import CollectionSpec, Split
 from datasets.schema.rows import COLUMNS, HEIGHT, SEQUENCE_SCHEMA, WIDTH
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from datasets.store.selection import training_tables
 
@@ -56,7 +56,7 @@ def main(arguments: Arguments) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = storage.open_place(arguments.shards)
         manifest = read_manifest(store)
-        specs = {name: declared_in(manifest, name) for name in manifest["collections"]}
+        specs = {name: from_manifest(manifest, name) for name in manifest["collections"]}
         started = time.perf_counter()
         write_map(training_tables(store, None, ()), specs, Path(folder))
         sequences = corpus.Corpus(Path(folder))

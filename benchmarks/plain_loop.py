@@ -13,7 +13,7 @@ from datasets.loading import corpus
 from datasets.loading.corpus import write_map
 from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from datasets.store.selection import training_tables
 from model import transfer
@@ -25,7 +25,7 @@ def map_training_data(run: PretrainRun, folder: Path) -> None:
     """Write what a run trains on into a folder, as its workers map it."""
     store = storage.open_place(run.shards)
     manifest = read_manifest(store)
-    specs = {name: declared_in(manifest, name) for name in run.data.collections or manifest["collections"]}
+    specs = {name: from_manifest(manifest, name) for name in run.data.collections or manifest["collections"]}
     data = run.data
     tables = training_tables(store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique)
     write_map(tables, specs, folder)

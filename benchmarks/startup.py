@@ -25,7 +25,7 @@ class Arguments:
     """How often to measure."""
 
     repeats: int = 3
-    """RoundRobinSampler of all jobs."""
+    """How often all jobs are run."""
 
 
 def main(arguments: Arguments) -> None:
@@ -37,8 +37,8 @@ def main(arguments: Arguments) -> None:
                 began = time.monotonic()
                 subprocess.run([sys.executable, "-m", f"jobs.{job}", *argv], check=True, capture_output=True)
                 seconds.setdefault(job, []).append(time.monotonic() - began)
-    for job, turns in seconds.items():
-        print(f"{job:<9} {np.median(turns):5.1f} s, {min(turns):.1f} to {max(turns):.1f}")
+    for job, took in seconds.items():
+        print(f"{job:<9} {np.median(took):5.1f} s, {min(took):.1f} to {max(took):.1f}")
 
 
 def jobs(made: Path) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np
     folder: masks as PNG or JPEG, or one pickled array of an aligned walk. aligned: the pictures are aligned already, 64
     or 128 high. UsageError where nobody walks in it.
     """
-    spec, place = custom.default(_NAME), open_place(folder)
+    spec, place = custom.default_spec(_NAME), open_place(folder)
     try:
         layout = next((one for one in custom.layouts(aligned, "silhouette") if frame_files(place, one)), None)
     except OSError as error:

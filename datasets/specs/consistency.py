@@ -40,19 +40,19 @@ def unmatched(spec: CollectionSpec, rows: pa.Table) -> list[str]:
     return lines
 
 
-def check_recorded(spec: CollectionSpec, rows: pa.Table, stored: CollectionSpec | None) -> None:
+def check_stored_rows(spec: CollectionSpec, rows: pa.Table, stored: CollectionSpec | None) -> None:
     """UsageError where rows of a store have another split or other labels than the spec gives, or another normalising.
 
     rows: the collection's rows, with the columns COLUMNS. stored: what the store declares of it, where it does.
     """
     fix = f"give what {spec.name} was ingested with before, or another --out"
-    if stored is not None and custom.is_own(spec.name) and stored.layouts != spec.layouts:
+    if stored is not None and custom.is_custom(spec.name) and stored.layouts != spec.layouts:
         raise UsageError(f"{spec.name} is in the store with another value of `aligned` or of `modality`: {fix}")
     pairs = rows.group_by(["subject", "split"]).aggregate([]).to_pylist()
     for subject, split in sorted((pair["subject"], pair["split"]) for pair in pairs):
         if (now := spec.split.of(subject)) != split:
             raise UsageError(f"{spec.name}: subject {subject} is in the store as {split!r}, not as {now!r}: {fix}")
-    if not custom.is_own(spec.name):
+    if not custom.is_custom(spec.name):
         return  # their labels come from their paths
     for row in rows.select(COLUMNS).to_pylist():
         walk = (row["subject"], row["condition"], row["view"])

@@ -65,7 +65,7 @@ def _of_modality(modality: Modality, form: str, aligned: bool) -> tuple[Layout, 
     return frames, replace(frames, name=name, kind="pickle", file=_ARRAY, example=example, aligned=True)
 
 
-def default(name: str) -> CollectionSpec:
+def default_spec(name: str) -> CollectionSpec:
     """What holds of a collection of which nothing is said: raw masks, and every subject to train on."""
     return CollectionSpec(
         name=name,
@@ -82,7 +82,7 @@ def is_frame(file: str) -> bool:
     return re.fullmatch(_PICTURES, file) is not None or re.fullmatch(_ARRAY, file) is not None
 
 
-def is_own(name: str) -> bool:
+def is_custom(name: str) -> bool:
     """Whether a collection is a user's own, and not one of the catalog."""
     return name not in CATALOG
 
@@ -97,10 +97,10 @@ def check_name(name: str, others: Iterable[str] = ()) -> None:
             f"{name!r} cannot be the name of a collection: use letters, digits, '-', '_', '.' and spaces within"
         )
     for other in (*CATALOG, *others):
-        if other != name and plain(other) == plain(name):
+        if other != name and normalize_name(other) == normalize_name(name):
             raise UsageError(f"{name!r} is too like the collection {other}: did you mean {other}?")
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A name without case and punctuation."""
     return re.sub(r"[\W_]", "", name).casefold()

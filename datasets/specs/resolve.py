@@ -16,7 +16,7 @@ from datasets.specs.partition_file import with_partition
 from datasets.specs.spec_file import from_json, read_spec, to_json
 
 Manifest = Mapping[str, object]
-WHERE = "declared"  # the key in a collection's entry of the manifest; absent or null where the catalog says it all
+SPEC_KEY = "declared"  # the key in a collection's entry of the manifest; absent or null where the catalog says it all
 
 
 def resolve_all(
@@ -47,41 +47,41 @@ def resolve(
     stored = manifest["collections"] if manifest else {}
     custom.check_name(name, stored)
     if spec_file is not None:
-        if not custom.is_own(name):
+        if not custom.is_custom(name):
             raise UsageError(
                 f"--spec {name}={spec_file}: the catalog describes {name}; give --partition {name}=<json> for another "
                 "split, or --root and --spec another name"
             )
         spec = read_spec(name, load(spec_file, f"--spec {name}=<json>"))
-    elif name in stored and (partition is None or custom.is_own(name)):
-        spec = declared_in(manifest, name)
+    elif name in stored and (partition is None or custom.is_custom(name)):
+        spec = from_manifest(manifest, name)
     else:
-        spec = custom.default(name) if custom.is_own(name) else registry.find(name)
+        spec = custom.default_spec(name) if custom.is_custom(name) else registry.find(name)
     return spec if partition is None else with_partition(spec, partition)
 
 
-def declaration(spec: CollectionSpec) -> dict[str, object] | None:
+def to_manifest(spec: CollectionSpec) -> dict[str, object] | None:
     """What a manifest has to say of a collection: of one's own everything, else what the catalog does not, or None."""
     data = to_json(spec)
-    if custom.is_own(spec.name):
+    if custom.is_custom(spec.name):
         return data
     official = to_json(registry.find(spec.name))
     different = {key: value for key, value in data.items() if value != official.get(key)}
     return {"name": spec.name, **different} if different else None
 
 
-def declared_in(manifest: Manifest, name: str) -> CollectionSpec:
+def from_manifest(manifest: Manifest, name: str) -> CollectionSpec:
     """The spec of a collection as a store declares it, else the catalog's; UsageError where neither knows it."""
-    declared = manifest["collections"].get(name, {}).get(WHERE)
+    declared = manifest["collections"].get(name, {}).get(SPEC_KEY)
     return registry.find(name) if declared is None else from_json(declared)
 
 
-def in_words(spec: CollectionSpec, layout: Layout) -> list[str]:
+def describe(spec: CollectionSpec, layout: Layout) -> list[str]:
     """What a user should see of how a collection is read and split: lines for what the catalog does not say."""
     lines = []
-    if custom.is_own(spec.name):
-        similar = {custom.plain(known): known for known in registry.CATALOG}
-        close = difflib.get_close_matches(custom.plain(spec.name), similar, n=1, cutoff=0.8)
+    if custom.is_custom(spec.name):
+        similar = {custom.normalize_name(known): known for known in registry.CATALOG}
+        close = difflib.get_close_matches(custom.normalize_name(spec.name), similar, n=1, cutoff=0.8)
         known = f" (where {similar[close[0]]} is)" if close else ""
         forms = FORMS[layout.modality]
         taken = "taken as aligned" if layout.aligned and forms.aligned else forms.how

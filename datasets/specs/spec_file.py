@@ -26,7 +26,7 @@ def read_spec(name: str, value: Value) -> CollectionSpec:
     if isinstance(value.data, Mapping) and {"TRAIN_SET", "TEST_SET"} & set(value.data):
         raise value.mistake(f"is a partition and no spec file: give it with --partition {name}=<json>")
     members = value.members(_READERS)
-    spec = _with(custom.default(name), members)
+    spec = _with(custom.default_spec(name), members)
     known = {"subject", "condition", "view"}.union(*spec.labels_of.values())
     if unknown := {name for _, name, _, _ in Formatter().parse(spec.synchronised) if name} - known:
         raise members["synchronised"].mistake(f"names {some(unknown)}: the names are {', '.join(sorted(known))}")
@@ -36,7 +36,7 @@ def read_spec(name: str, value: Value) -> CollectionSpec:
 def to_json(spec: CollectionSpec) -> dict[str, object]:
     """All that can be said of a collection in JSON, as plain values in a fixed order."""
     data: dict[str, object] = {"name": spec.name, "title": spec.title, "citation": spec.citation, "access": spec.access}
-    if custom.is_own(spec.name):
+    if custom.is_custom(spec.name):
         data["aligned"] = all(layout.aligned for layout in spec.layouts)
         if len(known := {layout.modality for layout in spec.layouts}) == 1:
             data["modality"] = known.pop()
@@ -60,7 +60,7 @@ def from_json(data: Mapping[str, object], file: str = "manifest.json") -> Collec
     if "name" not in members:
         raise Value(None, file).mistake("declares a collection without its name: run ingest again")
     name = members.pop("name").text()
-    base = custom.default(name) if custom.is_own(name) else CATALOG[name]
+    base = custom.default_spec(name) if custom.is_custom(name) else CATALOG[name]
     if "partition" in members:
         base = replace(base, partition=members.pop("partition").text())
     return _with(base, members)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import COLUMNS, WALK_COLUMNS, Modality
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.storage import Place, at_once
 from datasets.store.reader import files_of, read_file, read_manifest, read_rows
 from datasets.store.sequence_ids import keys_of, walk_of
@@ -87,7 +87,7 @@ def training_tables(
 def specs_of(store: Place, rows: pa.Table) -> dict[str, CollectionSpec]:
     """What holds of the collections of some rows of a store, by name."""
     entries = read_manifest(store)
-    return {name: declared_in(entries, name) for name in pc.unique(rows["collection"]).to_pylist()}
+    return {name: from_manifest(entries, name) for name in pc.unique(rows["collection"]).to_pylist()}
 
 
 def of_modalities(rows: pa.Table, modalities: Collection[Modality]) -> pa.ChunkedArray:

@@ -90,7 +90,7 @@ def ingest(run: IngestRun) -> Manifest:
     whole = manifest.write_manifest(store)
     page.write_page(store, whole)
     for root in roots.values():
-        if resolve.declaration(root.spec) is not None:
+        if resolve.to_manifest(root.spec) is not None:
             found = read_rows(store, [root.spec.name], columns=consistency.COLUMNS)
             for line in consistency.unmatched(root.spec, found):
                 print(line, flush=True)
@@ -105,11 +105,11 @@ def _roots(run: IngestRun, store: Place) -> dict[str, Root]:
     for name, spec in specs.items():
         modality = run.modality or spec.layouts[0].modality  # silhouettes come first, where it may have them
         roots[name] = find_root(storage.open_place(run.roots[name]), spec, modality)
-        for line in resolve.in_words(spec, roots[name].layout):
+        for line in resolve.describe(spec, roots[name].layout):
             print(line, flush=True)
         if name in known["collections"]:
             rows = manifest.committed_rows(store, name, consistency.COLUMNS)
-            consistency.check_recorded(spec, rows, resolve.declared_in(known, name))
+            consistency.check_stored_rows(spec, rows, resolve.from_manifest(known, name))
     return roots
 
 
@@ -127,7 +127,7 @@ def _facts(root: Root, known: dict[str, object]) -> dict[str, object]:
         others[modality] = read
         read = {key: known[key] for key in read if key in known}
     added = {"other_modalities": others} if others else {}
-    return {**read, **said, **counted, **added, resolve.WHERE: resolve.declaration(spec)}
+    return {**read, **said, **counted, **added, resolve.SPEC_KEY: resolve.to_manifest(spec)}
 
 
 def _check_store(store: Place) -> None:

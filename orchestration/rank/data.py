@@ -16,7 +16,7 @@ from datasets.loading import corpus
 from datasets.loading.corpus import write_map
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.rows import Modality
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from datasets.store.selection import training_tables
 
@@ -38,7 +38,7 @@ def map_corpus(
     context = ray.train.get_context()
     store = storage.open_place(shards)
     manifest = read_manifest(store)
-    specs = {name: declared_in(manifest, name) for name in collections or manifest["collections"]}
+    specs = {name: from_manifest(manifest, name) for name in collections or manifest["collections"]}
     folder = None
     if context.get_local_rank() == 0:
         folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))

@@ -13,7 +13,7 @@ import torch
 from datasets import storage
 from datasets.loading.heldout_bank import Bank, draw_bank
 from datasets.schema.collection import CollectionSpec
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from datasets.store.selection import training_rows
 from evaluation.retrieval.protocols import score
@@ -105,7 +105,7 @@ def held_rows(plan: StudyPlan) -> tuple[dict[str, pa.Table], dict[str, Collectio
     manifest = read_manifest(store)
     names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
     rows = {name: held_back(store, name, plan.run_of(plan.cells()[0])) for name in names}
-    return rows, {name: declared_in(manifest, name) for name in names}
+    return rows, {name: from_manifest(manifest, name) for name in names}
 
 
 def bank_of(plan: StudyPlan, rows: dict[str, pa.Table], specs: dict[str, CollectionSpec]) -> Bank:

@@ -10,7 +10,7 @@ from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProtocolKind
 from datasets.specs import custom
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from orchestration.run import settings
 
@@ -23,7 +23,7 @@ def zero_shot(run: settings.PretrainRun, collection: str) -> ZeroShot:
     Published weights saw the TRAIN split of all twelve collections. Of a run on all of a store that is not there any
     more nobody knows.
     """
-    if run.start is not None and not custom.is_own(collection):
+    if run.start is not None and not custom.is_custom(collection):
         return "unseen subjects"
     if not run.schedule.steps:
         return "unseen collection"
@@ -48,15 +48,15 @@ def scored(
         names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
     else:
         names = {name for name, entry in entries.items() if split in entry["splits"]}
-    specs = [declared_in(manifest, name) for name in sorted(names)]
-    unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and custom.is_own(spec.name)]
+    specs = [from_manifest(manifest, name) for name in sorted(names)]
+    unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and custom.is_custom(spec.name)]
     kinds = {spec.name: {kind for kind, _ in spec.protocol.scored()} for spec in specs if spec.protocol is not None}
     found = [spec for spec in specs if spec.name in kinds and (not wanted or kinds[spec.name] & set(wanted))]
     if not found:
         other = "test" if split == "holdout" else "holdout"
         declared = sorted(set().union(*kinds.values()))
         fix = f"its protocols are of the kinds {', '.join(declared)}" if kinds else f"try --split {other}"
-        if any(custom.is_own(name) for name in entries):
+        if any(custom.is_custom(name) for name in entries):
             fix += ", or let a spec file say who is tested and how (docs/own-walks.md)"
         nothing = f"{store} has nothing to score in the split {split!r} of this run: {fix}"
         raise UsageError(unscored[0] if unscored else nothing)

@@ -17,7 +17,7 @@ import torch
 from datasets.loading import labels as tasks
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.storage import Place, open_place
 from datasets.store.reader import read_manifest, read_rows
 from datasets.store.selection import held_out, of_modalities, training_rows
@@ -85,7 +85,7 @@ def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
         )
     train = training_rows(store, start.collections, run.data.holdout, WALK_COLUMNS)
     stored = read_manifest(store)
-    specs = {name: declared_in(stored, name) for name in start.collections}
+    specs = {name: from_manifest(stored, name) for name in start.collections}
     return Case(run=run, start=start, scoring=scoring, train=train, test=test, specs=specs)
 
 

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from datasets import storage
 from datasets.schema.collection import CollectionSpec
-from datasets.specs.resolve import declared_in
+from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from evaluation.retrieval.protocols import single_view_gallery
 from model.embedding import embed
@@ -88,7 +88,7 @@ def scored_collections(run: PretrainRun) -> list[str]:
         return []
     manifest = read_manifest(storage.open_place(run.shards))
     names = sorted({subject.split("/")[0] for subject in run.data.holdout})
-    specs = [declared_in(manifest, name) for name in names if name in manifest["collections"]]
+    specs = [from_manifest(manifest, name) for name in names if name in manifest["collections"]]
     return [spec.name for spec in specs if spec.protocol is not None and "view-pairs" in spec.protocol.kinds]
 
 
@@ -112,7 +112,7 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     manifest = read_manifest(store)
     for name in names:
         rows = held_back(store, name, run)
-        found |= _of_collection(declared_in(manifest, name), rows, module, run)
+        found |= _of_collection(from_manifest(manifest, name), rows, module, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
 

@@ -116,7 +116,7 @@ def test_partners_are_drawn_evenly_from_the_others_of_a_walk(mapped: corpus.Corp
 def test_who_is_synchronised_is_declared_and_travels() -> None:
     assert {name for name, spec in CATALOG.items() if spec.synchronised} == {"CASIA-B", "OU-MVLP"}
     assert from_json(to_json(SPECS["mine"])) == SPECS["mine"]
-    assert "synchronised" not in to_json(custom.default("mine"))
+    assert "synchronised" not in to_json(custom.default_spec("mine"))
 
 
 def test_held_out_subjects_are_left_out_and_must_exist(store: Path) -> None:

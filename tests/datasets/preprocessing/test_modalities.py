@@ -21,7 +21,7 @@ from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import Unreadable, UsageError
 from datasets.schema.rows import Modality
 from datasets.specs import custom
-from datasets.specs.resolve import in_words
+from datasets.specs.resolve import describe
 from datasets.storage import open_place
 from datasets.store.selection import walk_names
 from datasets.store.sequence_ids import id_of, modality_of, walk_of
@@ -276,7 +276,7 @@ def test_ids_of_modalities_cannot_clash(tmp_path: Path) -> None:
         folder = tmp_path / "1/nm" / view
         folder.mkdir(parents=True)
         (folder / "walk.pkl").write_bytes(pickle.dumps(np.ones((2, 64, 64), np.uint8)))
-    found = read(tmp_path, custom.default("mine"), "silhouette")
+    found = read(tmp_path, custom.default_spec("mine"), "silhouette")
     assert found["mine/1/nm/left"].row and not found["mine/1/nm/left@lidar"].row
     assert found["mine/1/nm/left@lidar"].rejects[0]["detail"] == "its name ends as the ids of another modality do"
 
@@ -285,7 +285,7 @@ def test_ids_of_modalities_cannot_clash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["frames", "array"])
 def test_ones_own_walks_may_have_any_modality(tmp_path: Path, modality: Modality, kind: str) -> None:
     walk = next(CASTS["CASIA-B"]())
-    frames, spec = see(walk, modality, num_frames=6, seed=1), custom.default("mine")
+    frames, spec = see(walk, modality, num_frames=6, seed=1), custom.default_spec("mine")
     folder = tmp_path / "001/coat"
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames) if kind == "frames" else ():
@@ -301,7 +301,7 @@ def test_ones_own_walks_may_have_any_modality(tmp_path: Path, modality: Modality
     assert made.row["num_frames"] + made.row["dropped_frames"] == len(frames)
     layout = layouts.find_root(open_place(tmp_path), spec, modality).layout
     how = "drawn as limbs" if modality == "skeleton" else "normalised" if kind == "frames" else "taken as aligned"
-    assert in_words(spec, layout)[0].endswith(f"of {modality}, {how}")
+    assert describe(spec, layout)[0].endswith(f"of {modality}, {how}")
 
 
 def test_modalities_of_one_sequence_are_one_recorded_walk(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from datasets.ingest.sequence_to_row import Harmonised, harmonise
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
-from datasets.specs.consistency import check_recorded, unmatched
-from datasets.specs.resolve import declaration, declared_in, resolve
+from datasets.specs.consistency import check_stored_rows, unmatched
+from datasets.specs.resolve import from_manifest, resolve, to_manifest
 from datasets.storage import open_place
 from datasets.store import blocks
 from datasets.store.manifest import describe_collection, write_manifest
@@ -29,7 +29,7 @@ from orchestration.run.settings import PretrainRun, Schedule
 from orchestration.scoring import collections
 from orchestration.training import pretrain as pretraining
 
-SPEC = custom.default("my-walks")
+SPEC = custom.default_spec("my-walks")
 FORMS = {"<subject>/<condition>/<view>": "s 1/coat/left", "<subject>/<condition>": "s 1/coat", "<subject>": "s 1"}
 
 
@@ -185,7 +185,7 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
             write_pictures(tmp_path / name / walk, masks(2), ["1.png", "2.png"])
         done = harmonised(tmp_path / name, spec)
         blocks.write_block(store, [one.row["sequence_id"] for one in done], [one.row for one in done], [])
-        describe_collection(store, name, {"declared": declaration(spec), "published": {}, "anonymous": ""})
+        describe_collection(store, name, {"declared": to_manifest(spec), "published": {}, "anonymous": ""})
     write_manifest(store)
 
     rows = {row["sequence_id"]: row for row in read_rows(store, ["mine"]).to_pylist()}
@@ -193,9 +193,9 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
     assert dict(rows["mine/a/fast/left"]["labels"]) == {"sex": "f", "gait": "free"}
     assert {name: row["split"] for name, row in rows.items() if row["subject"] == "b"} == {"mine/b/slow/left": "test"}
     manifest = read_manifest(store)
-    kept = declared_in(manifest, "mine")
+    kept = from_manifest(manifest, "mine")
     assert kept == resolve("mine", str(tmp_path / "spec.json")) == resolve("mine", manifest=manifest)
-    check_recorded(kept, read_rows(store, ["mine"]), kept)
+    check_stored_rows(kept, read_rows(store, ["mine"]), kept)
     assert unmatched(kept, read_rows(store, ["mine"])) == [
         "mine: gallery of slow without a sequence in the test split: 1 (fast)"
     ]

@@ -11,8 +11,8 @@ from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import SEQUENCE_SCHEMA
 from datasets.specs import custom
-from datasets.specs.consistency import check_recorded, unmatched
-from datasets.specs.resolve import declaration, declared_in, in_words, resolve
+from datasets.specs.consistency import check_stored_rows, unmatched
+from datasets.specs.resolve import describe, from_manifest, resolve, to_manifest
 
 CATALOG_SETS = {"Gait3D": ("PROBE_SET", "probe"), "CCGR": ("GALLERY_SET", "gallery")}
 
@@ -33,8 +33,8 @@ def stored(spec: CollectionSpec, *walks: str, **labels: str) -> pa.Table:
 
 
 def declared_again(spec: CollectionSpec) -> CollectionSpec:
-    entry = json.loads(json.dumps({"declared": declaration(spec)}))
-    return declared_in({"collections": {spec.name: entry}}, spec.name)
+    entry = json.loads(json.dumps({"declared": to_manifest(spec)}))
+    return from_manifest({"collections": {spec.name: entry}}, spec.name)
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))
@@ -65,7 +65,7 @@ def test_a_published_alternative_is_called_by_its_name() -> None:
     spec = resolve("Scoliosis1K", partition="118")
     assert spec.split == official.other_splits["118"] != official.split
     assert declared_again(spec) == spec
-    assert in_words(spec, spec.layouts[0]) == ["Scoliosis1K: split by the partition 118"]
+    assert describe(spec, spec.layouts[0]) == ["Scoliosis1K: split by the partition 118"]
     with pytest.raises(
         UsageError, match="no published partition '119', and there is no such file: give one of 114, 118"
     ):
@@ -83,7 +83,7 @@ def test_ones_own_walks_may_come_with_a_partition(tmp_path: Path) -> None:
     roles = [one.role("b", condition, "v") for condition in ("x-1", "y", "z")]
     assert roles == ["probe", "gallery", "neither"]
     assert declared_again(spec) == spec
-    manifest = {"collections": {"mine": {"declared": declaration(spec)}}}
+    manifest = {"collections": {"mine": {"declared": to_manifest(spec)}}}
     assert resolve("mine", manifest=manifest) == spec
     assert resolve("mine", partition=path, manifest=manifest) == spec
 
@@ -118,7 +118,7 @@ def test_names_without_a_sequence_and_subjects_without_a_split_are_reported(tmp_
     assert unmatched(spec, stored(spec, "a/x/v"))[-1] == (
         "mine: has a protocol, and no sequence in the test split to score by it"
     )
-    assert unmatched(custom.default("mine"), stored(custom.default("mine"), "a/x/v")) == []
+    assert unmatched(custom.default_spec("mine"), stored(custom.default_spec("mine"), "a/x/v")) == []
 
 
 @pytest.mark.parametrize(
@@ -142,22 +142,22 @@ def test_labels_of_nobody_are_reported(tmp_path: Path) -> None:
 
 
 def test_rows_stay_as_they_were_recorded(tmp_path: Path) -> None:
-    bare = custom.default("mine")
+    bare = custom.default_spec("mine")
     rows = stored(bare, "a/x/v", "b/x/v")
-    check_recorded(bare, rows, None)
+    check_stored_rows(bare, rows, None)
     more = resolve("mine", write(tmp_path / "more.json", title="more", split={"train": "*", "test": ["new"]}))
-    check_recorded(more, rows, bare)
+    check_stored_rows(more, rows, bare)
     other = resolve("mine", partition=write(tmp_path / "other.json", TRAIN_SET=["a"], TEST_SET=["b"]))
     with pytest.raises(UsageError, match="subject b is in the store as 'train', not as 'test': give what mine was"):
-        check_recorded(other, rows, bare)
+        check_stored_rows(other, rows, bare)
     labelled = resolve("mine", write(tmp_path / "labelled.json", labels={"b": {"sex": "f"}}))
     with pytest.raises(UsageError, match="b/x/v is in the store with other labels than these"):
-        check_recorded(labelled, rows, bare)
-    check_recorded(labelled, stored(bare, "b/x/v", sex="f"), labelled)
+        check_stored_rows(labelled, rows, bare)
+    check_stored_rows(labelled, stored(bare, "b/x/v", sex="f"), labelled)
     aligned = resolve("mine", write(tmp_path / "aligned.json", aligned=True))
     with pytest.raises(UsageError, match="another value of `aligned`"):
-        check_recorded(aligned, rows, bare)
+        check_stored_rows(aligned, rows, bare)
     scoliosis = resolve("Scoliosis1K", partition="118")
     moved = next(iter(scoliosis.split.test - CATALOG["Scoliosis1K"].split.test))
     with pytest.raises(UsageError, match=f"subject {moved} is in the store as 'train'"):
-        check_recorded(scoliosis, stored(CATALOG["Scoliosis1K"], f"{moved}/positive/000_180"), None)
+        check_stored_rows(scoliosis, stored(CATALOG["Scoliosis1K"], f"{moved}/positive/000_180"), None)

@@ -10,7 +10,7 @@ from datasets.catalog.registry import CATALOG
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProbeSet
 from datasets.specs import custom
-from datasets.specs.resolve import declaration, declared_in, in_words, resolve, resolve_all
+from datasets.specs.resolve import describe, from_manifest, resolve, resolve_all, to_manifest
 from datasets.specs.spec_file import from_json, to_json
 from orchestration.cluster.session import ROOT
 from orchestration.scoring import collections
@@ -130,19 +130,19 @@ def test_a_spec_comes_back_from_json(name: str) -> None:
     spec = CATALOG[name]
     data = json.loads(json.dumps(to_json(spec)))
     assert from_json(data) == spec
-    assert declaration(spec) is None
-    assert declared_in(through_a_manifest(name, None), name) is spec
-    bare = custom.default("mine")
+    assert to_manifest(spec) is None
+    assert from_manifest(through_a_manifest(name, None), name) is spec
+    bare = custom.default_spec("mine")
     mine = type(bare)(**{**vars(bare), "split": spec.split, "protocol": spec.protocol, "published": spec.published})
-    assert declared_in(through_a_manifest("mine", declaration(mine)), "mine") == mine
+    assert from_manifest(through_a_manifest("mine", to_manifest(mine)), "mine") == mine
 
 
 def test_a_store_declares_what_the_user_said_and_keeps_to_it(documented: str) -> None:
     spec = resolve("my-walks", documented)
-    manifest = through_a_manifest("my-walks", declaration(spec))
-    assert declared_in(manifest, "my-walks") == spec
+    manifest = through_a_manifest("my-walks", to_manifest(spec))
+    assert from_manifest(manifest, "my-walks") == spec
     assert resolve("my-walks", manifest=manifest) == spec  # a later ingest without the file
-    assert resolve("my-walks") == custom.default("my-walks")
+    assert resolve("my-walks") == custom.default_spec("my-walks")
     with pytest.raises(UsageError, match="did you mean my-walks"):
         resolve("my_walks", manifest=manifest)
 
@@ -156,31 +156,31 @@ def test_a_declaration_is_written_the_same_however_the_file_was_ordered(tmp_path
 
     other = tmp_path / "turned.json"
     other.write_text(json.dumps(turned(json.loads(Path(documented).read_text()))))
-    written = [json.dumps(declaration(resolve("my-walks", str(path)))) for path in (documented, other)]
+    written = [json.dumps(to_manifest(resolve("my-walks", str(path)))) for path in (documented, other)]
     assert written[0] == written[1]
 
 
 def test_ingest_can_say_how_a_collection_is_read(documented: str) -> None:
-    bare, said = custom.default("Giat3D"), resolve("my-walks", documented)
-    assert in_words(bare, bare.layouts[0]) == [
+    bare, said = custom.default_spec("Giat3D"), resolve("my-walks", documented)
+    assert describe(bare, bare.layouts[0]) == [
         "Giat3D is not in the catalog (where Gait3D is): read as <subject>/<condition>/<view>, pictures, normalised",
         "Giat3D: every subject in the split 'train'; a spec file can say otherwise",
     ]
-    assert in_words(said, said.layouts[1]) == [
+    assert describe(said, said.layouts[1]) == [
         "my-walks is not in the catalog: read as <subject>/<condition>/<view>, arrays, taken as aligned",
         "my-walks: all others in the split 'train'; a spec file can say otherwise",
     ]
-    assert in_words(CATALOG["CASIA-B"], CATALOG["CASIA-B"].layouts[0]) == []
+    assert describe(CATALOG["CASIA-B"], CATALOG["CASIA-B"].layouts[0]) == []
 
 
 def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
     documented: str, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    entries = {"mine": {"declared": to_json(custom.default("mine")), "splits": {"test": {}}}}
+    entries = {"mine": {"declared": to_json(custom.default_spec("mine")), "splits": {"test": {}}}}
     monkeypatch.setattr(collections, "read_manifest", lambda _: {"collections": entries})
     with pytest.raises(UsageError, match=r"^mine has no protocol to be scored by: .* with --spec mine=<json>"):
         collections.scored(tmp_path, "test", None)
-    entries["my-walks"] = {"declared": declaration(resolve("my-walks", documented)), "splits": {"test": {}}}
+    entries["my-walks"] = {"declared": to_manifest(resolve("my-walks", documented)), "splits": {"test": {}}}
     assert [spec.name for spec in collections.scored(tmp_path, "test", None)] == ["my-walks"]
     assert capsys.readouterr().out.startswith("mine has no protocol to be scored by")
     entries["mine"]["splits"] = entries["my-walks"]["splits"] = {"train": {}}
