@@ -1,13 +1,13 @@
 """A contact sheet: some walks of a collection as strips of silhouettes, drawn from the contours in the store.
 
-So that a person sees at once what no count shows: an arm that is upside down, a mask that is inverted, a walk that
-stands still. It draws what is stored, whole frames and nothing added; it knows nothing of files and of pages.
+It shows at a glance what no count shows: bodies upside down, inverted masks, walks that stand still. Frames are drawn
+as they are stored, so what looks wrong here is wrong in the store.
 """
 
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,28 +18,28 @@ from datasets.contours.codec import contours_of
 
 File = TypeVar("File")
 
-_PARTS = ["subject", "condition", "view", "modality"]  # over which the chosen walks are spread
+_PARTS = ["subject", "condition", "view", "modality"]  # the sheet shows as many values of these as it can
 _DRAWN = ["frame_numbers", "grid", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
 COLUMNS = ["sequence_id", *_PARTS, *_DRAWN]
 
-FRAMES = 10  # of a strip
+FRAMES = 10  # per strip
 TILE = 128  # pixels of a frame, whatever the grid: 64 doubles exactly, 128 stays
 CAPTION, NUMBERS, GAP = 24, 14, 4  # pixels above and below a frame, and between two
 PAPER, GROUND, BODY, INK = 255, 240, 40, 70  # grey values
 
 
 def some_files(files: Sequence[File], most: int = 8) -> list[File]:
-    """At most so many of a collection's files, from the first to the last at equal distances: enough for a sheet."""
+    """At most `most` files, evenly spaced from the first to the last: enough for a sheet of a large collection."""
     if len(files) <= most:
         return list(files)
-    return [files[place] for place in np.linspace(0, len(files) - 1, most).round().astype(int)]
+    return [files[index] for index in np.linspace(0, len(files) - 1, most).round().astype(int)]
 
 
 def contact_sheet(rows: pa.Table, most: int = 8) -> bytes | None:
-    """A PNG with a strip for at most so many of the rows (COLUMNS at least), or None where there is no row.
+    """A PNG with one strip for each of at most `most` rows (COLUMNS at least); None without rows.
 
-    A strip is FRAMES frames at equal distances in time, the first and the last among them, or all where there are
-    fewer, each with its number on disk. The choice depends on the rows alone, not on their order.
+    A strip has FRAMES frames evenly spaced from the first to the last, or all of a shorter walk, each with its number
+    on disk. The choice of rows does not depend on their order.
     """
     if rows.num_rows == 0:
         return None
@@ -50,29 +50,32 @@ def contact_sheet(rows: pa.Table, most: int = 8) -> bytes | None:
 
 
 def spread(rows: pa.Table, most: int) -> list[int]:
-    """Places of rows, each time the one whose subject, condition, view, modality were chosen least; then by a hash."""
+    """Indices of rows: always next the one whose subject, condition, view and modality were chosen least so far.
+
+    Ties are broken by a hash of the sequence_id.
+    """
     ids = rows["sequence_id"].to_pylist()
     parts = list(zip(*([(name, value) for value in rows[name].to_pylist()] for name in _PARTS), strict=True))
-    left = sorted(range(len(ids)), key=lambda place: (zlib.crc32(ids[place].encode()), ids[place]))
+    left = sorted(range(len(ids)), key=lambda index: (zlib.crc32(ids[index].encode()), ids[index]))
     seen: Counter[tuple[str, str]] = Counter()
     chosen: list[int] = []
     while left and len(chosen) < most:
-        chosen.append(min(left, key=lambda place: sum(seen[part] for part in parts[place])))
+        chosen.append(min(left, key=lambda index: sum(seen[part] for part in parts[index])))
         left.remove(chosen[-1])
         seen.update(parts[chosen[-1]])
     return chosen
 
 
-def _strip(row: dict[str, object]) -> np.ndarray:
+def _strip(row: dict[str, Any]) -> np.ndarray:
     """One walk: its caption above its frames, grey [height, width], as wide as FRAMES frames."""
     coded = contours_of(row)
-    places = np.unique(np.linspace(0, coded.num_frames - 1, FRAMES).round().astype(int))
+    frames = np.unique(np.linspace(0, coded.num_frames - 1, FRAMES).round().astype(int))
     bottom = CAPTION + TILE
     picture = np.full((bottom + NUMBERS + 2 * GAP, FRAMES * (TILE + GAP) + GAP), PAPER, np.uint8)
-    for column, (place, mask) in enumerate(zip(places, codec.decode(coded, places), strict=True)):
+    for column, (frame, mask) in enumerate(zip(frames, codec.decode(coded, frames), strict=True)):
         left = GAP + column * (TILE + GAP)
         picture[CAPTION:bottom, left : left + TILE] = _tile(mask)
-        _write(picture, str(row["frame_numbers"][place]), (left, bottom + NUMBERS - 2), 0.34)
+        _write(picture, str(row["frame_numbers"][frame]), (left, bottom + NUMBERS - 2), 0.34)
     name = row["sequence_id"].partition("/")[2]
     walk = name if len(name) <= 100 else f"...{name[-97:]}"
     _write(picture, f"{walk}   {coded.num_frames} frame{'s' * (coded.num_frames > 1)}", (GAP, CAPTION - 7), 0.5)
@@ -87,6 +90,6 @@ def _tile(mask: np.ndarray) -> np.ndarray:
 
 
 def _write(picture: np.ndarray, text: str, at: tuple[int, int], scale: float) -> None:
-    """OpenCV's own letters are ASCII; what others there are become question marks."""
+    """Draw a line of text; OpenCV's fonts are ASCII, other letters become question marks."""
     plain = text.encode("ascii", "replace").decode()
     cv2.putText(picture, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)

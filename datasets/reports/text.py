@@ -1,19 +1,22 @@
-"""What is in a store, in words for the terminal: found against published, and what was lost with the reasons.
+"""A store's manifest in words for the terminal: counts against the published ones, losses with their reasons.
 
-It reads a manifest and nothing else. The same numbers as a page to look at: datasets/reports/page.py.
+datasets/reports/page.py shows the same numbers as a page.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from datasets.store.reader import Manifest
 from datasets.store.summary import COUNTED
 
-MISSING = "\u2013"  # en dash: a number that is not known
+MISSING = "\u2013"  # en dash: an unknown number
 
-_NAMED = 4  # conditions, views and values of a label that are named in a line
-_LONGEST = 60  # characters of a path or of a detail
+_NAMED = 4  # most frequent conditions, views or values of a label that a line names
+_LONGEST = 60  # characters of a path or a detail; longer ones are cut
 
 
 def describe(manifest: Manifest) -> str:
-    """A few lines a collection: counts against the published ones, lengths, labels, and rejects by reason."""
+    """A few lines per collection: counts against the published ones, lengths, labels, and rejects by reason."""
     shards = manifest["shards"]
     lines = [line for name, entry in manifest["collections"].items() for line in _collection(name, entry)]
     frames = sum(entry["frames"] for entry in manifest["collections"].values())
@@ -26,7 +29,7 @@ def describe(manifest: Manifest) -> str:
 
 
 def losses(manifest: Manifest, tolerated: float) -> list[str]:
-    """A line for each collection of which more than the tolerated share (0 to 1) of the sequences was rejected."""
+    """A line for each collection with a larger share of rejected sequences than tolerated (0 to 1)."""
     lines = []
     for name, entry in manifest["collections"].items():
         found = entry["sequences"] + entry["rejected_sequences"]
@@ -40,7 +43,7 @@ def losses(manifest: Manifest, tolerated: float) -> list[str]:
 
 
 def percent(share: float) -> str:
-    """A share in percent that is 0 or 100 only where that is exact."""
+    """A share in percent; 0% and 100% are exact, never rounded."""
     if share in (0, 1):
         return f"{100 * share:.0f}%"
     rounded = f"{100 * share:.1f}%"
@@ -48,12 +51,12 @@ def percent(share: float) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that came with the data, made safe to show: no control characters, none that turns the line around."""
+    """The text without characters that control a terminal or reverse the direction of writing."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def lengths_in_words(lengths: dict, sequences: int) -> str:
-    """The lengths of a summary's result, of at least one sequence."""
+def lengths_in_words(lengths: Mapping[str, Any], sequences: int) -> str:
+    """One line on `lengths`, an entry of a Summary's result, of at least one sequence."""
     said = f"{lengths['min']:,} to {lengths['max']:,} frames, median {lengths['median']:,g}"
     if lengths["min"] == lengths["max"]:
         said = f"{lengths['min']:,} frame{'s' * (lengths['min'] != 1)} each"
@@ -62,14 +65,14 @@ def lengths_in_words(lengths: dict, sequences: int) -> str:
     return said
 
 
-def place_of(reject: dict) -> str:
-    """Where an example of a summary lies, below the collection's root: a sequence's folder, or one frame in it."""
+def path_of(reject: Mapping[str, Any]) -> str:
+    """The path of an example below the collection's root: a sequence's folder, or one frame in it."""
     return reject["source"] if reject["frame"] is None else f"{reject['source']}/{reject['frame']}"
 
 
-def _collection(name: str, entry: dict) -> list[str]:
+def _collection(name: str, entry: Mapping[str, Any]) -> list[str]:
     several = set(entry["modalities"]) - {"silhouette"}
-    counts = _counts(entry, {} if several else entry["published"])
+    counts = _counts(entry, {} if several else entry["published"])  # published counts are those of silhouettes
     splits = ", ".join(f"{split} {part['sequences']:,}" for split, part in entry["splits"].items())
     lines = [f"{name}: {', '.join(counts)} ({splits or 'no sequence kept'})"]
     for modality, part in entry["modalities"].items() if several else ():
@@ -82,23 +85,23 @@ def _collection(name: str, entry: dict) -> list[str]:
     return lines
 
 
-def _counts(found: dict, published: dict) -> list[str]:
-    """The numbers of a collection, or of one modality of it, against the published ones where there are any."""
+def _counts(found: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
+    """The counts of a collection, or of one of its modalities, each against the published one if there is one."""
     return [_against(what, found[what], published.get(what, {"count": None})) for what in COUNTED]
 
 
-def _content(entry: dict) -> list[str]:
-    """What the sequences are like: a line each for lengths, conditions, views and every label."""
+def _content(entry: Mapping[str, Any]) -> list[str]:
+    """A line each for lengths, conditions, views and every label."""
     rows = [("lengths", lengths_in_words(entry["lengths"], entry["sequences"]))]
     if entry["anonymous_sequences"]:
-        rows.append(("identity", f"{entry['anonymous_sequences']:,} sequences of people without a name"))
+        rows.append(("identity", f"{entry['anonymous_sequences']:,} sequences of anonymous people"))
     rows += [(what, _most_frequent(**entry[what])) for what in ("conditions", "views")]
     rows += [(f"label {name}", _most_frequent(len(values), values)) for name, values in entry["labels"].items()]
     width = max(len(what) for what, _ in rows)
     return [f"  {what:<{width}}  {said}" for what, said in rows]
 
 
-def _against(what: str, found: int | None, published: dict) -> str:
+def _against(what: str, found: int | None, published: Mapping[str, Any]) -> str:
     number = MISSING if found is None else f"{found:,}"
     if published["count"] is None:
         return f"{number} {what}"
@@ -106,13 +109,13 @@ def _against(what: str, found: int | None, published: dict) -> str:
     return f"{number} of {published['count']:,} {what}{share}"
 
 
-def _most_frequent(distinct: int, most_frequent: dict[str, int]) -> str:
+def _most_frequent(distinct: int, most_frequent: Mapping[str, int]) -> str:
     named = [f"{_short(value)} ({count:,})" for value, count in list(most_frequent.items())[:_NAMED]]
     return f"{distinct:,}: {', '.join(named)}{', ...' if distinct > len(named) else ''}"
 
 
-def _lost(kind: str, reasons: dict[str, int], examples: dict[str, list[dict]]) -> list[str]:
-    """How much was lost, and under each other the reasons with an example."""
+def _lost(kind: str, reasons: Mapping[str, int], examples: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """How much was lost; a line per reason, with an example."""
     if not reasons:
         return []
     head = f"  {sum(reasons.values()):,} {kind}: "
@@ -120,11 +123,11 @@ def _lost(kind: str, reasons: dict[str, int], examples: dict[str, list[dict]]) -
     return [f"{head}{said[0]}", *(f"{' ' * len(head)}{line}" for line in said[1:])]
 
 
-def _example(reject: dict) -> str:
+def _example(reject: Mapping[str, Any]) -> str:
     detail = f" ({_short(reject['detail'])})" if reject["detail"] else ""
-    return f"{_short(place_of(reject))}{detail}"
+    return f"{_short(path_of(reject))}{detail}"
 
 
 def _short(text: str) -> str:
-    """A text, or the end of a long one: paths tell more there."""
+    """The text, or the end of a long one, where paths say most."""
     return text if len(text) <= _LONGEST else f"...{text[3 - _LONGEST :]}"

@@ -1,4 +1,4 @@
-"""The report of an ingest: its numbers, in words, and as a page that needs nothing and obeys nobody."""
+"""The report of an ingest: its numbers, in words, and as a page that loads and runs nothing."""
 
 import json
 import pickle
@@ -179,7 +179,7 @@ def test_folders_that_are_no_people_are_not_counted_as_people(tmp_path: Path) ->
     assert scoliosis["published"]["subjects"] == {"count": 1_050, "difference": None, "share": None}
     said = report.describe(manifest(GREW=grew, Scoliosis1K=scoliosis))
     assert f"{report.MISSING} of 1,050 subjects, 600 of 447,900 frames (0.1%)" in said
-    assert "2 sequences of people without a name" in said
+    assert "2 sequences of anonymous people" in said
 
 
 def test_a_count_that_nobody_published_is_missing(lab: Tables) -> None:

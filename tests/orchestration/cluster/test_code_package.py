@@ -35,7 +35,10 @@ def test_all_of_this_code_is_packed(tmp_path: Path) -> None:
     code_package.pack(ROOT, tmp_path / "package.zip")
     packed = set(zipfile.ZipFile(tmp_path / "package.zip").namelist())
     rooms = ("datasets", "model", "evaluation", "orchestration", "jobs")
-    code = {path for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".txt")}
+    code = {
+        path for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".txt", ".j2", ".css")
+    }
+    assert {path.suffix for path in code} == {".py", ".txt", ".j2", ".css"}
     assert {path.relative_to(ROOT).as_posix() for path in code} <= packed
 
 
