@@ -101,8 +101,6 @@ def write_start(folder: Place, start: Start) -> None:
 def read_start(folder: Place) -> Start:
     """What a run's folder says; UsageError where it says nothing."""
     try:
-        data = json.loads((folder / START_FILE).read())
+        return build(Start, json.loads((folder / START_FILE).read()), str(folder / START_FILE))
     except OSError as error:
         raise UsageError(f"{folder} is no run of fine-tuning (no {START_FILE})") from error
-    asked = tuple(build(Question, one) for one in data["questions"])
-    return Start(build(NetworkSettings, data["network"]), data["checkpoint"], tuple(data["collections"]), asked)

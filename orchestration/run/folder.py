@@ -51,7 +51,7 @@ def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
     if kind is PretrainRun and is_tuned(folder):
         task = settings["task"]
         raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
-    return build(kind, settings)
+    return build(kind, settings, str(folder / RUN_FILE))
 
 
 def is_tuned(folder: Place) -> bool:

@@ -1,41 +1,29 @@
-"""Settings as plain values and back. Reading is strict: an unknown setting is an error."""
+"""Settings as plain values and back. Reading is strict: a setting that is unknown, missing or mistyped is an error."""
 
 import dataclasses
 import json
-import typing
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from datasets.schema.errors import UsageError
+from datasets.schema import strict_json
 
 T = TypeVar("T")
+_NOTE = "written by another version of this program?"
 
 
-def to_json(settings: object) -> dict[str, object]:
+def to_json(settings: Any) -> dict[str, Any]:  # noqa: ANN401 any dataclass: typeshed's protocol for them is private
     """Settings as plain values."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
-def flatten(data: dict[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings with dotted names, as on the command line."""
-    flat: dict[str, object] = {}
+    flat: dict[str, Any] = {}
     for name, value in data.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
 
 
-def build(kind: type[T], data: dict[str, object], where: str = "") -> T:
-    """Settings from plain values; UsageError for one that is unknown or missing."""
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    if unknown := sorted(set(data) - set(known)):
-        raise UsageError(f"unknown setting '{where}{unknown[0]}': written by another version of this program?")
-    required = {n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING}
-    if missing := sorted(required - set(data)):
-        raise UsageError(f"setting '{where}{missing[0]}' is missing")
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for name, value in data.items():
-        if dataclasses.is_dataclass(hints[name]):
-            values[name] = build(hints[name], value, f"{where}{name}.")
-        else:
-            values[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
+def build(kind: type[T], data: Mapping[str, Any], file: str = "settings") -> T:
+    """Settings from plain values; UsageError in one line for any that do not fit. file: named in it."""
+    return strict_json.parse(kind, json.dumps(data), file, _NOTE)

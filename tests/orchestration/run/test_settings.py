@@ -37,10 +37,50 @@ def test_deepspeed_is_told_the_batch_of_the_schedule(name: str) -> None:
 def test_unknown_and_missing_settings_are_errors() -> None:
     data = to_json(RECIPES["tiny"]("shards", "out"))
     data["schedule"]["stepz"] = 3
-    with pytest.raises(UsageError, match=r"unknown setting 'schedule\.stepz'"):
+    with pytest.raises(UsageError, match=r"""^settings: schedule\.stepz is not a known key: did you mean "steps"\?"""):
         build(PretrainRun, data)
-    with pytest.raises(UsageError, match="setting 'shards' is missing"):
+    with pytest.raises(UsageError, match=r"shards is missing \(written by another version of this program"):
         build(PretrainRun, {"recipe": "tiny", "out": "x"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"schedule": {"rate": 0.1}}, "schedule.rate is not a known key: the known keys are steps, batch, lr, warmup"),
+        ({"schedule": {"steps": "3"}}, 'schedule.steps is "3": it must be a valid integer'),
+        ({"schedule": {"steps": 3.0}}, "schedule.steps is 3.0: it must be a valid integer"),
+        ({"schedule": {"lr": float("nan")}}, "NaN is no number of JSON"),
+        ({"schedule": {"steps": -3}}, "--schedule.steps -3 must not be negative"),
+        ({"contrast": {"strips": 1}}, "contrast.strips is 1: it must be true or false"),
+        ({"cluster": {"zero_stage": 7}}, "cluster.zero_stage is 7: it must be 0, 1, 2 or 3"),
+        ({"cluster": {"precision": "fp16"}}, 'cluster.precision is "fp16": did you mean "bf16"?'),
+        ({"data": {"holdout": "001"}}, 'data.holdout is "001": it must be a list [...]'),
+        ({"data": {"modalities": ["lidr"]}}, 'data.modalities[0] is "lidr": did you mean "lidar"?'),
+        ({"data": []}, "data is []: it must be an object {...}"),
+    ],
+    ids=str,
+)
+def test_settings_of_another_type_are_errors_that_name_file_and_key(
+    tmp_path: Path, changed: dict, message: str
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": "tiny", "shards": "s", "out": "x", **changed}))
+    with pytest.raises(UsageError) as caught:
+        folder.read_run(open_place(tmp_path))
+    said = str(caught.value)
+    assert said.startswith("--schedule" if "--" in message else f"{tmp_path}/run.json") and message in said
+    assert "\n" not in said
+
+
+def test_a_run_of_an_earlier_program_is_read_as_it_was(tmp_path: Path) -> None:
+    """Whole numbers stand for floats, and a setting that came later has its default."""
+    run = RECIPES["casia-b-walks"]("shards", str(tmp_path))
+    data = to_json(run)
+    assert data["clips"]["affine"] == 0 and isinstance(data["clips"]["affine"], int)
+    del data["score"], data["clips"]["coat"]
+    (tmp_path / "run.json").write_text(json.dumps(data, indent=1))
+    found = folder.read_run(open_place(tmp_path))
+    assert found == replace(run, clips=replace(run.clips, coat=0.0))
+    folder.check_folder(found)
 
 
 @pytest.mark.parametrize(
