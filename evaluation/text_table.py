@@ -1,32 +1,44 @@
-"""Tables as text: columns aligned for a terminal, or Markdown."""
+"""Tables as text: aligned columns for a terminal, or Markdown. Every table in a report is written here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-
-
-def _table(texts: Sequence[Sequence[str]], labels: int = 1) -> str:
-    """A table of lines of texts, the first being its head; `labels` columns start left, the others end right."""
-    head, *lines = ([_escaped(text) for text in line] for line in texts)
-    rule = [":--" if column < labels else "--:" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])
-
-
-def _escaped(text: str) -> str:
-    """Names come from others: none of them may end a cell or become a tag, a link or emphasis."""
-    return "".join(f"\\{letter}" if letter in r"\|<>*_`#" else letter for letter in text)
-
 
 MISSING = "\u2013"  # en dash
 
 
-def grid(texts: Sequence[Sequence[str]], labels: int = 1) -> list[str]:
-    """Lines of columns as wide as their widest text; the first `labels` columns start left, the others end right."""
-    widths = [max(len(text) for text in column) for column in zip(*texts, strict=True)]
-    aligned = ["<" if column < labels else ">" for column in range(len(widths))]
-    return ["  ".join(f"{t:{a}{w}}" for t, a, w in zip(line, aligned, widths, strict=True)).rstrip() for line in texts]
+def plain_table(rows: Sequence[Sequence[str]], labels: int = 1) -> str:
+    """Rows of cells, the first being the header, as lines of columns that are as wide as their widest cell.
+
+    Args:
+        rows: all of one length.
+        labels: number of columns aligned left, from the first; the others are aligned right.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    sides = ["<" if column < labels else ">" for column in range(len(widths))]
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def markdown_table(rows: Sequence[Sequence[str]], labels: int = 1) -> str:
+    """The same as a table in Markdown, its cells escaped."""
+    return "\n".join(_markdown_lines(rows, labels))
+
+
+def _markdown_lines(rows: Sequence[Sequence[str]], labels: int) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        yield f"| {' | '.join(escape(cell) for cell in row)} |"
+        if number == 0:
+            yield f"| {' | '.join(':--' if column < labels else '--:' for column in range(len(row)))} |"
+
+
+def escape(text: str) -> str:
+    r"""Text for Markdown. Names are other people's: none may end a cell or become a tag, a link or emphasis."""
+    return "".join(f"\\{letter}" if letter in r"\|<>*_`#" else letter for letter in text)
 
 
 def number(value: float) -> str:
-    """Two decimals, or a dash for what is missing."""
+    """Two decimals; a dash for NaN."""
     return MISSING if np.isnan(value) else f"{value:.2f}"

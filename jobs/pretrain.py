@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from evaluation.text_table import plain_table
 from jobs import cli
 from jobs.recipes import RECIPES
 from model import sizes
@@ -33,7 +34,8 @@ def parse(argv: list[str]) -> Arguments:
     recipes = "".join(f"\n  {name:<14} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]\n\nrecipes:{recipes}")
-        print(f"\nsizes of the encoder (--network.size), by their parameters and their work:\n{sizes.table()}")
+        print("\nsizes of the encoder (--network.size), by their parameters and their work:")
+        print(plain_table(sizes.table()))
         print("\npython -m jobs.pretrain <recipe> --help lists the settings of a recipe")
         raise SystemExit(0 if argv else 2)
     name, settings = argv[0], argv[1:]

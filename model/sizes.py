@@ -108,15 +108,14 @@ def clip_flops(size: str, frames: int, kept: float) -> float:
     return contour_flops(DEPTHS[size], round(kept * frames / 2 * _ROWS * _COLUMNS))
 
 
-def table() -> str:
-    """The cost of every size as a table in Markdown, heads as published: 256 channels, 512 for P3D."""
-    lines = ["| size | depth | width | blocks | encoder | heads | teacher | tokens a clip | GFLOP a clip |"]
-    lines += ["|---" * 9 + "|"]
+def table() -> list[list[str]]:
+    """A header and a row of texts for the cost of each size, heads as published: 256 channels, 512 for P3D."""
+    rows = [["size", "depth", "width", "blocks", "encoder", "heads", "teacher", "tokens a clip", "GFLOP a clip"]]
     for one in [cost(size, 256) for size in DEPTHS] + [cost(size, 512) for size in P3D]:
         parameters = (_millions(count) for count in (one.blocks, one.encoder, one.heads, one.teacher))
         figures = (one.size, one.depth, one.width, *parameters, one.tokens or "-", f"{one.flops / 1e9:.2f}")
-        lines.append(f"| {' | '.join(map(str, figures))} |")
-    return "\n".join(lines)
+        rows.append([str(figure) for figure in figures])
+    return rows
 
 
 def _millions(count: int | None) -> str:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evaluation.text_table import escape, markdown_table
+
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
@@ -27,13 +29,12 @@ class Side:
 
 def class_counts(question: str, classes: Sequence[str], train: Side, test: Side) -> str:
     """A table of the classes on both sides, and what it means for the scores, in Markdown."""
-    lines = [f"### {question}", "", "| class | train sequences | train subjects | test sequences | test subjects |"]
-    lines.append("|---" * 5 + "|")
+    cells = [["class", "train sequences", "train subjects", "test sequences", "test subjects"]]
     for name in [*classes, *sorted(set(test.sequences()) - set(classes))]:
-        counts = [side.sequences()[name] for side in (train, test)], [side.subjects()[name] for side in (train, test)]
-        lines.append(f"| {name} | {counts[0][0]:,} | {counts[1][0]:,} | {counts[0][1]:,} | {counts[1][1]:,} |")
-    lines += ["", *(f"- {line}" for line in _warnings(classes, train, test))]
-    return "\n".join(lines).rstrip()
+        counts = [count[name] for side in (train, test) for count in (side.sequences(), side.subjects())]
+        cells.append([name, *(f"{count:,}" for count in counts)])
+    warnings = "\n".join(f"- {escape(line)}" for line in _warnings(classes, train, test))
+    return f"### {escape(question)}\n\n{markdown_table(cells)}\n\n{warnings}".rstrip()
 
 
 def _warnings(classes: Sequence[str], train: Side, test: Side) -> list[str]:
@@ -75,6 +76,5 @@ def leakage(train: Sequence[str], test: Sequence[str], anonymous: Sequence[str] 
 
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """A confusion matrix in Markdown: rows true classes, columns answers."""
-    lines = [f"| true \\ answer | {' | '.join(classes)} |", "|---" * (len(classes) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in zip(classes, counts, strict=True)]
-    return "\n".join(lines)
+    rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
+    return markdown_table([["true \\ predicted", *classes], *rows])

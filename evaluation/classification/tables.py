@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation.classification.intervals import SCORES, intervals, point
 from evaluation.classification.scores import by_subject, classify
-from evaluation.text_table import MISSING
+from evaluation.text_table import MISSING, escape, markdown_table
 
 NAN = float("nan")
 Level = str  # of what the items are: "sequence", "subject (mean)", "subject (majority)"
@@ -115,17 +115,12 @@ def markdown(rows: Sequence[ClassRow]) -> str:
     blocks = []
     for collection, question in dict.fromkeys((row.collection, row.question) for row in rows):
         mine = [row for row in rows if (row.collection, row.question) == (collection, question)]
-        lines = [f"### {collection}: {question}", "", _line(["level", "method", "items", *SCORES])]
-        lines.append("|---" * (3 + len(SCORES)) + "|")
+        cells = [["level", "method", "items", *SCORES]]
         for level in dict.fromkeys(row.level for row in mine):
             for row in (row for row in mine if row.level == level):
-                lines.append(_line([level, row.method, f"{row.items:,}", *(_score(row, name) for name in SCORES)]))
-        blocks.append("\n".join(lines))
+                cells.append([level, row.method, f"{row.items:,}", *(_score(row, name) for name in SCORES)])
+        blocks.append(f"### {escape(collection)}: {escape(question)}\n\n{markdown_table(cells, labels=2)}")
     return "\n\n".join(blocks)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _score(row: ClassRow, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evaluation.reports import tables
 from evaluation.reports.tables import PAIRED, ResultRow
-from evaluation.text_table import _escaped, _table
+from evaluation.text_table import escape, markdown_table
 
 
 def to_markdown(rows: Sequence[ResultRow]) -> str:
@@ -21,17 +21,17 @@ def to_markdown(rows: Sequence[ResultRow]) -> str:
     """
     sections = []
     for block in tables.blocks(rows):
-        parts = [f"## {_escaped(tables.heading(block))}"]
+        parts = [f"## {escape(tables.heading(block))}"]
         if block[0].kind in PAIRED:
             without, alone, measured = (_capital(title) for title in tables.titles(block[0].kind))
-            parts += [without, _table(tables.pair_cells(block, lambda row: row.excluding_identical))]
-            parts += [alone, _table(tables.pair_cells(block, lambda row: row.identical_only))]
+            parts += [without, markdown_table(tables.pair_cells(block, lambda row: row.excluding_identical))]
+            parts += [alone, markdown_table(tables.pair_cells(block, lambda row: row.identical_only))]
             if any(row.num_comparisons for row in block):
-                parts += [measured, _table(tables.measured_cells(block))]
+                parts += [measured, markdown_table(tables.measured_cells(block))]
         else:
-            parts.append(_table(tables.pooled_cells(block), labels=2))
+            parts.append(markdown_table(tables.pooled_cells(block), labels=2))
         said = [tables.chance_level(block), *tables.amounts(block)]
-        parts.append("\n".join(f"- {_escaped(line)}" for line in said))
+        parts.append("\n".join(f"- {escape(line)}" for line in said))
         sections.append("\n\n".join(parts))
     return "\n\n".join(sections) + "\n" if sections else ""
 

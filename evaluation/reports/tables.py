@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.retrieval.outcomes import Score
-from evaluation.text_table import MISSING, grid, number
+from evaluation.text_table import MISSING, number, plain_table
 
 NAN = float("nan")
 ZeroShot = Literal["", "unseen subjects", "unseen collection"]
@@ -119,7 +119,7 @@ def render(rows: Sequence[ResultRow]) -> str:
     """
     texts = []
     for block in blocks(rows):
-        lines = _pairs(block) if block[0].kind in PAIRED else grid(pooled_cells(block), labels=2)
+        lines = _pairs(block) if block[0].kind in PAIRED else [plain_table(pooled_cells(block), labels=2)]
         texts.append("\n".join([heading(block), *lines, chance_level(block), *amounts(block)]))
     return "\n\n".join(texts)
 
@@ -213,7 +213,7 @@ def _pairs(rows: Sequence[ResultRow]) -> list[str]:
     for (method, *left), (_, *right) in zip(lefts, rights, strict=True):
         lines.append(line(method, columns(left), columns(right)))
     if any(row.num_comparisons for row in rows):
-        lines += [measured, *grid(measured_cells(rows))]
+        lines += [measured, plain_table(measured_cells(rows))]
     return lines
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.distances.metric import Metric, distances
-from evaluation.text_table import MISSING, grid
+from evaluation.text_table import MISSING, plain_table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +89,7 @@ def render(lines: pd.DataFrame) -> str:
     head = ["walk", "strangers as near", *(f"{place}." for place in range(1, most + 1))]
     padded = [[*line, *[""] * (len(head) - len(line))] for line in [head, *texts]]
     note = "strangers as near: share of the known walks that have a walk of somebody else as near as this nearest one"
-    return "\n".join([*grid(padded), note])
+    return f"{plain_table(padded)}\n{note}"
 
 
 def _nearest_stranger(known: NDArray[np.floating], names: NDArray[np.str_], metric: Metric) -> NDArray[np.float32]:

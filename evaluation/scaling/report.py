@@ -14,6 +14,7 @@ from evaluation.scaling.analysis import Analysis, Known, constants_of, loss_name
 from evaluation.scaling.bootstrap import intervals
 from evaluation.scaling.cells import LOSS, RULE, measured_in, runs_of
 from evaluation.scaling.runs import Runs
+from evaluation.text_table import markdown_table
 
 REPORT, TABLE = "report.md", "cells.csv"
 
@@ -27,7 +28,7 @@ def write_report(analysis: Analysis, title: str, about: list[str], missing: Mapp
     figures = _figures(analysis, folder)
     lines = [f"# {title}", "", *about, "", f"{RULE[0].upper()}{RULE[1:]}. Losses are unsmoothed, against one bank of "]
     lines[-1] += "keys for all runs; errors are Rank-1 errors in percent, zero-shot, of held-out subjects."
-    lines += ["", "## The runs", "", *_markdown(analysis), ""]
+    lines += ["", "## The runs", "", _markdown(analysis), ""]
     lines += [f"- {name} is missing: {why}" for name, why in missing.items()]
     lines += ["", "## Noise", "", *_noise(analysis), "", "## The law of the loss", "", *_law(analysis), ""]
     lines += ["## Errors", "", *_errors(analysis), "", "## What cannot be told", ""]
@@ -47,7 +48,7 @@ def table(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _markdown(analysis: Analysis) -> list[str]:
+def _markdown(analysis: Analysis) -> str:
     errors = main_errors(analysis)
     head = [
         "cell",
@@ -62,13 +63,13 @@ def _markdown(analysis: Analysis) -> list[str]:
         "loss",
         *errors,
     ]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    rows = [head]
     for cell in analysis.cells:
         kept = "-" if cell.kept is None else f"{100 * cell.kept:.1f}%"
         row = [cell.name, f"{cell.parameters:,}", f"{cell.encoder:,}", f"{cell.heads:,}", f"{cell.unique:,}"]
         row += [f"{cell.epochs:.2f}", f"{cell.seen:,}", kept, f"{cell.flop:.3g}", f"{cell.measures[LOSS].value:.4f}"]
-        lines.append(f"| {' | '.join(row + [f'{cell.measures[name].value:.1f}' for name in errors])} |")
-    return lines
+        rows.append(row + [f"{cell.measures[name].value:.1f}" for name in errors])
+    return markdown_table(rows)
 
 
 def _noise(analysis: Analysis) -> list[str]:
@@ -82,7 +83,7 @@ def _law(analysis: Analysis) -> list[str]:
     law = analysis.law
     if law is None:
         return [f"No law is fitted: {analysis.refused['the law of the loss']}."]
-    lines = [f"`{law.fit.law}`", "", *_intervals(law), ""]
+    lines = [f"`{law.fit.law}`", "", _intervals(law), ""]
     lines.append(f"What is left of each run: {100 * law.fit.noise:.2f}% (one standard deviation).")
     lines += [f"- {note}" for note in law.notes]
     if analysis.rule is not None:
@@ -101,12 +102,12 @@ def _law(analysis: Analysis) -> list[str]:
     return lines
 
 
-def _intervals(law: Known) -> list[str]:
-    lines = ["| constant | fitted | runs and subjects drawn | runs alone |", "|---|---|---|---|"]
+def _intervals(law: Known) -> str:
+    rows = [["constant", "fitted", "runs and subjects drawn", "runs alone"]]
     for name, (value, draws) in constants_of(law).items():
         here = _span(np.asarray(getattr(law.draws_here, name)))
-        lines.append(f"| {name} | {value:.4g} | {_span(draws)} | {here} |")
-    return lines
+        rows.append([name, f"{value:.4g}", _span(draws), here])
+    return markdown_table(rows)
 
 
 def _span(draws: np.ndarray) -> str:

@@ -5,7 +5,8 @@ Facts in, Markdown out. What is not known is said to be unknown; nothing is clai
 
 from collections.abc import Mapping, Sequence
 
-from evaluation.text_table import MISSING
+from evaluation.reports.tables import PAIRED
+from evaluation.text_table import markdown_table, number
 from model import sizes
 from orchestration.run.settings import PretrainRun
 
@@ -129,20 +130,21 @@ def _program(run: PretrainRun) -> str:
 def _results(results: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
     if not any(results.values()):
         return ["Not evaluated."]
-    head = ["split", "collection", "probe set", "method", "Rank-1, other views", "Rank-1, same view", "subjects"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    cells = [["split", "collection", "protocol", "probe set", "method", "Rank-1 in %", "subjects"]]
     for split, rows in results.items():
         for row in rows:
-            rates = [_percent(row[name]) for name in ("excluding_identical", "identical_only")]
-            named = [str(row[name]) for name in ("collection", "probe_set", "method")]
-            lines.append(_line([split, *named, *rates, str(row["num_gallery_subjects"])]))
-    return lines
+            names = [str(row[name]) for name in ("collection", "probe_set", "method")]
+            for protocol, rank1 in _rank1(row):
+                cells.append([split, names[0], protocol, *names[1:], rank1, str(row["num_gallery_subjects"])])
+    return [markdown_table(cells, labels=5)]
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _percent(value: object) -> str:
-    """A number that could not be measured is a dash."""
-    return MISSING if value is None or value != value else f"{value:.2f}"
+def _rank1(row: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Rank-1 as published evaluators count it, and what each number is measured on."""
+    kind = str(row["kind"])
+    if kind not in PAIRED:
+        return [(kind.replace("-", " "), number(row["excluding_identical"]))]
+    return [
+        (f"different {PAIRED[kind]}s", number(row["excluding_identical"])),
+        (f"identical {PAIRED[kind]}s", number(row["identical_only"])),
+    ]

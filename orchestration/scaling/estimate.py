@@ -13,6 +13,7 @@ import torch
 from datasets import storage
 from datasets.store.selection import training_rows
 from evaluation.scaling.panels import short
+from evaluation.text_table import plain_table
 from model import sizes
 from model.network import NetworkSettings
 from model.objective import PartContrast
@@ -107,16 +108,13 @@ def speed_here(plan: StudyPlan) -> float:
 
 def render(plan: StudyPlan, cells: list[Expected], at_once: int) -> str:
     """The cells as a table for the terminal, and the time of all of them."""
-    lines = [
-        f"{'cell':<26}{'params':>8}{'encoder':>9}{'heads':>8}{'unique':>8}{'epochs':>8}{'steps':>7}{'batch':>7}"
-        f"{'tokens':>8}{'FLOP':>9}{'from':>6}{'time':>8}"
-    ]
+    names = ["cell", "params", "encoder", "heads", "unique", "epochs", "steps", "batch", "tokens", "FLOP", "from"]
+    rows = [[*names, "time"]]
     for one in cells:
-        lines.append(
-            f"{one.cell.name:<26}{short(one.parameters):>8}{short(one.encoder):>9}{short(one.heads):>8}"
-            f"{one.unique:>8}{one.epochs:>8.3g}{one.cell.steps:>7}{one.batch:>7}{short(one.tokens):>8}"
-            f"{one.flop:>9.2g}{one.since:>6}{'done' if one.done else duration(one.seconds):>8}"
-        )
+        figures = [one.cell.name, short(one.parameters), short(one.encoder), short(one.heads), f"{one.unique}"]
+        figures += [f"{one.epochs:.3g}", f"{one.cell.steps}", f"{one.batch}", short(one.tokens), f"{one.flop:.2g}"]
+        rows.append([*figures, f"{one.since}", "done" if one.done else duration(one.seconds)])
+    lines = [plain_table(rows)]
     lines += [f"{name} is left out: {why}" for name, why in plan.left_out().items()]
     left = [one for one in cells if not one.done]
     total = sum(one.flop if not one.since else plan.flop_of(one.cell, since=one.since) for one in left)

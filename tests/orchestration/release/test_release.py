@@ -43,8 +43,11 @@ def trained(tmp_path: Path) -> Path:
     results = tmp_path / "run/evaluation/holdout/results.csv"
     results.parent.mkdir(parents=True)
     results.write_text(
-        "method,collection,probe_set,excluding_identical,identical_only,num_probes,num_gallery,num_gallery_subjects\n"
-        "pretrained,CASIA-B,NM,49.7,,10,20,12\n"
+        "method,collection,kind,probe_set,excluding_identical,identical_only,num_gallery_subjects\n"
+        "pretrained,CASIA-B,view-pairs,NM,49.7,,12\n"
+        "pretrained,CCGR,condition-pairs,easy,30,80.5,7\n"
+        "pretrained,Gait3D,pooled,test,20.25,,1000\n"
+        "pretrained,CCPG,pooled-other-views,CL,10,,100\n"
     )
     (tmp_path / "shards").mkdir()
     entry = {"splits": {"train": {"sequences": 8107, "frames": 670532}}, "citation": "S. Yu and others"}
@@ -72,7 +75,15 @@ def test_the_card_says_what_is_known_and_no_path_of_the_machine(trained: Path, t
     card = (out / "README.md").read_text()
     assert "- CASIA-B, train split: 8,107 sequences, 670,532 frames. Cite: S. Yu and others" in card
     assert "held back for validation: CASIA-B/063" in card
-    assert "| holdout | CASIA-B | NM | pretrained | 49.70 | \u2013 | 12 |" in card
+    start = card.index("| split |")
+    assert card[start : card.index("\n\n", start)].splitlines()[2:] == [
+        "| holdout | CASIA-B | different views | NM | pretrained | 49.70 | 12 |",
+        "| holdout | CASIA-B | identical views | NM | pretrained | \u2013 | 12 |",
+        "| holdout | CCGR | different conditions | easy | pretrained | 30.00 | 7 |",
+        "| holdout | CCGR | identical conditions | easy | pretrained | 80.50 | 7 |",
+        "| holdout | Gait3D | pooled | test | pretrained | 20.25 | 1000 |",
+        "| holdout | CCPG | pooled other views | CL | pretrained | 10.00 | 100 |",
+    ]
     assert "uint8 0 or 1 [B, 16, 64, 44]" in card
     assert 'torch.export.load("encoder.pt2").module()' in card
     for file in ("README.md", "run.json", "settings.json"):
