@@ -12,7 +12,6 @@ import torch
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, open_place
 from model.network import GaitNetwork
-from model.objective import PartContrast
 from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.finetune_settings import FinetuneRun, read_start
@@ -45,13 +44,22 @@ def networks_of(folder: Place, chosen: Place, methods: Sequence[str]) -> dict[st
     if TUNED in methods:
         raise UsageError(f"{folder} is not fine-tuned: give the run of `jobs.finetune`, or leave 'fine-tuned' out")
     found = {}
-    torch.manual_seed(run.seed)  # the weights that the run started from
-    module = PartContrast(run.network, run.contrast)
     if RANDOM in methods:
-        found[RANDOM] = module.teacher
+        torch.manual_seed(run.seed)  # the weights that the run started from
+        found[RANDOM] = GaitNetwork(run.network)
     if PRETRAINED in methods:
-        found[PRETRAINED] = _teacher(run, chosen)
+        found[PRETRAINED] = teacher_of(chosen)
     return found
+
+
+def teacher_of(place: Place) -> GaitNetwork:
+    """The pretrained network of a checkpoint: its teacher, the one that is evaluated, which takes no gradient.
+
+    UsageError where the checkpoint is of a fine-tuned run, or its weights do not fit its settings.
+    """
+    network = GaitNetwork(run_folder.read_run(place).network).requires_grad_(False)
+    checkpoint.load_weights(place, network, prefix="teacher.")
+    return network
 
 
 def _tuned(folder: Place, run: FinetuneRun, chosen: Place, methods: Sequence[str]) -> dict[str, GaitNetwork]:
@@ -63,15 +71,9 @@ def _tuned(folder: Place, run: FinetuneRun, chosen: Place, methods: Sequence[str
         source = open_place(start.checkpoint)
         if not (source / "state.json").exists():
             raise UsageError(f"{source}, from which {folder} was fine-tuned, is gone: leave 'pretrained' out")
-        found[PRETRAINED] = _teacher(run_folder.read_run(source), source)
+        found[PRETRAINED] = teacher_of(source)
     if TUNED in methods:
         module = start.module(run)
         checkpoint.load_weights(chosen, module)
         found[TUNED] = module.teacher.network
     return found
-
-
-def _teacher(run: PretrainRun, chosen: Place) -> GaitNetwork:
-    module = PartContrast(run.network, run.contrast)
-    checkpoint.load_weights(chosen, module)
-    return module.teacher

@@ -15,8 +15,8 @@ from datasets import storage
 from datasets.schema.errors import UsageError
 from datasets.store.reader import read_manifest
 from model.export import write_program
-from model.objective import PartContrast
 from model.release import write_release
+from orchestration.embedding.networks import teacher_of
 from orchestration.release import model_card
 from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
@@ -41,16 +41,15 @@ def release(settings: ReleaseRun) -> Path:
     newest = checkpoint.chosen(folder, None)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):
         raise UsageError(f"{out} exists and is not the folder of a release: give another --out")
-    module = PartContrast(run.network, run.contrast)
-    checkpoint.load_weights(newest, module)
-    write_release(out, module.teacher, run.network, run.clips.frames)
-    write_program(out, module.teacher, run.clips.frames)
+    teacher = teacher_of(newest)
+    write_release(out, teacher, run.network, run.clips.frames)
+    write_program(out, teacher, run.clips.frames)
     start = run.start and Path(run.start).name
     elsewhere = dataclasses.replace(
         run, out=folder.name, shards=storage.open_place(run.shards).name, start=start
     )  # no paths
     (out / run_folder.RUN_FILE).write_text(json.dumps(to_json(elsewhere), indent=1))
-    parameters = sum(parameter.numel() for parameter in module.teacher.encoder.parameters())
+    parameters = sum(parameter.numel() for parameter in teacher.encoder.parameters())
     facts = {"step": checkpoint.step_of(newest), "parameters": parameters, "results": _results(folder)}
     (out / "README.md").write_text(model_card.write_card(elsewhere, facts, _collections(run)), encoding="utf-8")
     return out

@@ -138,10 +138,12 @@ def discard_unfinished(folder: Place) -> None:
             one.remove_folder()
 
 
-def load_weights(checkpoint: Place, module: nn.Module) -> None:
-    """Fill a module with a checkpoint's weights; UsageError where they are of another network."""
+def load_weights(checkpoint: Place, module: nn.Module, prefix: str = "") -> None:
+    """Load the weights whose names start with a prefix into a module; UsageError where they do not fit it."""
     try:
-        module.load_state_dict(_load_tensors(checkpoint / "weights.safetensors"))
+        tensors = _load_tensors(checkpoint / "weights.safetensors")
+        chosen = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        module.load_state_dict(chosen)
     except (RuntimeError, OSError, SafetensorError) as error:
         words = " ".join(str(error).split())[:300]
         raise UsageError(f"the weights in {checkpoint} do not fit the network of its settings: {words}") from error

@@ -22,7 +22,7 @@ from evaluation.scaling.cells import LOSS, MeasuredCell
 from evaluation.scaling.heldout_loss import BySubject, bank_losses, by_subject
 from evaluation.scaling.subject_errors import errors_of
 from model import sizes
-from model.objective import PartContrast
+from orchestration.embedding.networks import teacher_of
 from orchestration.embedding.sequences import held_back
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
@@ -123,10 +123,9 @@ def mean_over_steps(history: list[tuple[int, float]]) -> float | None:
 
 
 def _held_out(plan: StudyPlan, run: PretrainRun) -> Examined:
-    module = PartContrast(run.network, run.contrast)
-    checkpoint.load_weights(checkpoint.at_step(folder_of(run), run.schedule.steps), module)
+    network = teacher_of(checkpoint.at_step(folder_of(run), run.schedule.steps))
     device = torch.device("cuda" if run.cluster.gpu and torch.cuda.is_available() else "cpu")
-    return Examined(plan, run, module.teacher.to(device).eval(), device, *held_rows(plan))
+    return Examined(plan, run, network.to(device).eval(), device, *held_rows(plan))
 
 
 @torch.inference_mode()

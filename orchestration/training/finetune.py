@@ -16,8 +16,8 @@ from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
 from datasets.storage import Place, open_place
 from datasets.store.selection import training_rows
-from model.objective import PartContrast
 from orchestration.cluster import session
+from orchestration.embedding.networks import teacher_of
 from orchestration.rank.finetune import finetune_rank, in_words, order_of
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
@@ -98,11 +98,9 @@ def begin(run: FinetuneRun) -> Start:
 
 def first_weights(run: FinetuneRun, start: Start) -> State:
     """Student and teacher with the pretrained teacher's weights, and a new head."""
-    pretrained = run_folder.read_run(open_place(run.run))
-    source = PartContrast(pretrained.network, pretrained.contrast)
-    checkpoint.load_weights(open_place(start.checkpoint), source)
+    teacher = teacher_of(open_place(start.checkpoint))
     torch.manual_seed(run.seed)
     module = start.module(run)
     for one in (module.student, module.teacher):
-        one.network.load_state_dict(source.teacher.state_dict())
+        one.network.load_state_dict(teacher.state_dict())
     return module.state_dict()

@@ -20,7 +20,8 @@ from datasets.specs.resolve import from_manifest
 from datasets.store.reader import read_manifest
 from evaluation.retrieval.protocols import single_view_gallery
 from model.embedding import embed
-from model.objective import PartContrast
+from model.network import GaitNetwork
+from orchestration.embedding.networks import teacher_of
 from orchestration.embedding.sequences import held_back, walk_of
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of, read_run
@@ -106,20 +107,19 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     """
     place = storage.open_place(address)
     run = read_run(place)
-    module = PartContrast(run.network, run.contrast)
-    checkpoint.load_weights(place, module)
+    network = teacher_of(place)
     store, found = storage.open_place(run.shards), {}
     manifest = read_manifest(store)
     for name in names:
         rows = held_back(store, name, run)
-        found |= _of_collection(from_manifest(manifest, name), rows, module, run)
+        found |= _of_collection(from_manifest(manifest, name), rows, network, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
 
 
-def _of_collection(spec: CollectionSpec, rows: pa.Table, module: PartContrast, run: PretrainRun) -> dict[str, float]:
+def _of_collection(spec: CollectionSpec, rows: pa.Table, network: GaitNetwork, run: PretrainRun) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network, embedded = module.teacher.to(device), []
+    network, embedded = network.to(device), []
     for start in range(0, rows.num_rows, _AT_ONCE):
         walks = [walk_of(row, run.score.frames) for row in rows.slice(start, _AT_ONCE).to_pylist()]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):

@@ -54,7 +54,7 @@ def asked(run: Path, store: Path, local_ray, tmp_path_factory) -> EmbedRun:
     return settings
 
 
-def teacher_of(run: Path) -> PartContrast:
+def whole_module_of(run: Path) -> PartContrast:
     settings = read_run(open_place(str(run)))
     module = PartContrast(settings.network, settings.contrast)
     checkpoint.load_weights(checkpoint.newest_whole(open_place(str(run))), module)
@@ -75,7 +75,7 @@ def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: Embe
     assert found.shape == (rows.num_rows, 8, 31)
     for place in (0, 7, rows.num_rows - 1):
         walk = walk_of(rows.slice(place, 1).to_pylist()[0])
-        alone = embed(teacher_of(run).teacher, [walk], 8, torch.device("cpu"))[0]
+        alone = embed(whole_module_of(run).teacher, [walk], 8, torch.device("cpu"))[0]
         np.testing.assert_allclose(found[place], alone, atol=1e-5)
     assert table.embeddings("GEI").shape == (rows.num_rows, 64 * 44, 1)
     with pytest.raises(UsageError, match="no embeddings of 'random initialisation': it has GEI, pretrained"):
