@@ -11,7 +11,7 @@ from orchestration.rank.work import Work
 
 
 def enter(work: Work, config: dict[str, object]) -> None:
-    """Do the work of a rank. config: `board`, `profile`, as the driver hands them over.
+    """Do the work of a rank. config: `status` (the actor), `profile`, as the driver passes them.
 
     DeepSpeed looks at the machine when it is imported, so the ranks alone import it; and its autotuner, which nobody
     uses, would import MLflow.
@@ -19,4 +19,4 @@ def enter(work: Work, config: dict[str, object]) -> None:
     sys.modules.setdefault("mlflow", None)
     from orchestration.rank.loop import train_rank
 
-    train_rank(work, config["board"], config["profile"])
+    train_rank(work, config["status"], config["profile"])

@@ -1,4 +1,4 @@
-"""One rank of training, from its start to its end: steps, and checkpoints; its notes go to the driver.
+"""One rank of training, from its start to its end: steps, checkpoints, and reports to the driver.
 
 Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. What is trained,
 and on what, is a matter of the work that it is handed (orchestration/rank/work.py). The driver is
@@ -8,7 +8,6 @@ orchestration/training/train.py.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import ray
@@ -23,7 +22,7 @@ from orchestration.rank import collectives, engine, optimizer_state
 from orchestration.rank.checkpoint_writer import CheckpointWriter, SaveFailed
 from orchestration.rank.engine import DeepSpeedEngine
 from orchestration.rank.metrics import MetricsLogger, NotFinite, matrix_flops
-from orchestration.rank.status import Pulse
+from orchestration.rank.status import HeartbeatThread, TrainingFailed, TrainingStarted
 from orchestration.rank.work import Work
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
@@ -31,33 +30,32 @@ from orchestration.run.folder import folder_of
 PROFILED = 3  # steps of a profile
 
 
-def train_rank(work: Work, board: ActorHandle, profiled: bool) -> None:
+def train_rank(work: Work, status: ActorHandle, profiled: bool) -> None:
     """Train to the last step, from the newest checkpoint of the run where there is one.
 
-    board: what the driver reads (orchestration/rank/status.py). profiled: whether a few steps are traced.
+    status: the status actor (orchestration/rank/status.py). profiled: whether a few steps are traced.
     """
-    pulse = Pulse(board, dist.get_rank())
+    heartbeat = HeartbeatThread(status, dist.get_rank())
     try:
-        _train(work, board, pulse, profiled)
+        _train(work, status, heartbeat, profiled)
     except (NotFinite, SaveFailed) as error:  # another attempt would end the same way
-        ray.get(board.tell.remote("trouble", str(error)))
+        ray.get(status.report.remote(TrainingFailed(str(error))))
         raise
 
 
-def _train(work: Work, board: ActorHandle, pulse: Pulse, profiled: bool) -> None:
+def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled: bool) -> None:
     run, folder = work.run, folder_of(work.run)
     trained, start = _start(work, folder)
-    saver = CheckpointWriter(folder, run, partial(_tell, board, "saved"))
+    writer = CheckpointWriter(folder, run, status.report.remote)
     peak = matrix_flops(trained.device, run.cluster.precision)
-    told = partial(_tell, board, "metrics")
-    journal = MetricsLogger(run, start, trained.device, peak, work.flops, lambda step, found: told((step, found)))
+    metrics = MetricsLogger(run, start, trained.device, peak, work.flops, status.report.remote)
     if dist.get_rank() == 0:
-        board.begin.remote(dist.get_world_size())
-        _tell(board, "begun", (start, dist.get_world_size()))
+        status.set_world_size.remote(dist.get_world_size())
+        status.report.remote(TrainingStarted(start, dist.get_world_size()))
     with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
-        pulse.at(start, "data")
-        for batch in journal.timed(work.batches(start)):
-            pulse.at(batch.step, "training")
+        heartbeat.update(start, "data")
+        for batch in metrics.timed(work.batches(start)):
+            heartbeat.update(batch.step, "training")
             engine.set_rate(trained, run.schedule.lr_at(batch.step))
             tensors = work.tensors(batch, trained.device)
             watched = engine.train_step(trained, tensors, batch.step)
@@ -66,21 +64,17 @@ def _train(work: Work, board: ActorHandle, pulse: Pulse, profiled: bool) -> None
                 some = [one[: trained.train_micro_batch_size_per_gpu()] for one in tensors]  # as many as fit at once
                 watched |= work.guards(trained.module, some, batch.step)
             due = run.keep.due(done) or done == run.schedule.steps
-            journal.note(done, watched, batch, at_once=due)
-            if due or saver.failed:
-                pulse.at(batch.step, "checkpoint")
-                _save(saver, trained, done)
+            metrics.record(done, watched, batch, report_now=due)
+            if due or writer.failed:
+                heartbeat.update(batch.step, "checkpoint")
+                _save(writer, trained, done)
             if profiler is not None:
                 profiler.step()
-            pulse.at(done, "data")
-    pulse.at(run.schedule.steps, "checkpoint")
-    saver.finish()
-    # Calls are taken in order: nothing that was told is lost with this process.
-    ray.get(board.beat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
-
-
-def _tell(board: ActorHandle, kind: str, content: object) -> None:
-    board.tell.remote(kind, content)
+            heartbeat.update(done, "data")
+    heartbeat.update(run.schedule.steps, "checkpoint")
+    writer.finish()
+    # An actor takes calls in order: once this one is answered, no report can be lost with this process.
+    ray.get(status.heartbeat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
 
 
 def _start(work: Work, folder: Place) -> tuple[DeepSpeedEngine, int]:
@@ -109,11 +103,11 @@ def _agreed(folder: Place) -> Place | None:
     return None if found[0] is None else checkpoint.chosen(folder, found[0])
 
 
-def _save(saver: CheckpointWriter, trained: DeepSpeedEngine, step: int) -> None:
+def _save(writer: CheckpointWriter, trained: DeepSpeedEngine, step: int) -> None:
     """Copy the state of all ranks, and let rank 0 write it."""
     weights, moments = optimizer_state.weights_of(trained), optimizer_state.moments_of(trained)
     if dist.get_rank() == 0:
-        saver.save(step, weights, moments)
+        writer.save(step, weights, moments)
 
 
 @contextmanager

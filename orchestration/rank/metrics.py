@@ -1,7 +1,7 @@
-"""What the ranks watch while they train: averaged between two reports over steps and ranks, and told to the driver.
+"""Metrics of training, averaged over the steps since the last report and over ranks, and sent to the driver.
 
-A report is the one moment at which ranks compare notes; whether all that they computed is finite is settled there, so
-that no step waits for it. Knows not where the numbers go.
+Ranks exchange metrics at reports alone, once every few steps, and check for NaN and Inf there: a check at every step
+would make each step wait for the slowest rank and for the device.
 """
 
 import time
@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from orchestration.rank import collectives
+from orchestration.rank.status import MetricsReported
 from orchestration.rank.work import Batch
 from orchestration.run.settings import Run
 
@@ -21,25 +22,25 @@ MIB = 1 << 20
 
 
 class NotFinite(Exception):
-    """A rank has computed what is no number; the message says which one, and when."""
+    """A rank produced NaN or Inf; the message names the rank and the step."""
 
 
 @dataclass
 class MetricsLogger:
-    """The notes of one rank. All ranks make the same calls; `tell` is called on rank 0 alone."""
+    """Metrics of one rank. All ranks must make the same calls; `report` is called on rank 0 alone."""
 
     run: Run
     start: int
     device: torch.device
-    peak: float  # floating-point operations a second that this rank reaches in a matrix product
-    flops: Callable[[int, float], float]  # work of one item after so many steps, for the share of tubelets kept
-    tell: Callable[[int, dict[str, float]], None]
-    _watched: list[dict[str, Tensor]] = field(default_factory=list)
+    peak: float  # FLOP/s that this rank reaches in a large matrix product (matrix_flops)
+    flops: Callable[[int, float], float]  # FLOP of one item, from the step and the share of tubelets that are tokens
+    report: Callable[[MetricsReported], object]
+    _recorded: list[dict[str, Tensor]] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
     _waited: float = 0.0
 
     def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches, with a note of how long each was waited for."""
+        """The same batches; measures how long the rank waits for each."""
         while True:
             began = time.monotonic()
             batch = next(batches, None)
@@ -48,46 +49,49 @@ class MetricsLogger:
                 return
             yield batch
 
-    def note(self, step: int, watched: dict[str, Tensor], batch: Batch, at_once: bool) -> None:
-        """Keep what was watched at a step, and report when it is time, or at once. Every rank must call it.
+    def record(self, step: int, metrics: dict[str, Tensor], batch: Batch, report_now: bool) -> None:
+        """Keep the metrics of a step (scalars), and report them every `log_every` steps. Every rank must call it.
 
-        NotFinite, on all ranks alike, where what one of them has seen since the last report is no number.
+        report_now: report at this step in any case. NotFinite, on all ranks, where one of them produced NaN or Inf
+        since the last report.
         """
-        self._watched.append(watched)
+        self._recorded.append(metrics)
         first = step == self.start + 1
-        if first or at_once or step % self.run.schedule.log_every == 0 or step == self.run.schedule.steps:
+        if first or report_now or step % self.run.schedule.log_every == 0 or step == self.run.schedule.steps:
             self._report(step, batch)
 
     def _report(self, step: int, batch: Batch) -> None:
-        names = sorted({name for one in self._watched for name in one})  # guards are not watched at every step
-        seen = [torch.stack([one[name] for one in self._watched if name in one]).mean() for name in names]
+        names = sorted({name for one in self._recorded for name in one})  # guards are not there at every step
+        averages = [torch.stack([one[name] for one in self._recorded if name in one]).mean() for name in names]
         ranks = dist.get_world_size()
-        unsound = torch.zeros(ranks, device=self.device)
-        unsound[dist.get_rank()] = self._first_unsound(step)
-        means, unsound = collectives.total(torch.cat([torch.stack(seen), unsound])).split([len(names), ranks])
-        metrics = dict(zip(names, (means / ranks).tolist(), strict=True))
-        count, seconds, waited = len(self._watched), time.monotonic() - self._since, self._waited
-        self._watched, self._since, self._waited = [], time.monotonic(), 0.0
-        _check(unsound.int().tolist())
+        # One all-reduce carries the averages and, in a place of its own for each rank, its first step with NaN or Inf.
+        bad_steps = torch.zeros(ranks, device=self.device)
+        bad_steps[dist.get_rank()] = self._first_bad_step(step)
+        sums, bad_steps = collectives.total(torch.cat([torch.stack(averages), bad_steps])).split([len(names), ranks])
+        metrics = dict(zip(names, (sums / ranks).tolist(), strict=True))
+        count, seconds, waited = len(self._recorded), time.monotonic() - self._since, self._waited
+        self._recorded, self._since, self._waited = [], time.monotonic(), 0.0
+        _raise_not_finite(bad_steps.int().tolist())
         if dist.get_rank() == 0:
             del metrics["sound"]
-            self.tell(step, metrics | self._speed(metrics, step, count, seconds, waited) | {"epoch": batch.epoch})
+            speed = self._speed(metrics, step, count, seconds, waited)
+            self.report(MetricsReported(step, metrics | speed | {"epoch": batch.epoch}))
 
-    def _first_unsound(self, step: int) -> int:
-        """The first step since the last report at which something of this rank was not finite; 0 where none was."""
-        flags = torch.stack([one["sound"] * one["loss"].isfinite() for one in self._watched])
+    def _first_bad_step(self, step: int) -> int:
+        """The first step since the last report at which this rank produced NaN or Inf; 0 where none."""
+        flags = torch.stack([one["sound"] * one["loss"].isfinite() for one in self._recorded])
         bad = (flags < 1).nonzero()
         return step - len(flags) + 1 + int(bad[0]) if len(bad) else 0
 
     def _speed(
         self, metrics: dict[str, float], step: int, count: int, seconds: float, waited: float
     ) -> dict[str, float]:
-        """How fast it goes, and what that takes of the machine of rank 0."""
+        """Throughput over all ranks, and the load of rank 0's machine."""
         rate = count * self.run.schedule.batch / seconds
         flops = rate * self.flops(step, metrics.get("tokens_kept", 1.0))
         process = psutil.Process()
         found = {
-            "rate": self.run.schedule.lr_at(step - 1),
+            "lr": self.run.schedule.lr_at(step - 1),
             f"{self.run.items}_per_second": rate,
             "data_wait": waited / seconds,
             "flops_per_second": flops,
@@ -102,20 +106,20 @@ class MetricsLogger:
         return found
 
 
-def _check(unsound: list[int]) -> None:
-    """NotFinite where a rank has a step, not 0."""
-    steps = [step for step in unsound if step]
+def _raise_not_finite(bad_steps: list[int]) -> None:
+    """NotFinite where a rank has a bad step; 0 stands for none."""
+    steps = [step for step in bad_steps if step]
     if steps:
         first = min(steps)
-        which = ", ".join(str(rank) for rank, step in enumerate(unsound) if step == first)
+        which = ", ".join(str(rank) for rank, step in enumerate(bad_steps) if step == first)
         raise NotFinite(
-            f"what rank {which} computed at step {first} is not a finite number: give a lower --schedule.lr or "
-            "--schedule.clip-norm, or --cluster.precision fp32; the checkpoints of before are whole"
+            f"rank {which} produced NaN or Inf at step {first}: give a lower --schedule.lr or --schedule.clip-norm, or "
+            "--cluster.precision fp32; earlier checkpoints are not affected"
         )
 
 
 def matrix_flops(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large matrix product here, best of a few: what `utilisation` is of."""
+    """FLOP/s of a large matrix product on this device, best of four: the reference of the metric `utilisation`."""
     size = 8192 if device.type == "cuda" else 768
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.ones(size, size, device=device, dtype=dtype)

@@ -1,7 +1,6 @@
-"""Where the ranks of a run say what they do, and the driver reads it: an actor, and the pulse of a rank.
+"""Status of a run: an actor to which ranks send events and heartbeats, and from which the driver reads them.
 
-Ranks never wait for it. News are in order of their coming; a pulse is kept as the last of each rank. Knows nothing of
-what the news are about.
+Ranks send and never wait for an answer. The driver's side is orchestration/training/monitor.py.
 """
 
 import threading
@@ -12,15 +11,46 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-PHASES = ("starting", "data", "training", "checkpoint")  # in the order in which a rank comes to them
-_EVERY = 3.0  # seconds between two beats
-
-News = tuple[str, object]  # a kind, and what there is to say
+PHASES = ("starting", "data", "training", "checkpoint")  # in the order in which a rank passes through them
+_HEARTBEAT_INTERVAL = 3.0  # seconds
 
 
 @dataclass(frozen=True)
-class Beat:
-    """Where a rank is: its step and phase, and how many seconds ago it said so."""
+class TrainingStarted:
+    """All ranks are ready to train; sent by rank 0, again after each restart."""
+
+    step: int  # steps done before
+    workers: int
+
+
+@dataclass(frozen=True)
+class MetricsReported:
+    """Metrics of a step, averaged over ranks."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A checkpoint is complete on storage."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class TrainingFailed:
+    """Training cannot continue, and another attempt would fail in the same way."""
+
+    reason: str
+
+
+Event = TrainingStarted | MetricsReported | CheckpointSaved | TrainingFailed
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The last sign of life of a rank: its step and phase, and how many seconds ago it was sent."""
 
     step: int
     phase: str
@@ -28,50 +58,55 @@ class Beat:
 
 
 class StatusActor:
-    """Runs in a Ray actor on the driver's node."""
+    """Runs in a Ray actor on the driver's node. Keeps events in order of arrival, and each rank's last heartbeat."""
 
     def __init__(self) -> None:
-        self._news: list[News] = []
-        self._beats: dict[int, tuple[int, str, float]] = {}
+        self._events: list[Event] = []
+        self._heartbeats: dict[int, tuple[int, str, float]] = {}
 
-    def tell(self, kind: str, content: object) -> None:
-        """Put up a piece of news."""
-        self._news.append((kind, content))
+    def report(self, event: Event) -> None:
+        """Add an event."""
+        self._events.append(event)
 
-    def begin(self, ranks: int) -> None:
-        """So many ranks begin: forget those of before whose places are not taken."""
-        self._beats = {rank: beat for rank, beat in self._beats.items() if rank < ranks}
+    def set_world_size(self, ranks: int) -> None:
+        """Forget heartbeats of ranks that no longer exist, after a restart with fewer workers."""
+        self._heartbeats = {rank: beat for rank, beat in self._heartbeats.items() if rank < ranks}
 
-    def beat(self, rank: int, step: int, phase: str) -> None:
-        """Where a rank is."""
-        self._beats[rank] = (step, phase, time.monotonic())
+    def heartbeat(self, rank: int, step: int, phase: str) -> None:
+        """Replace the heartbeat of a rank."""
+        self._heartbeats[rank] = (step, phase, time.monotonic())
 
-    def take(self) -> tuple[list[News], dict[int, Beat]]:
-        """The news since the last time, and where each rank is."""
-        news, self._news = self._news, []
+    def drain(self) -> tuple[list[Event], dict[int, Heartbeat]]:
+        """The events since the last call, and the last heartbeat of each rank."""
+        events, self._events = self._events, []
         now = time.monotonic()
-        return news, {rank: Beat(step, phase, now - then) for rank, (step, phase, then) in self._beats.items()}
+        return events, {
+            rank: Heartbeat(step, phase, now - sent) for rank, (step, phase, sent) in self._heartbeats.items()
+        }
 
 
 def start_status_actor() -> ActorHandle:
-    """A board on this node."""
+    """A status actor on this node."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0)(StatusActor).options(scheduling_strategy=here).remote()
 
 
-class Pulse:
-    """Beats for one rank from a thread of its own, until its process ends: a rank that is stopped beats no more."""
+class HeartbeatThread:
+    """Sends heartbeats of one rank from a thread until its process ends.
 
-    def __init__(self, board: ActorHandle, rank: int) -> None:
-        self._board, self._rank = board, rank
-        self._where = (-1, PHASES[0])
-        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+    A process that is stopped or killed sends none, which is how the driver tells it from one that is slow.
+    """
 
-    def at(self, step: int, phase: str) -> None:
-        """Where the rank is from now on."""
-        self._where = (step, phase)
+    def __init__(self, status: ActorHandle, rank: int) -> None:
+        self._status, self._rank = status, rank
+        self._position = (-1, PHASES[0])  # one tuple: two attributes could be read between two assignments
+        threading.Thread(target=self._send_forever, name="heartbeat", daemon=True).start()
 
-    def _beat(self) -> None:
+    def update(self, step: int, phase: str) -> None:
+        """Set the step and phase that the next heartbeats carry."""
+        self._position = (step, phase)
+
+    def _send_forever(self) -> None:
         while True:
-            self._board.beat.remote(self._rank, *self._where)
-            time.sleep(_EVERY)
+            self._status.heartbeat.remote(self._rank, *self._position)
+            time.sleep(_HEARTBEAT_INTERVAL)

@@ -1,7 +1,7 @@
-"""The driver's watch over a run that trains elsewhere: reads its board and sees to what is told there.
+"""Monitor of a run: a thread of the driver that polls the status actor.
 
-Metrics go to MLflow and the terminal, finished checkpoints to their scoring and to what the run keeps; ranks that do
-nothing any more are named, and the run is ended. Knows neither models nor how a rank works.
+It sends metrics to MLflow and the terminal, hands finished checkpoints to the scorer, deletes checkpoints that the run
+does not keep, and ends a run whose ranks make no progress, naming the rank that holds up the others.
 """
 
 import time
@@ -15,81 +15,94 @@ from ray.actor import ActorHandle
 from tqdm import tqdm
 
 from datasets.storage import Place
-from orchestration.rank.status import PHASES, Beat
+from orchestration.rank import status
+from orchestration.rank.status import PHASES, Heartbeat
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import Run
 from orchestration.run.tracking import Tracker
 from orchestration.training.validation import Scorer
 
-_LOOKS = 2.0  # seconds between two looks at the board
-_WRITES = 5.0  # seconds between two batches of metrics
-_SILENT = 10.0  # seconds without a beat after which a process is taken for stopped or gone
+_POLL_INTERVAL = 2.0  # seconds
+_FLUSH_INTERVAL = 5.0  # seconds between two batches of metrics
+_HEARTBEAT_TIMEOUT = 10.0  # seconds without a heartbeat after which a process is taken for stopped or dead
 
 
 @dataclass
 class Monitor:
-    """The watch over one run; a thread of the driver. `trouble`: why the run cannot go on, once that is known."""
+    """Monitors one run. `failure`: why the run cannot continue, once that is known."""
 
     run: Run
-    board: ActorHandle
+    status: ActorHandle
     tracker: Tracker
     scorer: Scorer
     bar: tqdm
     end_run: Callable[[], None]
-    trouble: str | None = None
+    failure: str | None = None
     _step: int = 0
     _starts: int = 0
-    _moved: float = field(default_factory=time.monotonic)
-    _written: float = field(default_factory=time.monotonic)
-    _over: Event = field(default_factory=Event)
-    _looking: Lock = field(default_factory=Lock)
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="watch"))
-    _watching: Future[None] | None = None
+    _progressed: float = field(default_factory=time.monotonic)
+    _flushed: float = field(default_factory=time.monotonic)
+    _stop: Event = field(default_factory=Event)
+    _updating: Lock = field(default_factory=Lock)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="monitor"))
+    _thread: Future[None] | None = None
 
     def __enter__(self) -> "Monitor":
-        self._watching = self._pool.submit(self._keep_watch)
+        self._thread = self._pool.submit(self._poll)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._over.set()
-        self._watching.result()
+        assert self._thread is not None
+        self._stop.set()
+        self._thread.result()
 
-    def _keep_watch(self) -> None:
+    def _poll(self) -> None:
         try:
-            while not self._over.wait(_LOOKS):
-                self.look()
-            self.look()
-        except BaseException:  # a run that nobody watches would lose what it tells
+            while not self._stop.wait(_POLL_INTERVAL):
+                self.update()
+            self.update()
+        except BaseException:  # without a monitor the run would go on and lose its metrics
             self.end_run()
             raise
 
-    def look(self) -> None:
-        """One look at the board, and what follows from it; from any thread."""
-        with self._looking:
-            news, beats = ray.get(self.board.take.remote())
-            for kind, content in news:
-                getattr(self, f"_on_{kind}")(content)
-            self.scorer.look()
-            if time.monotonic() - self._written > _WRITES:
+    def update(self) -> None:
+        """Poll the status actor once, and act on what it has; from any thread."""
+        with self._updating:
+            events, heartbeats = ray.get(self.status.drain.remote())
+            for event in events:
+                self._on_event(event)
+            self.scorer.update()
+            if time.monotonic() - self._flushed > _FLUSH_INTERVAL:
                 self.tracker.flush()
-                self._written = time.monotonic()
-            self._look_for_stalls(beats)
+                self._flushed = time.monotonic()
+            self._end_if_stalled(heartbeats)
 
-    def _on_begun(self, content: tuple[int, int]) -> None:
-        step, workers = content
-        self._step, self._moved = step, time.monotonic()
+    def _on_event(self, event: status.Event) -> None:
+        match event:
+            case status.TrainingStarted(step, workers):
+                self._on_start(step, workers)
+            case status.MetricsReported(step, metrics):
+                self._on_metrics(step, metrics)
+            case status.CheckpointSaved(step):
+                self._progressed = time.monotonic()
+                self.scorer.add(step)
+                prune_checkpoints(folder_of(self.run), self.run, self.scorer.pending())
+            case status.TrainingFailed(reason):
+                self.failure = self.failure or reason
+
+    def _on_start(self, step: int, workers: int) -> None:
+        self._step, self._progressed = step, time.monotonic()
         self.bar.n = step
         self.bar.refresh()
         if self._starts or workers != self.run.cluster.workers:
-            again = "workers were lost or have changed: " if self._starts else ""
+            restarted = "workers were lost or their number changed: " if self._starts else ""
             wanted = self.run.cluster.workers
-            self.bar.write(f"{again}training with {workers} of {wanted} workers, after step {step}")
+            self.bar.write(f"{restarted}training with {workers} of {wanted} workers, after step {step}")
         self._starts += 1
 
-    def _on_metrics(self, content: tuple[int, dict[str, float]]) -> None:
-        step, metrics = content
-        self._step, self._moved = step, time.monotonic()
+    def _on_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        self._step, self._progressed = step, time.monotonic()
         self.tracker.log(step, metrics)
         shown = {
             "loss": f"{metrics['loss']:.3f}",
@@ -97,50 +110,44 @@ class Monitor:
             "data": f"{metrics['data_wait']:.0%}",
             "use": f"{metrics['utilisation']:.0%}",
         }
-        self.bar.set_postfix(shown | self.scorer.shown(), refresh=False)
+        self.bar.set_postfix(shown | self.scorer.latest(), refresh=False)
         self.bar.update(step - self.bar.n)
 
-    def _on_saved(self, step: int) -> None:
-        self._moved = time.monotonic()
-        self.scorer.add(step)
-        prune_checkpoints(folder_of(self.run), self.run, self.scorer.waiting())
+    def _end_if_stalled(self, heartbeats: dict[int, Heartbeat]) -> None:
+        """End a run in which no rank has made progress for longer than --cluster.patience.
 
-    def _on_trouble(self, message: str) -> None:
-        self.trouble = self.trouble or message
-
-    def _look_for_stalls(self, beats: dict[int, Beat]) -> None:
-        """End a run in which no rank has come further for longer than its patience.
-
-        While no rank answers, none has started or all are gone: Ray sees to that.
+        Time in which no rank sends heartbeats does not count: then none has started yet, or all have died, and Ray
+        restarts them.
         """
-        furthest = max((beat.step for beat in beats.values()), default=0)
-        if furthest > self._step or all(beat.age > _SILENT for beat in beats.values()):
-            self._step, self._moved = max(furthest, self._step), time.monotonic()
-        if self.trouble is None and time.monotonic() - self._moved > self.run.cluster.patience:
-            self.trouble = stalled(beats, self.run.cluster.patience)
+        furthest = max((beat.step for beat in heartbeats.values()), default=0)
+        if furthest > self._step or all(beat.age > _HEARTBEAT_TIMEOUT for beat in heartbeats.values()):
+            self._step, self._progressed = max(furthest, self._step), time.monotonic()
+        if self.failure is None and time.monotonic() - self._progressed > self.run.cluster.patience:
+            self.failure = describe_stall(heartbeats, self.run.cluster.patience)
             self.end_run()
 
 
-def stalled(beats: dict[int, Beat], patience: float) -> str:
-    """Which rank holds the others up: one whose process is silent, else the one that is furthest behind."""
-    silent = sorted(rank for rank, beat in beats.items() if beat.age > _SILENT)
-    behind = min((beat.step, PHASES.index(beat.phase)) for beat in beats.values())
-    last = sorted(rank for rank, beat in beats.items() if (beat.step, PHASES.index(beat.phase)) == behind)
+def describe_stall(heartbeats: dict[int, Heartbeat], patience: float) -> str:
+    """One line that names the rank that holds up the others: one without heartbeats, else the one furthest behind."""
+    silent = sorted(rank for rank, beat in heartbeats.items() if beat.age > _HEARTBEAT_TIMEOUT)
+    behind = min((beat.step, PHASES.index(beat.phase)) for beat in heartbeats.values())
+    last = sorted(rank for rank, beat in heartbeats.items() if (beat.step, PHASES.index(beat.phase)) == behind)
     which = silent or last
-    step, phase = beats[which[0]].step, beats[which[0]].phase
+    step, phase = heartbeats[which[0]].step, heartbeats[which[0]].phase
     verb = "do" if len(which) > 1 else "does"
-    what = f"{verb} not answer any more" if silent else f"{verb} not come further"
-    everyone = len(which) == len(beats) and len(beats) > 1
-    name = f"all {len(beats)} ranks" if everyone else f"rank {', '.join(map(str, which))}"
-    doing = {"starting": "while it starts", "data": "while it waits for data", "checkpoint": "at a checkpoint"}
+    what = f"{verb} not respond" if silent else f"{verb} not progress"
+    everyone = len(which) == len(heartbeats) and len(heartbeats) > 1
+    name = f"all {len(heartbeats)} ranks" if everyone else f"rank {', '.join(map(str, which))}"
+    activity = {"starting": "starting", "data": "waiting for data", "checkpoint": "saving a checkpoint"}
     return (
-        f"no step for {patience:.0f} s: {name} {what} after step {max(step, 0)} {doing.get(phase, 'while it trains')}: "
-        "look at that machine and run the same command again, or give a longer --cluster.patience"
+        f"no step for {patience:.0f} s: {name} {what} after step {max(step, 0)} while "
+        f"{activity.get(phase, 'training')}: check that machine and run the same command again, or give a longer "
+        "--cluster.patience"
     )
 
 
 def prune_checkpoints(folder: Place, run: Run, needed: set[int]) -> None:
-    """Take the checkpoints away that the run does not keep: not its newest, not its best, and not needed still."""
+    """Delete the checkpoints that the run does not keep: not its newest, not its best, and not in `needed`."""
     found = checkpoint.complete(folder)
     if run.keep.last == 0:
         return
@@ -148,5 +155,5 @@ def prune_checkpoints(folder: Place, run: Run, needed: set[int]) -> None:
     kept = set(found[-run.keep.last :]) | set(sorted(scores, key=lambda one: -scores[one])[: run.keep.best])
     for one in found:
         if one not in kept and checkpoint.step_of(one) not in needed.union(run.keep.at):
-            (one / "state.json").remove()  # first: what is left of it is no checkpoint
+            (one / "state.json").remove()  # first: without it, what a kill leaves here is no checkpoint
             one.remove_folder()

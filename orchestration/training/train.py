@@ -36,22 +36,22 @@ _RETRIES = 3  # attempts after the loss of a controller that made no step
 def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, profile: bool) -> None:
     """All steps after the first `done`, and the figure of the whole curve. Unfinished where the run ends too early.
 
-    rank: what each rank does with the settings as plain values, the board, and whether it is profiled. profile: also
-    trace a few steps, into the run's folder.
+    rank: runs on every rank, given the settings as plain values, the status actor and whether to profile. profile:
+    also trace a few steps, into the run's folder.
     """
-    board = start_status_actor()
-    trainer = _trainer(run, board, rank, profile)
+    status = start_status_actor()
+    trainer = _trainer(run, status, rank, profile)
     with (
         tqdm(total=run.schedule.steps, initial=done, desc="train", unit="step", dynamic_ncols=True) as bar,
-        Monitor(run, board, tracker, scorer, bar, trainer.end) as watch,
+        Monitor(run, status, tracker, scorer, bar, trainer.end) as monitor,
     ):
-        trouble = _attempts(run, trainer, watch)
-    if trouble:
-        raise Unfinished(trouble)
-    if scorer.waiting():
-        print("trained; waiting for the last checkpoints to be scored", flush=True)
-    while scorer.waiting():
-        scorer.look(timeout=1)
+        failure = _attempts(run, trainer, monitor)
+    if failure:
+        raise Unfinished(failure)
+    if scorer.pending():
+        print("trained; waiting for the scores of the last checkpoints", flush=True)
+    while scorer.pending():
+        scorer.update(timeout=1)
     prune_checkpoints(folder_of(run), run, set())
     with tempfile.TemporaryDirectory() as made:
         figure = Path(made) / "loss.png"
@@ -61,25 +61,25 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
         (folder_of(run) / "loss.png").adopt(figure)
 
 
-def _attempts(run: Run, trainer: Trainer, watch: Monitor) -> str | None:
+def _attempts(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:
     """Run the trainer, again where its controller is lost; why the run could not be trained, or None."""
     lost, reached = 0, -1
     while True:
         try:
             trainer.fit()
         except RayActorError as error:  # the controller: workers that die are its own matter
-            watch.look()
+            monitor.update()
             step = checkpoint.reached(folder_of(run))
             lost, reached = (lost + 1 if step == reached else 1), step
-            if watch.trouble or lost > _RETRIES:
-                return watch.trouble or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
-            watch.bar.write(f"the controller of the run was lost: starting again after step {step}")
+            if monitor.failure or lost > _RETRIES:
+                return monitor.failure or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
+            monitor.bar.write(f"the controller of the run was lost: starting again after step {step}")
         except TrainingFailedError as error:
-            watch.look()
-            return watch.trouble or _why(run, error)
+            monitor.update()
+            return monitor.failure or _why(run, error)
         else:
-            watch.look()
-            return watch.trouble
+            monitor.update()
+            return monitor.failure
         finally:
             session.free_places(_record_name(run))
 
@@ -90,15 +90,15 @@ def _why(run: Run, error: TrainingFailedError) -> str:
     failures = getattr(error, "worker_failures", {})
     if any("memory" in str(one).lower() and "kill" in str(one).lower() for one in failures.values()):
         return (
-            f"workers were killed again and again after step {step}, for want of memory: give a smaller "
-            "--cluster.micro-batch, --cluster.recompute, or fewer --cluster.workers a machine"
+            f"workers ran out of memory and were killed after step {step}: give a smaller --cluster.micro-batch, "
+            "--cluster.recompute, or fewer --cluster.workers a machine"
         )
     ranks = ", ".join(map(str, sorted(failures)))
     words = " ".join(str(next(iter(failures.values()), error)).split())
     return f"rank {ranks or '?'} failed after the checkpoint of step {step}: {words[:400]}"
 
 
-def _trainer(run: Run, board: ActorHandle, rank: Rank, profile: bool) -> Trainer:
+def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Trainer:
     """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
     variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # how soon a death is seen; 2 s by default
@@ -109,7 +109,7 @@ def _trainer(run: Run, board: ActorHandle, rank: Rank, profile: bool) -> Trainer
         restarts=run.cluster.restarts,
         allowed=counts,
         train_loop_per_worker=rank,
-        train_loop_config={"run": to_json(run), "board": board, "profile": profile},
+        train_loop_config={"run": to_json(run), "status": status, "profile": profile},
         torch_config=Meeting(backend="nccl" if run.cluster.gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,

@@ -47,12 +47,12 @@ class Scorer:
         if self._names and (last or step // self._run.keep.every % self._every == 0):
             self._queue.append(step)
 
-    def waiting(self) -> set[int]:
-        """The checkpoints that are needed still."""
+    def pending(self) -> set[int]:
+        """The steps of checkpoints that are not scored yet."""
         return set(self._queue) | ({self._under_way[0]} if self._under_way else set())
 
-    def look(self, timeout: float = 0) -> None:
-        """Take in a score that is there, and send the next checkpoint."""
+    def update(self, timeout: float = 0) -> None:
+        """Log the running task's score if it is done, and start to score the next checkpoint."""
         if self._under_way is not None:
             step, task = self._under_way
             if not ray.wait([task], timeout=timeout)[0]:
@@ -66,7 +66,7 @@ class Scorer:
             step = self._queue.popleft()
             self._under_way = (step, self._send(step))
 
-    def shown(self) -> dict[str, str]:
+    def latest(self) -> dict[str, str]:
         """The latest score, for the terminal."""
         return {} if self._latest is None else {"rank1": f"{self._latest[1]:.1f} at {self._latest[0]}"}
 

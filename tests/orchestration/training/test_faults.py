@@ -23,7 +23,7 @@ from datasets.schema.errors import Unfinished, UsageError
 from datasets.storage import open_place
 from model.network import NetworkSettings
 from orchestration.rank.checkpoint_writer import CheckpointWriter, SaveFailed
-from orchestration.rank.status import Beat
+from orchestration.rank.status import CheckpointSaved, Heartbeat
 from orchestration.run import checkpoint
 from orchestration.run.folder import tracked_run
 from orchestration.run.settings import Cluster, Keep, PretrainRun, Schedule
@@ -166,7 +166,7 @@ def test_a_rank_that_stalls_is_named_and_ends_the_run(store: Path, uri: str, tmp
 
     with meanwhile(after_step(run, 2, stop)), pytest.raises(Unfinished) as raised:
         pretrain(run, uri)
-    assert "no step for 12 s: rank " in str(raised.value) and "does not answer any more" in str(raised.value)
+    assert "no step for 12 s: rank " in str(raised.value) and "does not respond" in str(raised.value)
     assert "\n" not in str(raised.value)
     until = time.monotonic() + 30
     while processes(WORKER) and time.monotonic() < until:
@@ -175,19 +175,19 @@ def test_a_rank_that_stalls_is_named_and_ends_the_run(store: Path, uri: str, tmp
 
 
 def test_a_rank_that_is_behind_is_told_from_those_that_wait() -> None:
-    fresh = {0: Beat(7, "training", 0.5), 1: Beat(7, "data", 0.5), 2: Beat(7, "training", 0.2)}
-    assert "rank 1 does not come further after step 7 while it waits for data" in monitor.stalled(fresh, 60)
-    silent = fresh | {2: Beat(7, "training", 50.0)}
-    assert "rank 2 does not answer any more after step 7 while it trains" in monitor.stalled(silent, 60)
-    alike = {0: Beat(3, "checkpoint", 1.0), 1: Beat(3, "checkpoint", 1.0)}
-    assert "all 2 ranks does not" not in monitor.stalled(alike, 60)
-    assert "all 2 ranks do not come further after step 3 at a checkpoint" in monitor.stalled(alike, 60)
+    fresh = {0: Heartbeat(7, "training", 0.5), 1: Heartbeat(7, "data", 0.5), 2: Heartbeat(7, "training", 0.2)}
+    assert "rank 1 does not progress after step 7 while waiting for data" in monitor.describe_stall(fresh, 60)
+    silent = fresh | {2: Heartbeat(7, "training", 50.0)}
+    assert "rank 2 does not respond after step 7 while training" in monitor.describe_stall(silent, 60)
+    alike = {0: Heartbeat(3, "checkpoint", 1.0), 1: Heartbeat(3, "checkpoint", 1.0)}
+    assert "all 2 ranks does not" not in monitor.describe_stall(alike, 60)
+    assert "all 2 ranks do not progress after step 3 while saving a checkpoint" in monitor.describe_stall(alike, 60)
 
 
 def test_numbers_that_are_none_end_the_run_with_rank_and_step(store: Path, uri: str, tmp_path: Path) -> None:
     run = run_of(store, tmp_path / "run")
     run = replace(run, schedule=replace(run.schedule, lr=1e20, warmup=0, log_every=4), keep=Keep(every=100))
-    with pytest.raises(Unfinished, match=r"what rank 0, 1 computed at step 2 is not a finite number: give a lower"):
+    with pytest.raises(Unfinished, match=r"rank 0, 1 produced NaN or Inf at step 2: give a lower"):
         pretrain(run, uri)
     assert checkpoint.complete(open_place(run.out)) == []
 
@@ -210,20 +210,20 @@ def test_a_program_that_fails_is_not_tried_again(store: Path, uri: str, tmp_path
 
 
 def test_a_full_disk_is_named_and_leaves_what_is_whole(undisturbed: PretrainRun, tmp_path: Path, monkeypatch) -> None:
-    folder, told = open_place(tmp_path / "run"), []
-    saver = CheckpointWriter(folder, undisturbed, told.append)
+    folder, reported = open_place(tmp_path / "run"), []
+    writer = CheckpointWriter(folder, undisturbed, reported.append)
     state = {"a": torch.ones(3)}
-    saver.save(2, state, state)
-    saver.finish()
+    writer.save(2, state, state)
+    writer.finish()
 
     def full(*_given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    saver.save(4, state, state)
-    with pytest.raises(SaveFailed, match=r"checkpoint of step 4 cannot be written .* no space is left.* after step 2"):
-        saver.finish()
-    assert told == [2] and [checkpoint.step_of(one) for one in checkpoint.complete(folder)] == [2]
+    writer.save(4, state, state)
+    with pytest.raises(SaveFailed, match=r"cannot write the checkpoint of step 4 .* no space left.* after step 2"):
+        writer.finish()
+    assert reported == [CheckpointSaved(2)] and [checkpoint.step_of(one) for one in checkpoint.complete(folder)] == [2]
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000002"]
 
 

@@ -39,7 +39,7 @@ def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path
         fixed, out=str(tmp_path / "elastic"), cluster=replace(fixed.cluster, at_least=1, resize_every=1.0)
     )
     pretrain(fixed, uri)
-    program = [sys.executable, "-m", "tests.changing_nodes", json.dumps(to_json(elastic)), uri]
+    program = [sys.executable, "-m", "tests.orchestration.training.changing_nodes", json.dumps(to_json(elastic)), uri]
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
     curves = {}
