@@ -36,8 +36,15 @@ def _outside(variable: str, default: Path, folder: str, what: str) -> Path:
 
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
-    """Vectors from the reference implementation; not part of the repository."""
-    return _outside("FOUNDATIONGAIT_REFERENCE", ROOT.parent / "shared/reference", "golden", "vectors of the reference")
+    """Inputs, and what the published programs made of them (tests/golden/README.md)."""
+    return ROOT / "tests/golden"
+
+
+@pytest.fixture(scope="session")
+def kth_masks() -> Path:
+    """Masks of real people from KTH's videos, and what OpenGait made of them; not part of the repository."""
+    name = "golden/normalize_kth.npz"
+    return _outside("FOUNDATIONGAIT_REFERENCE", ROOT.parent / "shared/reference", name, "masks of real people")
 
 
 @pytest.fixture(scope="session")
