@@ -1,8 +1,7 @@
-"""The joints of one body from a text file that nobody should trust, or the reason why there are none.
+"""The joints of one body from a text file that nobody should trust.
 
-Two kinds of file are read: JSON, as lists of numbers, and plain numbers between commas or spaces. Bytes in, an array
-out: nothing here knows files or collections, and what is drawn of joints is said in
-datasets/preprocessing/skeletons.py.
+The text is JSON lists of numbers, or plain numbers between commas or spaces. datasets/preprocessing/skeletons.py draws
+the joints.
 """
 
 import json
@@ -18,8 +17,8 @@ MAX_BYTES = 2**16  # of a file: 51 numbers take about 1,000
 def decode(data: bytes) -> np.ndarray:
     """The joints in a file: float64 [17, 2] (x to the right and y down, in any unit) or [17, 3] (with a confidence).
 
-    Read are JSON lists of the shapes that `as_joints` knows, and text of as many numbers as they have. Unreadable
-    otherwise: `empty file`, `file too large`, `not joints`.
+    It reads JSON lists of the shapes that `as_joints` accepts, and text of as many numbers as these have. Raises
+    Unreadable for anything else: `empty file`, `file too large` or `not joints`.
     """
     if not data.strip():
         raise Unreadable("empty file", f"{len(data)} bytes")
@@ -37,12 +36,14 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def as_joints(numbers: np.ndarray) -> np.ndarray:
-    """Numbers of any plausible shape as joints [17, 2] or [17, 3]; Unreadable with `not joints` for others.
+    """Numbers of any plausible shape as joints, float64 [17, 2] or [17, 3].
 
-    Shapes are [17, 2] and [17, 3], the same with axes of length 1 before them, and a row of 34, of 51, or of 53
-    numbers, of which the first two are the size of the picture (Gait3D and GREW write them so).
+    It accepts [17, 2] and [17, 3], the same behind axes of length 1, and a row of 34, 51 or 53 numbers; the first two
+    of 53 are the size of the picture (Gait3D and GREW write them so). Raises Unreadable, `not joints`, for other shapes.
     """
-    values = numbers.reshape(numbers.shape[next((i for i, side in enumerate(numbers.shape) if side > 1), 0) :])
+    values: np.ndarray = numbers.reshape(
+        numbers.shape[next((i for i, side in enumerate(numbers.shape) if side > 1), 0) :]
+    )
     if values.shape == (2 + 3 * JOINTS,):
         values = values[2:]
     if values.shape in ((2 * JOINTS,), (3 * JOINTS,)):

@@ -231,8 +231,8 @@ def scan_bomb() -> bytes:
 def test_bombs_take_neither_minutes_nor_gigabytes(bomb, outcome: str) -> None:
     script = """
 import resource, sys
-from datasets import images
-from datasets.schema import Unreadable
+from datasets.formats import images
+from datasets.schema.errors import Unreadable
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

@@ -1,5 +1,6 @@
 """Pickles that nobody should trust: what is read, what is refused, that nothing runs and nothing swells."""
 
+import copyreg
 import pickle
 import struct
 import sys
@@ -49,12 +50,18 @@ def test_arrays_come_back_from_every_protocol_and_numpy(dtype: str, dress) -> No
             assert (loaded.numbers, loaded.missing) == ([0, 1, 2], [])
 
 
-def test_an_array_of_python_2_is_read() -> None:
-    data = (
+@pytest.mark.parametrize(
+    "data",
+    [
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03"
         b"(K\x01K\x01K\x02K\x03\x87cnumpy\ndtype\nq\x04U\x02u1K\x00K\x01\x87Rq\x05"
-        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x06\x00\x01\x02\x03\x04\xfftb."
-    )
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x06\x00\x01\x02\x03\x04\xfftb.",
+        b"cnumpy.core.multiarray\n_reconstruct\np1\n(cnumpy\nndarray\np2\n(I0\ntS'b'\ntRp3\n(I1\n(I1\nI2\nI3\nt"
+        b"cnumpy\ndtype\np4\n(S'u1'\nI0\nI1\ntRp5\n(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x00\\x01\\n\\'\\xfe\\xff'\ntb.",
+    ],
+    ids=["protocol-2", "protocol-0"],
+)
+def test_an_array_of_python_2_is_read(data: bytes) -> None:
     np.testing.assert_array_equal(pickles.load_array(data).frames, pickle.loads(data, encoding="latin1"))
 
 
@@ -138,6 +145,18 @@ class Call:
         return self.call
 
 
+def global_call(module: str, name: str, *arguments: object) -> bytes:
+    """A pickle that calls what a name stands for; the name is looked up by STACK_GLOBAL, dots and all."""
+    pushed = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
+    return b"\x80\x04" + pushed + b"\x93" + pickle.dumps(arguments, protocol=3)[2:-1] + b"R."
+
+
+def object_array(item: bytes) -> bytes:
+    """A pickled array of objects whose one item is what these opcodes make."""
+    dtype = UINT8.replace(b"u1", b"O8") + b"(K\x03X\x01\x00\x00\x00|NNNI-1\nI-1\nK\x3ftb"
+    return MAKE_ARRAY + b"(K\x01K\x01\x85" + dtype + b"I00\n]" + item + b"atb."
+
+
 CODE = "import pathlib; pathlib.Path({!r}).touch()"
 
 
@@ -160,7 +179,22 @@ CODE = "import pathlib; pathlib.Path({!r}).touch()"
         lambda code, path: b"canimported\nthing\n.",
         lambda code, path: b"\x80\x04\x8c\x09animported\x8c\x05thing\x93.",
         lambda code, path: b"Panimported\n.",
+        lambda code, path: b"\x80\x02Nanimported\nQ.",
         lambda code, path: b"\x82\x01.",
+        lambda code, path: global_call("builtins", "eval", f"exec({code!r})"),
+        lambda code, path: global_call("__builtin__", "exec", code),
+        lambda code, path: global_call("posix", "system", f"touch {path}"),
+        lambda code, path: global_call("numpy", "memmap", str(path), "u1", "w+", 0, (8,)),
+        lambda code, path: global_call("numpy", "save", str(path), 1),
+        lambda code, path: global_call("numpy.core.records", "fromfile", str(path)),
+        lambda code, path: global_call("numpy.distutils.exec_command", "exec_command", f"touch {path}"),
+        lambda code, path: global_call("numpy.testing._private.utils", "runstring", code, ()),
+        lambda code, path: global_call("numpy", "ndarray.tofile", str(path)),
+        lambda code, path: global_call("numpy.core.multiarray", "_reconstruct.__globals__.get", "os"),
+        lambda code, path: global_call("numpy._core.multiarray._reconstruct", "__call__", 1),
+        lambda code, path: global_call("_codecs", "encode.__self__.register", code),
+        lambda code, path: global_call("datasets.formats.unpickler", "pickle.loads", b"."),
+        lambda code, path: object_array(global_call("os", "system", f"touch {path}")[2:-1]),
     ],
 )
 def test_nothing_in_a_pickle_runs_or_is_imported(tmp_path: Path, monkeypatch, hostile) -> None:
@@ -188,10 +222,44 @@ def test_nothing_in_a_pickle_runs_or_is_imported(tmp_path: Path, monkeypatch, ho
         UINT8 + b"(K\x03X\x01\x00\x00\x008NNNI-1\nI-1\nK\x00tb.",  # a byte order that makes it eight of them
         b"c_codecs\nencode\n(X\x03\x00\x00\x00abcX\x05\x00\x00\x00rot13tR.",
         b"\x80\x05\x96\x04\x00\x00\x00\x00\x00\x00\x00abcd\x97.",
+        MAKE_ARRAY + b"Nb.",
+        MAKE_ARRAY + b"(K\x01K\x02tb.",
+        MAKE_ARRAY + b"](K\x01(K\x01K\x02K\x02t" + UINT8 + b"I00\nC\x04abcdeb.",  # a list as its state
+        MAKE_ARRAY + b"(K\x01(K\x01K\x02K\x02t" + b"X\x02\x00\x00\x00u1I00\nC\x04abcdtb.",  # a name for a dtype
+        MAKE_ARRAY + b"(K\x01(K\x01K\x02K\x02t" + UINT8 + b"I00\nC\x04abcdtb0.",
+        b"cnumpy\ndtype\nNb.",
+        b"cnumpy\nndarray\n(K\x01K\x02tb.",
+        b"c_codecs\nencode\n(NNtb.",
+        b"cnumpy\nndarray\n)R.",
+        b"cnumpy\nndarray\n)\x81.",
+        b"cnumpy.core.numeric\n_frombuffer\n(C\x01a" + UINT8 + b"(K\x01K\x01K\x01tX\x01\x00\x00\x00AtR.",
+        object_array(b"]" + global_call("numpy", "dtype", "O")[2:-1] + b"a"),
     ],
 )
 def test_parts_of_an_array_put_together_otherwise_are_refused(hostile: bytes) -> None:
     assert reason(hostile) in ("unreadable pickle", "not an array of frames")
+
+
+def test_an_object_of_the_extension_registry_is_not_loaded(tmp_path: Path, monkeypatch) -> None:
+    owned = tmp_path / "owned"
+    monkeypatch.setitem(copyreg._extension_cache, 1, owned.touch)  # there no unpickler asks its find_class
+    for opcode in (b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00"):
+        assert reason(b"\x80\x02" + opcode + b")R.") == "not an array of frames"
+    assert not owned.exists()
+
+
+def test_a_frame_of_another_length_is_damaged() -> None:
+    data = pickle.dumps(FRAMES[:, :4, :4], protocol=4)
+    assert data[2:3] == pickle.FRAME
+    for length in (1, 30, data[3] + 1, 2**40, 2**63, 2**64 - 1):
+        other = data[:3] + struct.pack("<Q", length) + data[11:]
+        assert reason(other) == "unreadable pickle", length
+
+
+def in_a_frame_that_ends_early(opcodes: bytes) -> bytes:
+    """To a reader from beginning to end these opcodes are text; the C unpickler drops 7 bytes and runs them."""
+    text = b"U\x14" + b"-" * 20 + b"U" + bytes([len(opcodes) + 5]) + b"-----" + opcodes
+    return b"\x80\x04\x95" + struct.pack("<Q", 2 + 7) + text + b"."
 
 
 HUGE = b"\x8a\x05\x00\x00\x00\x00\x01"  # 2**32
@@ -220,6 +288,18 @@ ENCODE = b"c_codecs\nencode\n(h\x00X\x06\x00\x00\x00latin1tR"
         b"N" + b"\x85" * 100_000 + b".",
         b"N" * 2**20 + b".",
         b"X\x00\x00\x04\x00" + b"a" * 2**18 + b"q\x00" + ENCODE * 9999 + b".",  # one text, encoded often
+        b"\x96\x00\x00\x00\x00\x01\x00\x00\x00.",
+        b"B\xff\xff\xff\xff.",
+        b"X\xff\xff\xff\xff.",
+        b"T\xff\xff\xff\x7f.",
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7fN.",
+        b"Np16777216\x00\n.",  # C reads numbers up to a zero byte
+        in_a_frame_that_ends_early(b"r\x00\x00\x00\x01."),
+        in_a_frame_that_ends_early(b"\x8e\x00\x00\x00\x00\x01\x00\x00\x00."),
+        b"}(" + b"".join(b"\x8a\x0a" + (n * (2**61 - 1)).to_bytes(10, "little") + b"N" for n in range(2**15)) + b"u.",
+        b"}N" + b"\x85" * 2**19 + b"Ns.",  # hashing it would end the process
+        b"]q\x00" + b"2(h\x00ee" * 1000 + b".",
+        object_array(b"N" * 1).replace(b"(K\x01K\x01\x85", b"(K\x01" + HUGE + b"\x85"),
     ],
 )
 def test_bombs_are_refused_within_the_memory_of_a_small_file(bomb: bytes) -> None:
