@@ -39,11 +39,10 @@ def as_joints(numbers: np.ndarray) -> np.ndarray:
     """Numbers of any plausible shape as joints, float64 [17, 2] or [17, 3].
 
     It accepts [17, 2] and [17, 3], the same behind axes of length 1, and a row of 34, 51 or 53 numbers; the first two
-    of 53 are the size of the picture (Gait3D and GREW write them so). Raises Unreadable, `not joints`, for other shapes.
+    of 53 are the size of the picture (Gait3D and GREW write them so). Raises Unreadable, `not joints`, for any other.
     """
-    values: np.ndarray = numbers.reshape(
-        numbers.shape[next((i for i, side in enumerate(numbers.shape) if side > 1), 0) :]
-    )
+    leading = next((axis for axis, side in enumerate(numbers.shape) if side > 1), 0)
+    values: np.ndarray = numbers.reshape(numbers.shape[leading:])
     if values.shape == (2 + 3 * JOINTS,):
         values = values[2:]
     if values.shape in ((2 * JOINTS,), (3 * JOINTS,)):
