@@ -18,12 +18,12 @@ import tyro
 
 from datasets.contours import codec
 from datasets.storage import open_place
-from datasets.store.reader import read_rows
+from datasets.store.reader import Store
 from model.embedding import TOKENS_AT_ONCE, embed
 from model.network import GaitNetwork, NetworkSettings
 from model.sizes import DEPTHS
 from orchestration.embedding import table
-from orchestration.embedding.sequences import walk_of
+from orchestration.embedding.sequences import decode_walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def measure(rows: pa.Table, size: str, frames: int, budget: int) -> dict[str, fl
         for start in range(0, rows.num_rows, 64):
             some = rows.slice(start, 64)
             with clock.on("draw"):
-                walks = [walk_of(row) for row in some.to_pylist()]
+                walks = [decode_walk(row) for row in some.to_pylist()]
             with clock.on("embed"):
                 found = embed(network, walks, frames, torch.device("cpu"), budget)
             with clock.on("write"):
@@ -87,7 +87,7 @@ def main(arguments: Arguments) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     codec.use_one_thread()
-    rows = read_rows(open_place(arguments.shards))
+    rows = Store.open(arguments.shards).rows()
     chosen = np.random.default_rng(arguments.seed).permutation(rows.num_rows)
     print(f"{'size':<6}{'tokens at once':>15}{'sequences/s':>13}{'outside':>9}   ms a sequence")
     for size in arguments.sizes:

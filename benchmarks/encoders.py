@@ -15,12 +15,11 @@ import tyro
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from datasets import storage
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
-from datasets.store.reader import read_rows
+from datasets.store.reader import Store
 from datasets.synthetic.body import make_walker, render_walk
 from model.network import GaitNetwork, NetworkSettings
 
@@ -67,7 +66,7 @@ def main(arguments: Arguments) -> None:
 
 def _stored(shards: str, count: int) -> Tensor:
     """The first frames of some sequences that are long enough."""
-    rows = read_rows(storage.open_place(shards))
+    rows = Store.open(shards).rows()
     rows = rows.filter(pc.greater_equal(rows["num_frames"], FRAMES))
     made = []
     for place in np.linspace(0, rows.num_rows - 1, count + 2).astype(int)[1:-1].tolist():

@@ -18,19 +18,16 @@ import torch
 import tyro
 
 from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
-from datasets import storage
 from datasets.contours import codec
 from datasets.loading import corpus
 from datasets.schema.collection import CollectionSpec
-from datasets.specs.resolve import from_manifest
-from datasets.store.reader import read_manifest, read_rows
+from datasets.store.reader import Store
 from datasets.store.selection import held_out
 from evaluation import baselines
 from evaluation.retrieval.protocols import single_view_gallery
 from jobs.recipes import RECIPES
-from model.embedding import embed
 from model.objective import PartContrast
-from orchestration.embedding.sequences import walk_of
+from orchestration.embedding.sequences import decode_walk, embed_walks
 from orchestration.run.settings import PretrainRun
 
 _TICKS = 10_000  # of the time of a training, in which its cool-down is counted
@@ -84,12 +81,12 @@ ARMS: dict[str, Callable[[PretrainRun], PretrainRun]] = {
 class Subjects:
     """The held-out subjects of a collection: their walks, and the score of any embedding of them."""
 
-    def __init__(self, store: storage.Place, spec: CollectionSpec, holdout: tuple[str, ...]) -> None:
-        rows = read_rows(store, [spec.name], "train")
+    def __init__(self, store: Store, spec: CollectionSpec, holdout: tuple[str, ...]) -> None:
+        rows = store.rows([spec.name], "train")
         rows = rows.filter(held_out(rows["sequence_id"], holdout))
         self._spec = spec
         self._names = [rows[name].to_pylist() for name in ("subject", "condition", "view")]
-        self.walks = [walk_of(row, _SCORED_FRAMES) for row in rows.to_pylist()]
+        self.walks = [decode_walk(row, _SCORED_FRAMES) for row in rows.to_pylist()]
 
     def score(self, embeddings: np.ndarray) -> dict[str, list[float]]:
         """Rank-1 in % of each probe set, without the identical view and with it alone. embeddings: [n, C, P]."""
@@ -104,10 +101,10 @@ def main(arguments: Arguments) -> None:
     """Train, score and print."""
     torch.set_num_threads(1)
     codec.use_one_thread()
-    store = storage.open_place(arguments.shards)
+    store = Store.open(arguments.shards)
     base = RECIPES[arguments.recipe](arguments.shards, "")
     (name,) = {subject.split("/")[0] for subject in base.data.holdout}
-    spec = from_manifest(read_manifest(store), name)
+    spec = store.spec(name)
     subjects = Subjects(store, spec, base.data.holdout)
     masks = [frames for frames, _ in subjects.walks]
     for method in (baselines.gei, baselines.gei_strips):
@@ -139,9 +136,7 @@ def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.C
 
 
 def _embeddings(module: PartContrast, subjects: Subjects, run: PretrainRun) -> np.ndarray:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        some = [subjects.walks[start : start + 32] for start in range(0, len(subjects.walks), 32)]
-        return np.concatenate([embed(module.teacher, one, run.clips.frames, torch.device("cpu")) for one in some])
+    return embed_walks(module.teacher, subjects.walks, run.clips.frames, torch.device("cpu"), "bf16")
 
 
 def _report(

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import tyro
 
-from datasets import storage
 from datasets.contours import codec, raster
 from datasets.loading import clips, corpus, random_numbers
 from datasets.loading.clips import ClipSettings
@@ -27,9 +26,8 @@ from datasets.loading.sampler import GlobalSampler
 from datasets.preprocessing.encoder_input import shrunk
 from datasets.schema.collection import CollectionSpec, Split
 from datasets.schema.rows import COLUMNS, HEIGHT, SEQUENCE_SCHEMA, WIDTH
-from datasets.specs.resolve import from_manifest
-from datasets.store.reader import read_manifest
-from datasets.store.selection import training_tables
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_tables
 
 STILL = ClipSettings(affine=0, perspective=0, flip=0, dilate=0, blur=0)
 
@@ -54,11 +52,9 @@ def main(arguments: Arguments) -> None:
     """Measure and print."""
     codec.use_one_thread()
     with tempfile.TemporaryDirectory() as folder:
-        store = storage.open_place(arguments.shards)
-        manifest = read_manifest(store)
-        specs = {name: from_manifest(manifest, name) for name in manifest["collections"]}
+        store = Store.open(arguments.shards)
         started = time.perf_counter()
-        write_map(training_tables(store, None, ()), specs, Path(folder))
+        write_map(training_tables(store, Selection()), store.specs(), Path(folder))
         sequences = corpus.Corpus(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / len(sequences.frame_numbers)
         print(f"{len(sequences):,} sequences mapped in {time.perf_counter() - started:.1f} s, {size:.0f} bytes a frame")

@@ -8,13 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets import storage
 from datasets.loading import corpus
 from datasets.loading.corpus import write_map
 from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
-from datasets.specs.resolve import from_manifest
-from datasets.store.reader import read_manifest
+from datasets.store.reader import Store
 from datasets.store.selection import training_tables
 from model import transfer
 from model.objective import Gather, PartContrast, alone
@@ -23,12 +21,8 @@ from orchestration.run.settings import PretrainRun
 
 def map_training_data(run: PretrainRun, folder: Path) -> None:
     """Write what a run trains on into a folder, as its workers map it."""
-    store = storage.open_place(run.shards)
-    manifest = read_manifest(store)
-    specs = {name: from_manifest(manifest, name) for name in run.data.collections or manifest["collections"]}
-    data = run.data
-    tables = training_tables(store, data.collections, data.holdout, modalities=data.modalities, unique=data.unique)
-    write_map(tables, specs, folder)
+    store = Store.open(run.shards)
+    write_map(training_tables(store, run.data.selection), store.specs(run.data.collections), folder)
 
 
 def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: int = 1) -> PairLoader:

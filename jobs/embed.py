@@ -3,6 +3,7 @@
 Embed every sequence of a split, all of its frames, into a Parquet table that can be read without this program.
 """
 
+from datasets.store.reader import Store
 from jobs import cli
 from orchestration.embedding.embed import EmbedRun, embed_store
 
@@ -12,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = cli.parse(EmbedRun, argv, "embed")
 
     def job() -> None:
-        table = embed_store(settings)
+        table = embed_store(settings, Store.open(settings.shards))
         print(f"{table.names.num_rows:,} sequences ({', '.join(table.methods)}; {table.form}): {table.place}")
 
     cli.run(job)

@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = cli.parse(Arguments, argv, "ingest")
 
     def job() -> None:
-        manifest = ingest(arguments.settings())
+        manifest = ingest(arguments.settings()).manifest
         print(text.describe(manifest), flush=True)
         print(f"report: {arguments.out.rstrip('/')}/report.html", flush=True)
         if lost := text.losses(manifest, arguments.max_rejects):

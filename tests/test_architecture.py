@@ -131,7 +131,7 @@ def test_a_planted_breach_is_found(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("datasets/contours/codec.py", "from datasets.store.reader import read_rows"),
+        ("datasets/contours/codec.py", "from datasets.store.reader import Store"),
         ("datasets/loading/corpus.py", "from datasets.ingest import layouts"),
         ("datasets/storage.py", "from datasets.catalog.registry import CATALOG"),
         ("model/p3d/encoder.py", "from model.network import GaitNetwork"),

@@ -17,8 +17,8 @@ from datasets.reports import contact_sheet
 from datasets.reports.length_chart import LengthChart, length_chart
 from datasets.reports.text import MISSING, path_of, percent, printable
 from datasets.schema.rows import SEQUENCE_SCHEMA
-from datasets.storage import Place
-from datasets.store.reader import Manifest, collection_of, read_files
+from datasets.store.files import read_files
+from datasets.store.reader import Manifest, Store
 from datasets.store.summary import COUNTED
 
 _NAMED = 14  # most frequent values of a label that the page names
@@ -90,14 +90,14 @@ class Section:
     labels: Sequence[Tally]
 
 
-def write_page(store: Place, manifest: Manifest) -> None:
+def write_page(store: Store) -> None:
     """Draw a contact sheet of each collection from the shards of a store, and write its report.html."""
     sheets = {}
-    for name in manifest["collections"]:
-        mine = [file for file in manifest["shards"] if collection_of(file) == name]
-        rows = read_files(store, contact_sheet.some_files(mine), contact_sheet.COLUMNS, SEQUENCE_SCHEMA)
+    for name in store.collections:
+        files = contact_sheet.some_files(store.files([name]))
+        rows = read_files(store.place, files, contact_sheet.COLUMNS, SEQUENCE_SCHEMA)
         sheets[name] = contact_sheet.contact_sheet(rows)
-    (store / "report.html").write(page(manifest, sheets).encode("utf-8"))
+    (store.place / "report.html").write(page(store.manifest, sheets).encode("utf-8"))
 
 
 def page(manifest: Manifest, sheets: Mapping[str, bytes | None]) -> str:

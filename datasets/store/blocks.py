@@ -1,20 +1,20 @@
-"""The shards of a store: sequences written block by block, whole or not at all, and read back.
+"""The blocks of a store: sequences are committed block by block, each whole or not at all.
 
     <store>/collection=CASIA-B/split=train/<block>.parquet     rows of SEQUENCE_SCHEMA
     <store>/rejects/collection=CASIA-B/<block>.parquet         rows of REJECT_SCHEMA
     <store>/blocks/<block>.json                                written after the two above: the block is committed
 
-A block is what one task made of some sequences, named by a hash of their ids. Files of a block without its record are
-left-overs of a killed task: no reader sees them, and the next run writes them anew. A task may commit its work in
-pieces, so that less of it is lost, and then merges them into one block. What all blocks hold together is
-datasets/store/manifest.py's matter; this file knows nothing of how sequences are found or read, and nothing of a
-cluster.
+A block is what one task made of some sequences, named by a hash of their ids. Files of a block without its record were
+left by a killed task: no reader sees them, and the next run writes them anew. A task may commit its work in pieces, so
+that a kill loses less of it, and then merges them into one block; readers do not see pieces.
 """
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -22,135 +22,188 @@ import pyarrow.parquet as pq
 
 from datasets.schema.rows import REJECT_SCHEMA, SEQUENCE_SCHEMA
 from datasets.storage import Place, at_once
-from datasets.store.reader import Row, read_file
+from datasets.store.files import FileRecord, Row, collection_of, is_reject, read_file
 from datasets.store.sequence_ids import keys_of
 
 ROW_GROUP = 256  # sequences: about 1 MB, small enough to read a few at random
 ZSTD_LEVEL = 9  # 36 bytes a frame on real silhouettes; level 3 takes 39, level 19 takes 34 at 20 times the time
+_MERGED = 256  # sequences of left-over pieces that become one block
+
+
+class BlockRecord(TypedDict):
+    """A committed block or piece."""
+
+    block: str
+    sequences: int
+    rejected: int
+    piece: bool
+    replaces: list[str]  # pieces that it was merged from
+    files: list[FileRecord]
 
 
 def block_name(sequence_ids: Sequence[str], attempt: str = "") -> str:
-    """The name of the block that holds just these sequences, in whatever order.
-
-    attempt: anything that tells it from the block of the same sequences in which they were rejected before.
-    """
+    """The name of the block that holds exactly these sequences, in whatever order."""
     return hashlib.sha256("\n".join([*sorted(sequence_ids), attempt]).encode()).hexdigest()[:16]
 
 
-def write_block(
-    store: Place,
-    sequence_ids: Sequence[str],
-    rows: list[Row],
-    rejects: list[Row],
-    piece: bool = False,
-    attempt: str = "",
-) -> Row:
-    """Write what became of some sequences of one collection and commit it; returns the block's record.
+@dataclass(frozen=True)
+class Blocks:
+    """The committed blocks of a store; travels to tasks, which commit theirs.
 
-    piece: whether it is to be merged with others, and until then is no part of the store that readers see.
+    attempt: part of the names of new blocks; tells a block from that of the same sequences that were rejected before.
     """
-    tables = {}
-    for content, schema, prefix in ((rows, SEQUENCE_SCHEMA, ""), (rejects, REJECT_SCHEMA, "rejects/")):
-        by_folder: dict[str, list[Row]] = defaultdict(list)
-        for row in content:
-            split = f"/split={row['split']}" if schema is SEQUENCE_SCHEMA else ""
-            by_folder[f"{prefix}collection={row['collection']}{split}"].append(row)
-        tables |= {folder: pa.Table.from_pylist(some, schema=schema) for folder, some in by_folder.items()}
-    facts = {"sequences": len(sequence_ids), "rejected": len(sequence_ids) - len(rows), "piece": piece, "replaces": []}
-    return _commit(store, block_name(sequence_ids, attempt), tables, facts)
 
+    store: Place
+    attempt: str = ""
 
-def merge(store: Place, names: Sequence[str], attempt: str = "") -> None:
-    """Make one block of pieces of one collection, and take the pieces away; a run beside this one may have done so."""
-    records = [record for name in sorted(set(names)) if (record := _record(store, name))]
-    tables: dict[str, list[pa.Table]] = defaultdict(list)
-    ids: set[str] = set()
-    try:
-        for file in (file for record in records for file in record["files"]):
-            schema = REJECT_SCHEMA if file["path"].startswith("rejects/") else SEQUENCE_SCHEMA
-            table = read_file(store, file, schema.names)
-            ids.update(table["sequence_id"].to_pylist())
-            tables[file["path"].rpartition("/")[0]].append(table.replace_schema_metadata(schema.metadata))
-    except FileNotFoundError:  # just taken away: what is left is merged at the end of either run
-        return
-    if not records:
-        return
-    whole = {folder: pa.concat_tables(some) for folder, some in tables.items()}
-    rejected, names = sum(record["rejected"] for record in records), [record["block"] for record in records]
-    facts = {"sequences": len(ids), "rejected": rejected, "piece": False, "replaces": names}
-    merged = _commit(store, block_name(list(ids), attempt), whole, facts)
-    for record in records:
-        if record["block"] != merged["block"]:
-            _remove_block(store, record)
+    def commit(
+        self, sequence_ids: Sequence[str], make: Callable[[slice], tuple[list[Row], list[Row]]], piece: int
+    ) -> int:
+        """Make and commit a block of one collection in pieces of `piece` sequences; returns how many are rejected.
 
+        make: rows and rejects of some of the sequences. A task that was killed is started again: it is not called for
+        what is committed already, whole or in pieces.
+        """
+        if len(sequence_ids) <= piece:
+            return self._commit_once(sequence_ids, slice(None), make, piece=False)["rejected"]
+        if whole := self.find(sequence_ids):
+            return whole["rejected"]
+        cuts = [slice(start, start + piece) for start in range(0, len(sequence_ids), piece)]
+        pieces = [self._commit_once(sequence_ids[cut], cut, make, piece=True) for cut in cuts]
+        self.merge([one["block"] for one in pieces])
+        return sum(one["rejected"] for one in pieces)
 
-def _commit(store: Place, name: str, tables: dict[str, pa.Table], facts: Row) -> Row:
-    """Write the files of a block, then its record, and return that."""
-    files = []
-    for folder, table in sorted(tables.items()):
-        path = f"{folder}/{name}.parquet"
-        files.append({"path": path, "rows": table.num_rows, "bytes": _write_parquet(store / path, table)})
-    facts["replaces"] = [replaced for replaced in facts["replaces"] if replaced != name]
-    record = {"block": name, **facts, "files": files}
-    (store / f"blocks/{name}.json").write(json.dumps(record).encode())
-    return record
+    def write(
+        self, sequence_ids: Sequence[str], rows: list[Row], rejects: list[Row], piece: bool = False
+    ) -> BlockRecord:
+        """Write the rows and rejects of some sequences of one collection and commit them; returns the block's record.
 
+        piece: whether it is to be merged with others, and until then is no part of the store that readers see.
+        """
+        tables = {}
+        for content, schema, prefix in ((rows, SEQUENCE_SCHEMA, ""), (rejects, REJECT_SCHEMA, "rejects/")):
+            by_folder: dict[str, list[Row]] = defaultdict(list)
+            for row in content:
+                split = f"/split={row['split']}" if schema is SEQUENCE_SCHEMA else ""
+                by_folder[f"{prefix}collection={row['collection']}{split}"].append(row)
+            tables |= {folder: pa.Table.from_pylist(some, schema=schema) for folder, some in by_folder.items()}
+        rejected = len(sequence_ids) - len(rows)
+        return self._write(tables, sequence_ids, rejected, piece, replaces=[])
 
-def _remove_block(store: Place, record: Row) -> None:
-    """The record first: files without a record do not exist."""
-    (store / f"blocks/{record['block']}.json").remove()
-    for file in record["files"]:
-        (store / file["path"]).remove()
-
-
-def find_block(store: Place, sequence_ids: Sequence[str], attempt: str = "") -> Row | None:
-    """The record of the committed block that holds just these sequences; None where there is none."""
-    return _record(store, block_name(sequence_ids, attempt))
-
-
-def block_names(store: Place) -> list[str]:
-    """The names of all blocks with a record, in order."""
-    try:
-        entries = (store / "blocks").entries()
-    except FileNotFoundError:
-        return []
-    return [
-        entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json") and entry.name[0] != "."
-    ]
-
-
-def committed_blocks(store: Place) -> list[Row]:
-    """The records of all committed blocks and pieces, in order of name, without those that another one replaces."""
-    records = [record for record in at_once(lambda name: _record(store, name), block_names(store)) if record]
-    replaced = {name for record in records for name in record["replaces"]}
-    return [record for record in records if record["block"] not in replaced]
-
-
-def _record(store: Place, name: str) -> Row | None:
-    try:
-        return json.loads((store / f"blocks/{name}.json").read())
-    except FileNotFoundError:  # replaced since it was listed, by a run beside this one
-        return None
-
-
-def committed_keys(store: Place, rejects: bool = True) -> np.ndarray:
-    """The keys of all sequences that a committed block holds as a row, or also as a reject: uint64, in order."""
-    while True:
-        files = [file for block in committed_blocks(store) for file in block["files"]]
-        files = [file for file in files if rejects or not str(file["path"]).startswith("rejects/")]
+    def merge(self, names: Sequence[str]) -> None:
+        """Merge pieces of one collection into one block and remove the pieces; a concurrent run may have done so."""
+        records = [record for name in sorted(set(names)) if (record := self._record(name))]
+        tables: dict[str, list[pa.Table]] = defaultdict(list)
+        ids: set[str] = set()
         try:
-            keys = [np.zeros(0, np.uint64), *at_once(lambda file: _keys(store, file), files)]
-        except FileNotFoundError:  # a run beside this one has just merged some pieces: they have another name now
-            continue
-        return np.unique(np.concatenate(keys))
+            for file in (file for record in records for file in record["files"]):
+                schema = REJECT_SCHEMA if is_reject(file) else SEQUENCE_SCHEMA
+                table = read_file(self.store, file, schema.names)
+                ids.update(table["sequence_id"].to_pylist())
+                tables[file["path"].rpartition("/")[0]].append(table.replace_schema_metadata(schema.metadata))
+        except FileNotFoundError:  # just removed by the other run: what is left is merged at the end of either run
+            return
+        if not records:
+            return
+        whole = {folder: pa.concat_tables(some) for folder, some in tables.items()}
+        rejected, replaces = sum(record["rejected"] for record in records), [record["block"] for record in records]
+        merged = self._write(whole, list(ids), rejected, piece=False, replaces=replaces)
+        for record in records:
+            if record["block"] != merged["block"]:
+                self._remove(record)
 
+    def merge_left_over(self) -> None:
+        """Merge the pieces that no task has merged, collection by collection."""
+        by_collection: dict[str, list[BlockRecord]] = defaultdict(list)
+        for record in self.committed():
+            if record["piece"]:
+                by_collection[collection_of(record["files"][0])].append(record)
+        for pieces in by_collection.values():
+            batch: list[str] = []
+            gathered = 0
+            for record in pieces:
+                batch.append(record["block"])
+                gathered += record["sequences"]
+                if gathered >= _MERGED or record is pieces[-1]:
+                    self.merge(batch)
+                    batch, gathered = [], 0
 
-def _keys(store: Place, file: Row) -> np.ndarray:
-    return keys_of(read_file(store, file, ["sequence_id"])["sequence_id"].to_pylist())
+    def find(self, sequence_ids: Sequence[str]) -> BlockRecord | None:
+        """The record of the committed block that holds exactly these sequences; None where there is none."""
+        return self._record(block_name(sequence_ids, self.attempt))
+
+    def names(self) -> list[str]:
+        """The names of all blocks with a record, in order."""
+        try:
+            entries = (self.store / "blocks").entries()
+        except FileNotFoundError:
+            return []
+        names = [entry.name for entry in entries if entry.name.endswith(".json") and entry.name[0] != "."]
+        return [name.removesuffix(".json") for name in names]
+
+    def committed(self) -> list[BlockRecord]:
+        """The records of all committed blocks and pieces, in order of name, without those that another one replaces."""
+        records = [record for record in at_once(self._record, self.names()) if record]
+        replaced = {name for record in records for name in record["replaces"]}
+        return [record for record in records if record["block"] not in replaced]
+
+    def keys(self, rejects: bool = True) -> np.ndarray:
+        """The keys of all sequences that a committed block holds as a row, or also as a reject: uint64, in order."""
+        while True:
+            files = [file for block in self.committed() for file in block["files"] if rejects or not is_reject(file)]
+            try:
+                keys = [np.zeros(0, np.uint64), *at_once(self._keys, files)]
+            except FileNotFoundError:  # a concurrent run has just merged some pieces: they have another name now
+                continue
+            return np.unique(np.concatenate(keys))
+
+    def _commit_once(
+        self,
+        sequence_ids: Sequence[str],
+        cut: slice,
+        make: Callable[[slice], tuple[list[Row], list[Row]]],
+        piece: bool,
+    ) -> BlockRecord:
+        return self.find(sequence_ids) or self.write(sequence_ids, *make(cut), piece=piece)
+
+    def _write(
+        self, tables: dict[str, pa.Table], sequence_ids: Sequence[str], rejected: int, piece: bool, replaces: list[str]
+    ) -> BlockRecord:
+        """Write the files of a block, then its record, and return that."""
+        name, files = block_name(sequence_ids, self.attempt), []
+        for folder, table in sorted(tables.items()):
+            path = f"{folder}/{name}.parquet"
+            size = _write_parquet(self.store / path, table)
+            files.append(FileRecord(path=path, rows=table.num_rows, bytes=size))
+        record = BlockRecord(
+            block=name,
+            sequences=len(sequence_ids),
+            rejected=rejected,
+            piece=piece,
+            replaces=[replaced for replaced in replaces if replaced != name],
+            files=files,
+        )
+        (self.store / f"blocks/{name}.json").write(json.dumps(record).encode())
+        return record
+
+    def _remove(self, record: BlockRecord) -> None:
+        """The record first: files without a record do not exist."""
+        (self.store / f"blocks/{record['block']}.json").remove()
+        for file in record["files"]:
+            (self.store / file["path"]).remove()
+
+    def _record(self, name: str) -> BlockRecord | None:
+        try:
+            return json.loads((self.store / f"blocks/{name}.json").read())
+        except FileNotFoundError:  # replaced since it was listed, by a concurrent run
+            return None
+
+    def _keys(self, file: FileRecord) -> np.ndarray:
+        return keys_of(read_file(self.store, file, ["sequence_id"])["sequence_id"].to_pylist())
 
 
 def _write_parquet(place: Place, table: pa.Table) -> int:
-    """Write a Parquet file, whole or not at all; returns its size."""
+    """Write a Parquet file, whole or not at all; returns its size in bytes."""
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,

@@ -1,101 +1,100 @@
-"""Reading a store: manifest, files, rows and rejects, of the schema version that this program writes."""
+"""Reading a store: opened once by its address, and handed on as the opened object.
+
+Where a process boundary is crossed (Ray tasks, ranks), the address crosses it and the other side opens the store anew:
+a manifest has a line for each shard, which no task should carry.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
-from datasets.schema.rows import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, VERSION_KEY
-from datasets.storage import Place, at_once
+from datasets.schema.rows import REJECT_SCHEMA, SEQUENCE_SCHEMA
+from datasets.specs.resolve import from_manifest
+from datasets.storage import Place, open_place
+from datasets.store.files import FileRecord, check_version, of_collections, read_files
 
-Row = dict[str, object]
-
-
-Manifest = dict[str, object]
-
-
-def check_version(version: object, where: Place) -> None:
-    """UsageError for anything written in another schema version."""
-    if version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{where} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
-            "use the program that wrote it, or ingest the collections again"
-        )
+Entry = dict[str, Any]  # of a collection in the manifest: Summary.result, and the facts that ingest noted
 
 
-def read_file(store: Place, file: Row, columns: list[str]) -> pa.Table:
-    """Columns of one file of a store, without the rows that `skip` names. UsageError for another schema version."""
-    schema = REJECT_SCHEMA if str(file["path"]).startswith("rejects/") else SEQUENCE_SCHEMA
-    place = store / file["path"]
-    with place.open() as source, pq.ParquetFile(source) as parquet:
-        check_version(int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, 0)), place)
-        table = parquet.read(columns=columns).replace_schema_metadata(None)
-    table = table.cast(pa.schema([schema.field(name) for name in columns])) if columns else table
-    if skipped := file.get("skip"):
-        table = table.filter(pa.array(~np.isin(np.arange(table.num_rows), skipped)))
-    return table
+class Manifest(TypedDict):
+    """What manifest.json holds."""
+
+    schema_version: int
+    collections: dict[str, Entry]
+    shards: list[FileRecord]
+    rejects: list[FileRecord]
 
 
-def read_files(store: Place, files: Sequence[Row], columns: list[str], schema: pa.Schema) -> pa.Table:
-    """Columns of several files of one schema, one after the other."""
-    tables = list(at_once(lambda file: read_file(store, file, columns), files))
-    fields = pa.schema([schema.field(name) for name in columns])
-    return pa.concat_tables(tables) if tables else fields.empty_table()
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A store that is open for reading: its place, and its manifest as it was when the store was opened."""
 
+    place: Place
+    manifest: Manifest
 
-def is_reject(file: Row) -> bool:
-    """Whether a file of a store holds rejects; else it is a shard."""
-    return str(file["path"]).startswith("rejects/")
+    @classmethod
+    def open(cls, address: str | Path) -> "Store":
+        """Read the manifest of a store. UsageError where there is none, or one that this program cannot read."""
+        place = open_place(address)
+        try:
+            manifest = json.loads((place / "manifest.json").read())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UsageError(
+                f"{place} holds no finished shards (no manifest.json): run `python -m jobs.ingest` first"
+            ) from error
+        except ValueError as error:
+            raise UsageError(f"{place}/manifest.json is damaged ({error}): run the same ingest again") from error
+        check_version(manifest.get("schema_version") if isinstance(manifest, dict) else None, place)
+        return cls(place, manifest)
 
+    def __str__(self) -> str:
+        return str(self.place)
 
-def collection_of(file: Row) -> str:
-    """The collection of which a file of a store is."""
-    (named,) = (part for part in str(file["path"]).split("/") if part.startswith("collection="))
-    return named.partition("=")[2]
+    @property
+    def collections(self) -> dict[str, Entry]:
+        """The manifest's entry of each collection, by name, in order of name."""
+        return self.manifest["collections"]
 
+    def spec(self, name: str) -> CollectionSpec:
+        """The spec of a collection as the store declares it, else the catalog's; UsageError where neither knows it."""
+        return from_manifest(self.manifest, name)
 
-def read_manifest(store: Place) -> Manifest:
-    """The manifest of a store; UsageError where there is none, or one that this program cannot read."""
-    try:
-        manifest = json.loads((store / "manifest.json").read())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(
-            f"{store} holds no finished shards (no manifest.json): run `python -m jobs.ingest` first"
-        ) from error
-    check_version(manifest.get("schema_version"), store)
-    return manifest
+    def specs(self, names: Iterable[str] | None = None) -> dict[str, CollectionSpec]:
+        """The specs of some collections by name; of all that the store holds where None."""
+        return {name: self.spec(name) for name in (self.collections if names is None else names)}
 
+    def files(self, collections: Iterable[str] | None = None, split: str | None = None) -> list[FileRecord]:
+        """The files with the rows of some collections (all where None) and one split (all where None).
 
-def files_of(store: Place, collections: Iterable[str] | None = None, split: str | None = None) -> list[Row]:
-    """The files with the rows of some collections (all where None) and one split (all where None), to be read alone."""
-    manifest = read_manifest(store)
-    known = set(manifest["collections"])
-    wanted = known if collections is None else set(collections)
-    if wanted - known:
-        raise UsageError(f"{store} holds no {sorted(wanted - known)[0]}: it has {', '.join(sorted(known))}")
-    return [
-        file
-        for file in manifest["shards"]
-        if collection_of(file) in wanted and (split is None or f"/split={split}/" in file["path"])
-    ]
+        UsageError for a collection that the store does not hold.
+        """
+        wanted = set(self.collections if collections is None else collections)
+        if unknown := sorted(wanted - set(self.collections)):
+            raise UsageError(f"{self} holds no {unknown[0]}: it has {', '.join(sorted(self.collections))}")
+        files = of_collections(self.manifest["shards"], wanted)
+        return [file for file in files if split is None or f"/split={split}/" in file["path"]]
 
+    def rows(
+        self,
+        collections: Iterable[str] | None = None,
+        split: str | None = None,
+        columns: list[str] | None = None,
+    ) -> pa.Table:
+        """Rows in order of sequence_id, of some collections (all where None) and one split (all where None).
 
-def read_rows(
-    store: Place,
-    collections: Iterable[str] | None = None,
-    split: str | None = None,
-    columns: list[str] | None = None,
-) -> pa.Table:
-    """Rows of a store in order of sequence_id, of the collections (all where None) and the split (all where None)."""
-    files = files_of(store, collections, split)
-    columns = columns or SEQUENCE_SCHEMA.names
-    with_id = columns if "sequence_id" in columns else ["sequence_id", *columns]
-    return read_files(store, files, with_id, SEQUENCE_SCHEMA).sort_by("sequence_id").select(columns)
+        columns: all of SEQUENCE_SCHEMA where None.
+        """
+        columns = columns or SEQUENCE_SCHEMA.names
+        with_id = columns if "sequence_id" in columns else ["sequence_id", *columns]
+        rows = read_files(self.place, self.files(collections, split), with_id, SEQUENCE_SCHEMA)
+        return rows.sort_by("sequence_id").select(columns)
 
-
-def read_rejects(store: Place) -> pa.Table:
-    """Every rejected sequence and dropped frame of a store."""
-    return read_files(store, read_manifest(store)["rejects"], REJECT_SCHEMA.names, REJECT_SCHEMA)
+    def rejects(self) -> pa.Table:
+        """Every rejected sequence and dropped frame, as rows of REJECT_SCHEMA."""
+        return read_files(self.place, self.manifest["rejects"], REJECT_SCHEMA.names, REJECT_SCHEMA)

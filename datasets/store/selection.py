@@ -1,6 +1,7 @@
 """Which rows of a store are trained on: collections, modalities, held-out subjects, nested subsets."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,84 +11,83 @@ from numpy.typing import NDArray
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import COLUMNS, WALK_COLUMNS, Modality
-from datasets.specs.resolve import from_manifest
-from datasets.storage import Place, at_once
-from datasets.store.reader import files_of, read_file, read_manifest, read_rows
+from datasets.storage import at_once
+from datasets.store.files import read_file
+from datasets.store.reader import Store
 from datasets.store.sequence_ids import keys_of, walk_of
 
 Keys = NDArray[np.uint64]
 
-
 _FILES_AT_ONCE = 16
 
 
-def training_rows(
-    store: Place,
-    collections: Collection[str] | None,
-    holdout: Iterable[str],
-    columns: list[str] = COLUMNS,
-    *,
-    modalities: Collection[Modality] = ("silhouette",),
-    unique: int | None = None,
-) -> pa.Table:
-    """Rows of the train split in some modalities, less the held-out subjects, as `<collection>/<subject>`.
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which sequences of a store are trained on: of its train split those of some collections and modalities.
 
-    unique: how many of them, as datasets/store/selection.py chooses; all where None. UsageError where nothing is left
-    or less
-    than was asked for, where a modality has no row, or where a held-out subject is not in the store (a misspelt one
-    would be trained on in silence).
+    collections: all where None. holdout: subjects left out, as `<collection>/<subject>`. unique: how many sequences of
+    all these, every one where None. Subsets are nested: a smaller one is part of a larger one.
+    """
+
+    collections: tuple[str, ...] | None = None
+    holdout: tuple[str, ...] = ()
+    modalities: tuple[Modality, ...] = ("silhouette",)
+    unique: int | None = None
+
+
+def training_rows(store: Store, selection: Selection, columns: list[str] = COLUMNS) -> pa.Table:
+    """Columns of the selected rows, in order of sequence_id.
+
+    UsageError where nothing is left or less than was asked for, where a modality has no row, or where a held-out
+    subject is not in the store (a misspelt one would be trained on in silence).
     """
     needed = [*columns, *(name for name in ("modality", *WALK_COLUMNS) if name not in columns)]
-    rows = read_rows(store, collections, "train", needed)
+    rows = store.rows(selection.collections, "train", needed)
     found = set(rows["modality"].to_pylist())
-    if found and (unknown := [one for one in modalities if one not in found]):
+    if found and (unknown := [one for one in selection.modalities if one not in found]):
         raise UsageError(
             f"{store} has no {unknown[0]} to train on: give --data.modalities as some of {', '.join(sorted(found))}, "
             f"or ingest with --modality {unknown[0]}"
         )
-    rows = rows.filter(of_modalities(rows, modalities))
-    held = held_out(rows["sequence_id"], holdout)
+    rows = rows.filter(of_modalities(rows, selection.modalities))
+    held = held_out(rows["sequence_id"], selection.holdout)
     rows = rows.filter(pc.invert(held))
     if rows.num_rows == 0:
         raise UsageError(f"{store} has no sequences to train on: its train split is empty or wholly held out")
-    if unique is not None:
-        if unique > rows.num_rows:
+    if selection.unique is not None:
+        if selection.unique > rows.num_rows:
             raise UsageError(
-                f"{store} has {rows.num_rows} sequences to train on, not {unique}: give a smaller --data.unique, or "
-                "add collections"
+                f"{store} has {rows.num_rows} sequences to train on, not {selection.unique}: give a smaller "
+                "--data.unique, or add collections"
             )
-        order = keys(rows, specs_of(store, rows))
-        rows = rows.filter(pa.array(within(order, bound(order, unique))))
+        order = keys(rows, store.specs(collections_of(rows)))
+        rows = rows.filter(pa.array(within(order, bound(order, selection.unique))))
     return rows.select(columns)
 
 
-def training_tables(
-    store: Place,
-    collections: Collection[str] | None,
-    holdout: Iterable[str],
-    *,
-    modalities: Collection[Modality] = ("silhouette",),
-    unique: int | None = None,
-) -> Iterator[pa.Table]:
-    """The same rows file by file, since all of them may not fit into memory. Settings are taken as checked."""
-    files, columns, specs = files_of(store, collections, "train"), [*COLUMNS, "modality"], {}
-    if unique is not None:
-        everything = training_rows(store, collections, holdout, WALK_COLUMNS, modalities=modalities)
-        specs = specs_of(store, everything)
-        last = bound(keys(everything, specs), unique)
+def training_tables(store: Store, selection: Selection) -> Iterator[pa.Table]:
+    """The selected rows (COLUMNS) file by file, since all of them may not fit into memory.
+
+    The selection must be one that `training_rows` accepts.
+    """
+    files, columns, specs = store.files(selection.collections, "train"), [*COLUMNS, "modality"], {}
+    if selection.unique is not None:
+        everything = training_rows(store, replace(selection, unique=None), WALK_COLUMNS)
+        specs = store.specs(collections_of(everything))
+        last = bound(keys(everything, specs), selection.unique)
     for start in range(0, len(files), _FILES_AT_ONCE):
-        for rows in at_once(lambda file: read_file(store, file, columns), files[start : start + _FILES_AT_ONCE]):
-            trained_on = pc.and_(of_modalities(rows, modalities), pc.invert(of_subjects(rows["sequence_id"], holdout)))
+        for rows in at_once(lambda file: read_file(store.place, file, columns), files[start : start + _FILES_AT_ONCE]):
+            held = of_subjects(rows["sequence_id"], selection.holdout)
+            trained_on = pc.and_(of_modalities(rows, selection.modalities), pc.invert(held))
             trained = rows.filter(trained_on).select(COLUMNS)
-            if unique is not None:
+            if selection.unique is not None:
                 trained = trained.filter(pa.array(within(keys(trained, specs), last)))
             yield trained
 
 
-def specs_of(store: Place, rows: pa.Table) -> dict[str, CollectionSpec]:
-    """What holds of the collections of some rows of a store, by name."""
-    entries = read_manifest(store)
-    return {name: from_manifest(entries, name) for name in pc.unique(rows["collection"]).to_pylist()}
+def collections_of(rows: pa.Table) -> list[str]:
+    """The collections of some rows, in order of their first row."""
+    return pc.unique(rows["collection"]).to_pylist()
 
 
 def of_modalities(rows: pa.Table, modalities: Collection[Modality]) -> pa.ChunkedArray:
@@ -122,17 +122,20 @@ def walk_names(rows: pa.Table, specs: Mapping[str, CollectionSpec]) -> list[str]
     several = {name for name in set(collections) if specs[name].synchronised}
     if several:
         described = zip(*(rows[column].to_pylist() for column in WALK_COLUMNS[2:]), strict=True)
-        for place, (collection, (subject, condition, view, labels)) in enumerate(
+        for number, (collection, (subject, condition, view, labels)) in enumerate(
             zip(collections, described, strict=True)
         ):
             if collection in several:
                 walk = specs[collection].recorded_walk(subject, condition, view, dict(labels))
-                names[place] = names[place] if walk is None else f"{collection}\n{walk}"
+                names[number] = names[number] if walk is None else f"{collection}\n{walk}"
     return names
 
 
 def keys(rows: pa.Table, specs: Mapping[str, CollectionSpec]) -> Keys:
-    """The place of each row in the order, [n, 2]: of its walk, and within that. rows: WALK_COLUMNS at least."""
+    """The sort key of each row in the order of nested subsets, [n, 2]: of its walk, and within that.
+
+    rows: WALK_COLUMNS at least.
+    """
     walks = keys_of([f"subset\n{name}" for name in walk_names(rows, specs)])
     return np.stack([walks, keys_of(rows["sequence_id"].to_pylist())], axis=1).reshape(-1, 2)
 

@@ -1,9 +1,7 @@
 """The ids of sequences, and how those of one walk in several modalities are told apart.
 
-    SUSTech1K/0000/00-nm/000           its silhouettes: the collection, and how its entry names the walk
-    SUSTech1K/0000/00-nm/000@lidar     the same walk, by the same sensor platform at the same time, seen by LiDAR
-
-Text alone; it knows nothing of files.
+SUSTech1K/0000/00-nm/000           its silhouettes: the collection, and how its entry names the walk
+SUSTech1K/0000/00-nm/000@lidar     the same walk, by the same sensor platform at the same time, seen by LiDAR
 """
 
 import hashlib
@@ -26,12 +24,6 @@ def id_of(collection: str, walk: str, modality: Modality) -> str:
 def is_marked(walk: str) -> bool:
     """Whether the name of a walk ends as the ids of other modalities do, so that it cannot be told from one."""
     return _MARKED.search(walk) is not None
-
-
-def modality_of(sequence_id: str) -> Modality:
-    """The modality that an id names."""
-    found = _MARKED.search(sequence_id)
-    return found[1] if found else "silhouette"
 
 
 def walk_of(sequence_id: str) -> str:

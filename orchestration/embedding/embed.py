@@ -22,14 +22,15 @@ from datasets.contours import codec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import FRAME_COLUMNS, Modality
 from datasets.storage import Place, at_once, open_place
-from datasets.store.reader import Row, files_of, read_file
+from datasets.store.files import Row, read_file
+from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, of_subjects
 from evaluation import baselines
-from model.embedding import embed
+from model.embedding import Walk
 from orchestration.cluster import session
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.networks import networks_of, own_method, read_any
-from orchestration.embedding.sequences import _held_back, walk_of
+from orchestration.embedding.sequences import Precision, decode_walk, embed_walks, held_out_subjects
 from orchestration.embedding.table import EmbeddingTable, Form, Part
 from orchestration.run import checkpoint
 
@@ -64,19 +65,19 @@ class EmbedRun:
     """One column each: the run's own network, and what it is compared with; the former alone if none is given."""
     form: Form = "float32"
     """How they are kept: as numbers of four bytes, or of one with a scale for each body part."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Of the matrix products of the encoder."""
 
 
-def embed_store(settings: EmbedRun) -> EmbeddingTable:
-    """Embed what is not embedded yet, and return the table."""
+def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
+    """Embed the sequences of a store that the table lacks; returns the table. store: opened from `settings.shards`."""
     folder = open_place(settings.run)
-    places = {"run": str(folder), "shards": str(open_place(settings.shards)), "out": str(open_place(settings.out))}
+    places = {"run": str(folder), "shards": str(store), "out": str(open_place(settings.out))}
     settings = dataclasses.replace(settings, **places, methods=settings.methods or (own_method(folder),))
     run, chosen = read_any(folder), checkpoint.chosen(folder, settings.step)
     networks_of(folder, chosen, settings.methods)  # mistakes are said here, not by actors
-    store, table = open_place(settings.shards), open_place(settings.out)
-    subjects = None if settings.split != "holdout" else _held_back(run, settings.collections)
+    table = open_place(settings.out)
+    subjects = None if settings.split != "holdout" else held_out_subjects(run, settings.collections)
     parts = _parts(store, settings, subjects)
     embeddings.claim(table, _identity(settings, chosen, subjects))
     todo = embeddings.missing(table, [part for part, _ in parts])
@@ -87,14 +88,14 @@ def embed_store(settings: EmbedRun) -> EmbeddingTable:
     return embeddings.read_table(table)
 
 
-def _parts(store: Place, settings: EmbedRun, subjects: list[str] | None) -> list[tuple[Part, int]]:
+def _parts(store: Store, settings: EmbedRun, subjects: list[str] | None) -> list[tuple[Part, int]]:
     """The parts of the table with any rows, and how many they have; UsageError where there are none."""
     split = "train" if subjects else settings.split
     names = settings.collections
     if subjects and names is None:
         names = tuple(sorted({one.split("/")[0] for one in subjects}))
-    files = files_of(store, names, split)
-    tables = list(at_once(lambda file: read_file(store, file, ["sequence_id", "modality"]), files))
+    files = store.files(names, split)
+    tables = list(at_once(lambda file: read_file(store.place, file, ["sequence_id", "modality"]), files))
     if subjects and tables:
         held_out(pa.concat_tables(tables)["sequence_id"], subjects)
     found = []
@@ -169,13 +170,13 @@ class Embedder:
         rows = read_file(self.store, part.file, [*embeddings.NAMES, *FRAME_COLUMNS])
         rows = rows.slice(part.start, part.stop - part.start)
         rows = rows.filter(_wanted(rows, self.settings, self.subjects))
-        walks = [walk_of(row) for row in rows.to_pylist()]
+        walks = [decode_walk(row) for row in rows.to_pylist()]
         found = {method: self._embed(method, walks) for method in self.settings.methods}
         embeddings.write_part(self.table / part.path, rows, found, self.settings.form)
         return rows.num_rows
 
-    def _embed(self, method: Method, walks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def _embed(self, method: Method, walks: list[Walk]) -> np.ndarray:
         if method in _MASKS:
             return np.stack([_MASKS[method](frames) for frames, _ in walks])
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            return embed(self.networks[method], walks, self.chunk, self.device)
+        network, precision = self.networks[method], self.settings.precision
+        return embed_walks(network, walks, self.chunk, self.device, precision, batch=len(walks))  # a part at once

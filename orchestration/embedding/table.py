@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, at_once
-from datasets.store.reader import Row
+from datasets.store.files import FileRecord, Row
 from evaluation.distances.embeddings import Embeddings, Int8Embeddings, quantise
 
 Form = Literal["float32", "int8"]
@@ -34,21 +34,21 @@ _READ_AT_ONCE = 16  # parts
 class Part:
     """Rows `start` to `stop` of one file of a store, as `read_file` gives them."""
 
-    file: Row
+    file: FileRecord
     start: int
     stop: int
 
     @property
     def path(self) -> str:
         """Below the table; another one where the file was written anew, or other rows of it are skipped."""
-        path = str(self.file["path"]).removesuffix(".parquet")
+        path = self.file["path"].removesuffix(".parquet")
         version = hashlib.sha256(json.dumps(self.file, sort_keys=True).encode()).hexdigest()[:8]
         return f"{path}-{version}-{self.start:06d}.parquet"
 
 
-def parts_of(file: Row) -> list[Part]:
+def parts_of(file: FileRecord) -> list[Part]:
     """The parts of a file of a store, in order."""
-    rows = int(file["rows"]) - len(file.get("skip", []))
+    rows = file["rows"] - len(file.get("skip", []))
     return [Part(file, start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]
 
 
@@ -127,17 +127,17 @@ class EmbeddingTable:
 
     def _read(self, column: str) -> np.ndarray:
         """A column of tensors in the order of the names, without a second copy of it all."""
-        places = np.empty(len(self._order), dtype=np.int64)
-        places[self._order] = np.arange(len(self._order))
+        numbers = np.empty(len(self._order), dtype=np.int64)
+        numbers[self._order] = np.arange(len(self._order))
         whole, filled = None, 0
         for start in range(0, len(self._parts), _READ_AT_ONCE):
             some = self._parts[start : start + _READ_AT_ONCE]
             for one in at_once(lambda path: _read_column(self.place / path, column), some):
                 if whole is None:
-                    whole = np.empty((len(places), *one.shape[1:]), dtype=one.dtype)
-                whole[places[filled : filled + len(one)]] = one
+                    whole = np.empty((len(numbers), *one.shape[1:]), dtype=one.dtype)
+                whole[numbers[filled : filled + len(one)]] = one
                 filled += len(one)
-        assert whole is not None and filled == len(places), f"{self.place}: {filled} of {len(places)} rows of {column}"
+        assert whole is not None and filled == len(whole), f"{self.place}: {filled} of {len(self._order)} rows"
         return whole
 
 

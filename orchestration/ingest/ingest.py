@@ -14,6 +14,7 @@ import resource
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,10 +29,10 @@ from datasets.reports import page
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
 from datasets.specs import consistency, resolve
-from datasets.storage import Place
-from datasets.store import blocks as shards
-from datasets.store import manifest
-from datasets.store.reader import Manifest, Row, read_manifest, read_rows
+from datasets.store.blocks import Blocks
+from datasets.store.files import Row
+from datasets.store.reader import Store
+from datasets.store.writer import StoreWriter
 from orchestration.cluster import session
 from orchestration.ingest import listing
 
@@ -67,39 +68,37 @@ class _Cut:
 
     block: int
     piece: int
-    attempt: str  # in the names of blocks: empty, or new where rejected sequences are tried again
 
 
-def ingest(run: IngestRun) -> Manifest:
-    """Bring every sequence below the roots into the store that is not there yet; returns the manifest."""
-    store = storage.open_place(run.out)
-    _check_store(store)
-    roots = _roots(run, store)
-    known = manifest.described(store)
+def ingest(run: IngestRun) -> Store:
+    """Bring every sequence below the roots into the store that is not there yet; returns the store."""
+    writer = StoreWriter.open(run.out)
+    roots = _roots(run, writer)
     for name, root in roots.items():
-        manifest.describe_collection(store, name, _facts(root, known.get(name, {})))
-    done = shards.committed_keys(store, rejects=not run.retry_rejects)
+        writer.describe(name, _facts(root, writer.described.get(name, {})))
+    blocks = writer.blocks(attempt=uuid.uuid4().hex if run.retry_rejects else "")
+    done = blocks.keys(rejects=not run.retry_rejects)
     session.start()
     slots = run.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
     _quiet()
     new, count = listing.list_new(roots, done)
     if len(done):
-        print(f"{len(done):,} sequences are in {store} already, {count:,} are new", flush=True)
+        print(f"{len(done):,} sequences are in {writer.place} already, {count:,} are new", flush=True)
     if count:
-        _run(new, count, roots, store, _cut(run, count, len(done), slots), slots)
-    whole = manifest.write_manifest(store)
-    page.write_page(store, whole)
+        _run(new, count, roots, blocks, _cut(run, count, len(done), slots), slots)
+    store = writer.finish()
+    page.write_page(store)
     for root in roots.values():
         if resolve.to_manifest(root.spec) is not None:
-            found = read_rows(store, [root.spec.name], columns=consistency.COLUMNS)
+            found = store.rows([root.spec.name], columns=consistency.COLUMNS)
             for line in consistency.unmatched(root.spec, found):
                 print(line, flush=True)
-    return whole
+    return store
 
 
-def _roots(run: IngestRun, store: Place) -> dict[str, Root]:
+def _roots(run: IngestRun, writer: StoreWriter) -> dict[str, Root]:
     """The root of each collection, with the spec that holds of it here; UsageError where the store has another."""
-    known = {"collections": manifest.described(store)}
+    known = {"collections": writer.described}
     specs = resolve.resolve_all(run.roots, run.specs, run.partitions, known)
     roots = {}
     for name, spec in specs.items():
@@ -107,8 +106,8 @@ def _roots(run: IngestRun, store: Place) -> dict[str, Root]:
         roots[name] = find_root(storage.open_place(run.roots[name]), spec, modality)
         for line in resolve.describe(spec, roots[name].layout):
             print(line, flush=True)
-        if name in known["collections"]:
-            rows = manifest.committed_rows(store, name, consistency.COLUMNS)
+        if name in writer.described:
+            rows = writer.rows(name, consistency.COLUMNS)
             consistency.check_stored_rows(spec, rows, resolve.from_manifest(known, name))
     return roots
 
@@ -130,26 +129,12 @@ def _facts(root: Root, known: dict[str, object]) -> dict[str, object]:
     return {**read, **said, **counted, **added, resolve.SPEC_KEY: resolve.to_manifest(spec)}
 
 
-def _check_store(store: Place) -> None:
-    """UsageError for a store of another version, before anything is added to it, and for what is no store."""
-    try:
-        held = {entry.name for entry in store.entries()}
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        held = {store.name}
-    if "manifest.json" in held:
-        read_manifest(store)
-    elif held and "collections" not in held:  # the first that a run writes
-        raise UsageError(f"{store} exists and holds something else than shards: give another --out")
-
-
 def _cut(run: IngestRun, count: int, done: int, slots: int) -> _Cut:
     """Blocks small enough to keep all workers busy to the end, as many for each; pieces small enough to lose."""
     rounds = max(_ROUNDS, -(-count // (run.block_sequences * slots)))
     block = -(-count // (rounds * slots))
     piece = max(1, min(block, int(_LOST * (count + done) / slots)))
-    return _Cut(block, piece, uuid.uuid4().hex if run.retry_rejects else "")
+    return _Cut(block, piece)
 
 
 def _quiet() -> None:
@@ -158,7 +143,7 @@ def _quiet() -> None:
     context.print_on_execution_start = False
 
 
-def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place, cut: _Cut, slots: int) -> None:
+def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], blocks: Blocks, cut: _Cut, slots: int) -> None:
     """One Ray Data pipeline: references in, committed blocks out, with a bar that counts sequences."""
     started = time.monotonic()
     # Cut before the pipeline begins: Ray Data keeps cores back for every operator of a pipeline, half of two for this.
@@ -166,15 +151,15 @@ def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place
     # Actors and not tasks: Ray Data sees only every 0.1 s that a task has ended, but an actor has its next block then.
     size = min(slots, -(-count // cut.block))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2)
-    blocks = cut_up.map_batches(
-        Ingester, fn_constructor_args=[roots, store, cut], batch_size=None, batch_format="pyarrow", compute=pool
+    counts = cut_up.map_batches(
+        Ingester, fn_constructor_args=[roots, blocks, cut.piece], batch_size=None, batch_format="pyarrow", compute=pool
     )
     with tqdm(total=count, unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
         rejected = peak = 0
-        for record in blocks.iter_rows():
+        for record in counts.iter_rows():
             if record["problem"]:
                 again = "mend that and run the same command again, what is committed is not done twice"
-                raise UsageError(f"cannot write to {store} ({record['problem']}): {again}")
+                raise UsageError(f"cannot write to {blocks.store} ({record['problem']}): {again}")
             rejected += record["rejected"]
             peak = max(peak, record["peak"])
             bar.set_postfix(rejected=rejected, refresh=False)
@@ -188,8 +173,8 @@ def _run(new: ray.data.Dataset, count: int, roots: dict[str, Root], store: Place
 class Ingester:
     """Runs in a Ray actor: blocks of references to committed blocks of the store; returns their counts."""
 
-    def __init__(self, roots: dict[str, Root], store: Place, cut: _Cut) -> None:
-        self.roots, self.store, self.cut = roots, store, cut
+    def __init__(self, roots: dict[str, Root], blocks: Blocks, piece: int) -> None:
+        self.roots, self.blocks, self.piece = roots, blocks, piece
         codec.use_one_thread()  # Ray runs an actor a core
 
     def __call__(self, refs: pa.Table) -> pa.Table:
@@ -198,7 +183,8 @@ class Ingester:
         try:
             for collection, root in self.roots.items():
                 mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
-                rejected += _do(mine, root, self.store, self.cut) if mine else 0
+                ids = [ref.sequence_id for ref in mine]
+                rejected += self.blocks.commit(ids, partial(_harmonise, root, mine), self.piece) if mine else 0
         except (
             OSError
         ) as error:  # what cannot be read is a reject: this is the store, its disk full or its network gone
@@ -207,27 +193,8 @@ class Ingester:
         return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak], "problem": [problem]})
 
 
-def _do(refs: list[SequenceRef], root: Root, store: Place, cut: _Cut) -> int:
-    """Commit a block of one collection; returns how many of its sequences are rejected.
-
-    A worker that was killed is started again by Ray: what it had committed, whole or in pieces, is not done again.
-    """
-    if len(refs) <= cut.piece:
-        return _commit(refs, root, store, cut.attempt, piece=False)["rejected"]
-    if whole := shards.find_block(store, [ref.sequence_id for ref in refs], cut.attempt):
-        return whole["rejected"]
-    starts = range(0, len(refs), cut.piece)
-    pieces = [_commit(refs[start : start + cut.piece], root, store, cut.attempt, piece=True) for start in starts]
-    shards.merge(store, [one["block"] for one in pieces], cut.attempt)
-    return sum(one["rejected"] for one in pieces)
-
-
-def _commit(refs: list[SequenceRef], root: Root, store: Place, attempt: str, piece: bool) -> Row:
-    """Harmonise and commit some sequences of one collection, unless they are committed; returns the block's record."""
-    ids = [ref.sequence_id for ref in refs]
-    if done := shards.find_block(store, ids, attempt):
-        return done
-    made = [harmonise(root, ref) for ref in refs]
+def _harmonise(root: Root, refs: list[SequenceRef], some: slice) -> tuple[list[Row], list[Row]]:
+    """The rows and rejects of some references."""
+    made = [harmonise(root, ref) for ref in refs[some]]
     rows = [one.row for one in made if one.row is not None]
-    rejects = [reject for one in made for reject in one.rejects]
-    return shards.write_block(store, ids, rows, rejects, piece, attempt)
+    return rows, [reject for one in made for reject in one.rejects]

@@ -1,7 +1,7 @@
 """Fine-tuning as a rank does it: clips with labels, and the head that reads them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import ray.train
@@ -33,7 +33,8 @@ class FinetuneWork:
     def batches(self, start: int) -> Iterator[LabelledBatch]:
         """The clips of this rank, from a step to the last."""
         run, context = self.run, ray.train.get_context()
-        sequences, _ = map_corpus(run.shards, self.start.collections, run.data.holdout)
+        selection = replace(run.data.selection, collections=self.start.collections)
+        sequences, _ = map_corpus(run.shards, selection)
         rows = sequences.described()
         labels = answers(self.start.questions, rows)
         order = order_of(run, labels, people(rows))

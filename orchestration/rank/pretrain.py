@@ -30,8 +30,7 @@ class PretrainWork:
     def batches(self, start: int) -> Iterator[PairBatch]:
         """The pairs of this rank, from a step to the last."""
         run, data, context = self.run, self.run.data, ray.train.get_context()
-        chosen = {"modalities": data.modalities, "unique": data.unique}
-        sequences, specs = map_corpus(run.shards, data.collections, data.holdout, **chosen)
+        sequences, specs = map_corpus(run.shards, data.selection)
         discounts = {name: spec.sampling_discount for name, spec in specs.items()}
         order = GlobalSampler(sequences.sizes(), discounts, run.schedule.batch, run.seed, data.mixing)
         rank, ranks = context.get_world_rank(), context.get_world_size()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from datasets import storage
 from datasets.schema.errors import UsageError
-from datasets.store.reader import read_manifest
+from datasets.store.reader import Store
 from model.export import write_program
 from model.release import write_release
 from orchestration.embedding.networks import teacher_of
@@ -68,7 +68,7 @@ def _results(folder: storage.Place) -> dict[str, list[dict[str, object]]]:
 def _collections(run: runs.PretrainRun) -> dict[str, dict[str, object]]:
     """What the store says of its collections; nothing where it is not there any more."""
     try:
-        return read_manifest(storage.open_place(run.shards))["collections"]
+        return Store.open(run.shards).collections
     except UsageError as error:
         print(f"the model card will not say what the run was trained on: {error}", flush=True)
         return {}

@@ -14,6 +14,7 @@ from datasets.loading.clips import ClipSettings
 from datasets.loading.labels import Question, TaskName
 from datasets.schema.errors import UsageError
 from datasets.storage import Place
+from datasets.store.selection import Selection
 from model.classifier import Classifier, HeadSettings, Trained
 from model.network import NetworkSettings
 from orchestration.run.serialise import build, to_json
@@ -36,6 +37,11 @@ class LabelledData:
     def __post_init__(self) -> None:
         if self.each < 1:
             raise UsageError(f"--data.each {self.each} must be at least 1")
+
+    @property
+    def selection(self) -> Selection:
+        """The rows that training may see, with a label or not: silhouettes."""
+        return Selection(collections=self.collections, holdout=self.holdout)
 
 
 @dataclass(frozen=True, kw_only=True)

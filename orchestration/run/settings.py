@@ -12,6 +12,7 @@ from datasets.loading.pairs import Positives
 from datasets.loading.sampler import Mixing
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
+from datasets.store.selection import Selection
 from model import sizes, strips
 from model.network import NetworkSettings
 from model.objective import ContrastSettings
@@ -38,6 +39,13 @@ class DataSettings:
             raise UsageError(f"--data.leave-out {both[0]} is among --data.collections: name it in one of them")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise UsageError(f"--data.modalities {' '.join(self.modalities)} must name some, each of them once")
+
+    @property
+    def selection(self) -> Selection:
+        """The sequences that are trained on; `leave_out` must have been resolved into `collections`."""
+        return Selection(
+            collections=self.collections, holdout=self.holdout, modalities=self.modalities, unique=self.unique
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

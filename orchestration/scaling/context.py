@@ -7,13 +7,11 @@ import pyarrow as pa
 import torch
 
 from datasets.schema.collection import CollectionSpec
-from model.embedding import embed
+from datasets.store.reader import Store
 from model.network import GaitNetwork
-from orchestration.embedding.sequences import walk_of
+from orchestration.embedding.sequences import autocast, embed_rows
 from orchestration.run.settings import PretrainRun
 from orchestration.scaling.plan import StudyPlan
-
-AT_ONCE = 32  # clips or sequences that are embedded together
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +19,7 @@ class Examined:
     """A cell under examination: the held-out rows by collection, the evaluated network, and its settings."""
 
     plan: StudyPlan
+    store: Store
     run: PretrainRun
     network: GaitNetwork  # of the teacher, which is what is evaluated and released
     device: torch.device
@@ -29,14 +28,9 @@ class Examined:
 
     def precision(self) -> torch.autocast:
         """As the run was trained."""
-        enabled = self.run.cluster.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        return autocast(self.device, self.run.cluster.precision)
 
     def embeddings(self, rows: pa.Table) -> np.ndarray:
         """Embeddings of whole sequences float32 [n, C, P], as far as the study's `measure.frames`."""
-        embedded = []
-        for start in range(0, rows.num_rows, AT_ONCE):
-            walks = [walk_of(row, self.plan.measure.frames) for row in rows.slice(start, AT_ONCE).to_pylist()]
-            with self.precision():
-                embedded.append(embed(self.network, walks, self.run.clips.frames, self.device))
-        return np.concatenate(embedded)
+        run, most = self.run, self.plan.measure.frames
+        return embed_rows(self.network, rows, run.clips.frames, self.device, run.cluster.precision, max_frames=most)

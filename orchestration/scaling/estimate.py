@@ -6,11 +6,11 @@ larger sizes make better use of them. An estimate, and said to be one.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from datasets import storage
+from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from evaluation.scaling.panels import short
 from evaluation.text_table import plain_table
@@ -46,23 +46,16 @@ class Expected:
     done: bool
 
 
-def estimate(plan: StudyPlan, done: set[str], speeds: Mapping[str, float]) -> list[Expected]:
+def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str, float]) -> list[Expected]:
     """Every cell. done: the names of those that are measured; speeds: FLOP a second of a cell, by size."""
-    rows, _ = held_rows(plan)
-    sequences = sum(one.num_rows for one in rows.values()) + check_probes(plan)
-    store, found = storage.open_place(plan.shards), []
+    rows, _ = held_rows(plan, store)
+    sequences = sum(one.num_rows for one in rows.values()) + check_probes(plan, store)
+    found, selection = [], plan.data.selection
     uniques = {
-        one: training_rows(
-            store,
-            plan.data.collections,
-            plan.data.holdout,
-            ["sequence_id"],
-            modalities=plan.data.modalities,
-            unique=one,
-        ).num_rows
+        one: training_rows(store, replace(selection, unique=one), ["sequence_id"]).num_rows
         for one in {cell.unique for cell in plan.cells()}
     }
-    measured = None if speeds or plan.cluster.gpu else plan.cluster.workers * speed_here(plan)
+    measured = None if speeds or plan.cluster.gpu else plan.cluster.workers * speed_here(plan, store)
     for cell in plan.cells():
         since = 0 if cell == plan.trunk_of(cell) else plan.run_of(cell).schedule.branch
         cost, seen = sizes.cost(cell.size, plan.channels), cell.steps * plan.schedule.batch
@@ -87,10 +80,10 @@ def estimate(plan: StudyPlan, done: set[str], speeds: Mapping[str, float]) -> li
     return found
 
 
-def speed_here(plan: StudyPlan) -> float:
+def speed_here(plan: StudyPlan, store: Store) -> float:
     """FLOP a second of one core in training the smallest size, on clips of the bank; precision as the study's."""
     size = min(plan.sizes, key=lambda one: plan.flop_of(Cell(size=one, unique=None, seed=0, steps=1)))
-    bank = bank_of(plan, *held_rows(plan))
+    bank = bank_of(plan, *held_rows(plan, store))
     pairs = [torch.from_numpy(one[:_PAIRS]) for one in (bank.query, bank.query_times, bank.key, bank.key_times)]
     module = PartContrast(NetworkSettings(size=size, channels=plan.channels), plan.contrast)
     threads, best = torch.get_num_threads(), float("inf")

@@ -10,11 +10,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from datasets import storage
 from datasets.loading.heldout_bank import Bank, draw_bank
 from datasets.schema.collection import CollectionSpec
-from datasets.specs.resolve import from_manifest
-from datasets.store.reader import read_manifest
+from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from evaluation.retrieval.protocols import score
 from evaluation.retrieval.sequences import Sequences
@@ -23,11 +21,11 @@ from evaluation.scaling.heldout_loss import BySubject, bank_losses, by_subject
 from evaluation.scaling.subject_errors import errors_of
 from model import sizes
 from orchestration.embedding.networks import teacher_of
-from orchestration.embedding.sequences import held_back
+from orchestration.embedding.sequences import BATCH, held_back
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
-from orchestration.scaling.context import AT_ONCE, Examined
+from orchestration.scaling.context import Examined
 from orchestration.scaling.plan import KEPT, Cell, StudyPlan
 from orchestration.scaling.probes import probe_errors
 
@@ -64,10 +62,10 @@ def measure(
     `tokens_kept` and `flops_per_second`, as logged while it trained and, before `since`, its trunk.
     """
     run = plan.run_of(cell)
-    threads = torch.get_num_threads()
+    store, threads = Store.open(run.shards), torch.get_num_threads()
     torch.set_num_threads(max(run.cluster.workers, 1))  # those that have just been at work here
     try:
-        held, found = _held_out(plan, run), {}
+        held, found = _held_out(plan, store, run), {}
         for one in MEASURES:
             found |= one(held)
     finally:
@@ -75,9 +73,7 @@ def measure(
     cost = sizes.cost(cell.size, plan.channels)
     kept = mean_over_steps(histories["tokens_kept"])
     seen = cell.steps * plan.schedule.batch
-    data, store = run.data, storage.open_place(run.shards)
-    only = {"modalities": data.modalities, "unique": data.unique}
-    unique = training_rows(store, data.collections, data.holdout, ["sequence_id"], **only).num_rows
+    unique = training_rows(store, run.data.selection, ["sequence_id"]).num_rows
     return MeasuredCell(
         name=cell.name,
         trunk=cell.trunk,
@@ -99,13 +95,11 @@ def measure(
     )
 
 
-def held_rows(plan: StudyPlan) -> tuple[dict[str, pa.Table], dict[str, CollectionSpec]]:
+def held_rows(plan: StudyPlan, store: Store) -> tuple[dict[str, pa.Table], dict[str, CollectionSpec]]:
     """The held-out rows of each collection, and what holds of it. UsageError where somebody is not in the store."""
-    store = storage.open_place(plan.shards)
-    manifest = read_manifest(store)
     names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
     rows = {name: held_back(store, name, plan.run_of(plan.cells()[0])) for name in names}
-    return rows, {name: from_manifest(manifest, name) for name in names}
+    return rows, store.specs(names)
 
 
 def bank_of(plan: StudyPlan, rows: dict[str, pa.Table], specs: dict[str, CollectionSpec]) -> Bank:
@@ -122,17 +116,17 @@ def mean_over_steps(history: list[tuple[int, float]]) -> float | None:
     return float(np.average(values, weights=np.diff(steps, prepend=0)))
 
 
-def _held_out(plan: StudyPlan, run: PretrainRun) -> Examined:
+def _held_out(plan: StudyPlan, store: Store, run: PretrainRun) -> Examined:
     network = teacher_of(checkpoint.at_step(folder_of(run), run.schedule.steps))
     device = torch.device("cuda" if run.cluster.gpu and torch.cuda.is_available() else "cpu")
-    return Examined(plan, run, network.to(device).eval(), device, *held_rows(plan))
+    return Examined(plan, store, run, network.to(device).eval(), device, *held_rows(plan, store))
 
 
 @torch.inference_mode()
 def _embedded(held: Examined, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Predictions of the queries and projections of the keys [b, P, C], a few pairs at a time."""
-    for start in range(0, len(bank.walks), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
+    for start in range(0, len(bank.walks), BATCH):
+        some = slice(start, start + BATCH)
         given = (bank.query[some], bank.query_times[some], bank.key[some], bank.key_times[some])
         query, query_times, key, key_times = (torch.from_numpy(one).to(held.device) for one in given)
         with held.precision():

@@ -7,13 +7,11 @@ cell has seen neither's labels; whether it has seen these collections at all is 
 import numpy as np
 import pyarrow as pa
 
-from datasets import storage
 from datasets.loading import labels as tasks
 from datasets.loading.labels import Question, TaskName
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
-from datasets.storage import Place
-from datasets.store.reader import read_manifest, read_rows
+from datasets.store.reader import Store
 from datasets.store.selection import of_modalities
 from evaluation.classification.probe import probe
 from evaluation.scaling.heldout_loss import BySubject
@@ -26,7 +24,7 @@ def probe_errors(held: Examined) -> dict[str, BySubject]:
     """Mean error over classes, in percent, as `error/<collection>/probe/<label>`, for each of `measure.probes`."""
     found = {}
     for task in held.plan.measure.probes:
-        for name, (train, test) in labelled_rows(held.plan, task).items():
+        for name, (train, test) in labelled_rows(held.plan, held.store, task).items():
             asked = tasks.questions(task, train)
             embedded = [held.embeddings(rows) for rows in (train, test)]
             for question in asked:
@@ -36,42 +34,41 @@ def probe_errors(held: Examined) -> dict[str, BySubject]:
     return found
 
 
-def check_probes(plan: StudyPlan) -> int:
+def check_probes(plan: StudyPlan, store: Store) -> int:
     """How many sequences the probes of each cell embed. UsageError where the store has not what they need."""
     found = 0
     for task in plan.measure.probes:
-        for train, test in labelled_rows(plan, task).values():
+        for train, test in labelled_rows(plan, store, task).values():
             tasks.questions(task, train)
             found += train.num_rows + test.num_rows
     return found
 
 
-def labelled_rows(plan: StudyPlan, task: TaskName) -> dict[str, tuple[pa.Table, pa.Table]]:
+def labelled_rows(plan: StudyPlan, store: Store, task: TaskName) -> dict[str, tuple[pa.Table, pa.Table]]:
     """The rows of each collection that a probe learns from, and those that it is asked about.
 
     UsageError where the store has no collection with the task's labels on both sides of its split.
     """
-    store = storage.open_place(plan.shards)
     found = {}
-    for name in sorted(read_manifest(store)["collections"]):
+    for name in sorted(store.collections):
         sides = [_rows(store, name, split, task, plan.measure.probe_rows) for split in ("train", "test")]
         if all(side.num_rows for side in sides):
             found[name] = tuple(sides)
     if not found:
         raise UsageError(
-            f"--measure.probes {task}: no collection of {plan.shards} has labels of {task} in both its train and its "
+            f"--measure.probes {task}: no collection of {store} has labels of {task} in both its train and its "
             "test split: ingest one that has, or leave the probe out"
         )
     return found
 
 
-def _rows(store: Place, collection: str, split: str, task: TaskName, most: int) -> pa.Table:
+def _rows(store: Store, collection: str, split: str, task: TaskName, most: int) -> pa.Table:
     """Silhouettes of a split with labels of a task; no more than `most`, evenly spaced in order of sequence_id."""
-    few = read_rows(store, [collection], split, columns=[*WALK_COLUMNS])
+    few = store.rows([collection], split, columns=[*WALK_COLUMNS])
     has = np.array([any(tasks.is_of(task, label) for label, _ in one) for one in few["labels"].to_pylist()], dtype=bool)
     if not has.any():
         return few.slice(0, 0)
-    rows = read_rows(store, [collection], split).filter(has)
+    rows = store.rows([collection], split).filter(has)
     rows = rows.filter(of_modalities(rows, ("silhouette",)))
     return rows.take(np.unique(np.linspace(0, rows.num_rows - 1, min(most, rows.num_rows)).astype(int)))
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from datasets import storage
 from datasets.schema.errors import Unfinished
 from datasets.storage import Place
+from datasets.store.reader import Store
 from evaluation.scaling.analysis import Analysis
 from evaluation.scaling.cells import LOSS, MeasuredCell
 from orchestration.cluster import session
@@ -37,16 +38,16 @@ _LOOKS = 5.0  # seconds between two looks at how far cells are
 
 def dry_run(plan: StudyPlan) -> str:
     """Every cell as it would be run, as a table. UsageError for what would stop the study."""
-    plan = check(plan)
+    plan, store = check(plan)
     session.start()
     records = {cell: record for cell in plan.cells() if (record := record_of(plan, cell))}
     speeds = {one.size: one.speed for one in records.values() if one.speed is not None}
-    return render(plan, estimate(plan, {cell.name for cell in records}, speeds), room(plan))
+    return render(plan, estimate(plan, store, {cell.name for cell in records}, speeds), room(plan))
 
 
 def run_study(plan: StudyPlan, uri: str) -> Analysis:
     """Run what is missing of a study and report on all of it. Unfinished, with the report made, where cells failed."""
-    plan = check(plan)
+    plan, _ = check(plan)
     session.start()
     if plan.cluster.gpu:
         session.require_gpus()
@@ -76,15 +77,16 @@ def run_study(plan: StudyPlan, uri: str) -> Analysis:
     return found
 
 
-def check(plan: StudyPlan) -> StudyPlan:
-    """The plan with whole paths. UsageError where its folder or the store is not what it needs."""
+def check(plan: StudyPlan) -> tuple[StudyPlan, Store]:
+    """The plan with whole paths, and its store. UsageError where its folder or the store is not what it needs."""
     plan = replace(plan, out=str(storage.open_place(plan.out)), shards=str(storage.open_place(plan.shards)))
     check_study(plan, storage.open_place(plan.out))
+    store = Store.open(plan.shards)
     for unique in dict.fromkeys(cell.unique for cell in plan.cells()):
-        check_data(plan.run_of(next(cell for cell in plan.cells() if cell.unique == unique)))
-    bank_of(plan, *held_rows(plan))
-    check_probes(plan)
-    return plan
+        check_data(plan.run_of(next(cell for cell in plan.cells() if cell.unique == unique)), store)
+    bank_of(plan, *held_rows(plan, store))
+    check_probes(plan, store)
+    return plan, store
 
 
 def room(plan: StudyPlan) -> int:

@@ -1,54 +1,59 @@
-"""Which collections of a store a run is scored on, and what kind of stranger their subjects are to it.
+"""Which collections of a store a run is scored on, and what makes its scores on them zero-shot."""
 
-Knows nothing of embeddings or of scores.
-"""
-
+from collections.abc import Iterable
 from typing import Literal
 
-from datasets import storage
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProtocolKind
 from datasets.specs import custom
-from datasets.specs.resolve import from_manifest
-from datasets.store.reader import read_manifest
+from datasets.store.reader import Store
 from orchestration.run import settings
 
 ZeroShot = Literal["unseen subjects", "unseen collection", "not known"]
 
 
-def zero_shot(run: settings.PretrainRun, collection: str) -> ZeroShot:
-    """What makes scores on a collection zero-shot: its subjects alone were not trained on, or nothing of it was.
+def zero_shot(run: settings.PretrainRun, names: Iterable[str]) -> dict[str, ZeroShot]:
+    """What makes scores on each collection zero-shot: its subjects alone were not trained on, or nothing of it was.
 
-    Published weights saw the TRAIN split of all twelve collections. Of a run on all of a store that is not there any
-    more nobody knows.
+    Published weights saw the TRAIN split of all twelve collections. Of a run on all of a store that does not exist any
+    more it is not known.
     """
-    if run.start is not None and not custom.is_custom(collection):
-        return "unseen subjects"
+    found: dict[str, ZeroShot] = {}
+    trained_on = _trained_on(run)
+    for name in names:
+        if run.start is not None and not custom.is_custom(name):
+            found[name] = "unseen subjects"
+        elif trained_on is None:
+            found[name] = "not known"
+        else:
+            found[name] = "unseen subjects" if name in trained_on else "unseen collection"
+    return found
+
+
+def _trained_on(run: settings.PretrainRun) -> set[str] | None:
+    """The collections that a run was trained on; None where its store does not exist any more."""
     if not run.schedule.steps:
-        return "unseen collection"
+        return set()
     if run.data.collections is not None:
-        trained_on = set(run.data.collections)
-    else:
-        try:
-            entries = read_manifest(storage.open_place(run.shards))["collections"]
-        except UsageError:
-            return "not known"
-        trained_on = {name for name, entry in entries.items() if "train" in entry["splits"]}
-    return "unseen subjects" if collection in trained_on else "unseen collection"
+        return set(run.data.collections)
+    try:
+        entries = Store.open(run.shards).collections
+    except UsageError:
+        return None
+    return {name for name, entry in entries.items() if "train" in entry["splits"]}
 
 
 def scored(
-    store: storage.Place, split: str, run: settings.PretrainRun, wanted: tuple[ProtocolKind, ...] = ()
+    store: Store, split: str, run: settings.PretrainRun, wanted: tuple[ProtocolKind, ...] = ()
 ) -> list[CollectionSpec]:
     """The collections of a store with sequences of the split and a protocol, of a wanted kind if any are named."""
-    manifest = read_manifest(store)
-    entries = manifest["collections"]
+    entries = store.collections
     if split == "holdout":
         names = {subject.split("/")[0] for subject in run.data.holdout} & set(entries)
     else:
         names = {name for name, entry in entries.items() if split in entry["splits"]}
-    specs = [from_manifest(manifest, name) for name in sorted(names)]
+    specs = list(store.specs(sorted(names)).values())
     unscored = [_without_protocol(spec.name) for spec in specs if spec.protocol is None and custom.is_custom(spec.name)]
     kinds = {spec.name: {kind for kind, _ in spec.protocol.scored()} for spec in specs if spec.protocol is not None}
     found = [spec for spec in specs if spec.name in kinds and (not wanted or kinds[spec.name] & set(wanted))]

@@ -17,8 +17,8 @@ from datasets import storage
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.protocol import ProtocolKind
 from datasets.schema.rows import FRAME_COLUMNS, Modality
-from datasets.storage import Place
-from datasets.store.reader import read_file
+from datasets.store.files import read_file
+from datasets.store.reader import Store
 from evaluation.reports import markdown, rank1_bars, tables
 from evaluation.reports import pictures as report
 from evaluation.reports.tables import ResultRow
@@ -29,13 +29,12 @@ from orchestration.embedding import embed
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.embed import Method
 from orchestration.embedding.networks import PRETRAINED
-from orchestration.embedding.sequences import walk_of
+from orchestration.embedding.sequences import decode_walk
 from orchestration.embedding.table import EmbeddingTable, Form
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
-from orchestration.run import settings as runs
 from orchestration.run.serialise import to_json
-from orchestration.scoring.collections import scored, zero_shot
+from orchestration.scoring.collections import ZeroShot, scored, zero_shot
 
 METHODS: tuple[Method, ...] = ("GEI", "GEI in strips", "hand-made statistics", "random initialisation", PRETRAINED)
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
@@ -75,7 +74,7 @@ class EvaluateRun:
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
-    folder, store = storage.open_place(settings.run), storage.open_place(settings.shards)
+    folder, store = storage.open_place(settings.run), Store.open(settings.shards)
     run = run_folder.read_run(folder)
     chosen = checkpoint.chosen(folder, settings.step)
     step = checkpoint.step_of(chosen)
@@ -86,9 +85,10 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     if parent := run_folder.tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
     name = f"evaluate {folder.name} {settings.split}"
-    table = _embed(settings, chosen, [spec.name for spec in specs])
+    strangers = zero_shot(run, [spec.name for spec in specs])
+    table = _embed(settings, store, chosen, [spec.name for spec in specs])
     with tempfile.TemporaryDirectory() as made:
-        rows = [row for spec in specs for row in _score(spec, settings, run, table, Path(made))]
+        rows = [row for spec in specs for row in _score(spec, settings, strangers[spec.name], store, table, Path(made))]
         tables.to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
         (Path(made) / "report.md").write_text(
             _report(settings, rows, sorted(Path(made).glob("*.png"))), encoding="utf-8"
@@ -122,7 +122,7 @@ def results_folder(settings: EvaluateRun) -> storage.Place:
     return folder / f"steps/{settings.split}{between}-{settings.step:08d}"
 
 
-def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> storage.Place:
+def _embed(settings: EvaluateRun, store: Store, chosen: storage.Place, names: list[str]) -> storage.Place:
     """The table of all methods' embeddings of some collections."""
     given = embed.EmbedRun(
         run=settings.run,
@@ -139,17 +139,17 @@ def _embed(settings: EvaluateRun, chosen: storage.Place, names: list[str]) -> st
     # One of its own for whatever is asked: an evaluation that was killed goes on from it.
     asked = hashlib.sha256(json.dumps([str(chosen), to_json(given)]).encode()).hexdigest()[:12]
     out = settings.embeddings or str(storage.open_place(settings.run) / f"embeddings/{asked}")
-    return embed.embed_store(replace(given, out=out)).place
+    return embed.embed_store(replace(given, out=out), store).place
 
 
 def _score(
-    spec: CollectionSpec, settings: EvaluateRun, run: runs.PretrainRun, place: storage.Place, made: Path
+    spec: CollectionSpec, settings: EvaluateRun, kind: ZeroShot, store: Store, place: storage.Place, made: Path
 ) -> list[ResultRow]:
     """The rows of one collection; pictures, and what its owners score themselves, become files in `made`."""
     table = embeddings.read_table(place, spec.name)
     names = [table.names[column].to_pylist() for column in ("subject", "condition", "view")]
     between = table.names["modality"].to_pylist(), settings.probe_modality, settings.gallery_modality
-    kind, results, scores = zero_shot(run, spec.name), [], {}
+    results, scores = [], {}
     for method in table.methods:  # the embeddings of one at a time are in memory; the pictures are of the last one
         sequences = Sequences.of(table.embeddings(method), *names).between(*between)
         scores[method] = score(sequences, spec.protocol, settings.metric, settings.kinds)
@@ -157,7 +157,7 @@ def _score(
         stranger = kind if method == PRETRAINED else ""
         results += [replace(row, zero_shot=stranger) for row in tables.from_scores(method, spec.name, scores[method])]
     if settings.pictures:
-        frames_of = Silhouettes(storage.open_place(settings.shards), table)
+        frames_of = Silhouettes(store, table)
         report.draw(
             spec.name, spec.protocol, {method: sequences}, scores, settings.metric, frames_of, made, settings.seed
         )
@@ -196,13 +196,14 @@ _FILES = 32  # of the store that are kept, a megabyte each
 class Silhouettes:
     """The walks of a table, by number."""
 
-    def __init__(self, store: Place, table: EmbeddingTable) -> None:
+    def __init__(self, store: Store, table: EmbeddingTable) -> None:
         self._table = table
         self._ids = table.names["sequence_id"]
+        files = {file["path"]: file for file in store.files()}
 
         @lru_cache(maxsize=_FILES)
         def read(path: str) -> pa.Table:
-            return read_file(store, {"path": path}, ["sequence_id", "num_frames", *FRAME_COLUMNS])
+            return read_file(store.place, files[path], ["sequence_id", "num_frames", *FRAME_COLUMNS])
 
         self._read = read
 
@@ -210,4 +211,4 @@ class Silhouettes:
         """The frames of a sequence, uint8 0/1 [T, 64, 44]."""
         rows = self._read(self._table.shard_of(number))
         (row,) = rows.filter(pc.equal(rows["sequence_id"], self._ids[number])).slice(0, 1).to_pylist()
-        return walk_of(row)[0]
+        return decode_walk(row)[0]

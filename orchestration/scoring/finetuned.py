@@ -7,6 +7,7 @@ of the data is in orchestration/scoring/finetuned_report.py.
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ import torch
 from datasets.loading import labels as tasks
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
-from datasets.specs.resolve import from_manifest
-from datasets.storage import Place, open_place
-from datasets.store.reader import read_manifest, read_rows
+from datasets.storage import Place
+from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, training_rows
 from evaluation.classification import census
 from evaluation.classification import tables as class_tables
@@ -69,24 +69,23 @@ def results_folder(run: FinetuneRun, scoring: Scoring) -> Place:
 
 
 def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
-    store = open_place(run.shards)
+    store = Store.open(run.shards)
     if scoring.split == "holdout":
         if not run.data.holdout:
             raise UsageError(f"{run.out} held no subject back (--data.holdout): score it with --split test")
-        test = read_rows(store, start.collections, "train")
+        test = store.rows(start.collections, "train")
         test = test.filter(held_out(test["sequence_id"], run.data.holdout))
     else:
-        test = read_rows(store, start.collections, "test")
+        test = store.rows(start.collections, "test")
     test = test.filter(of_modalities(test, ("silhouette",)))  # as it was trained
     if not test.num_rows:
         raise UsageError(
             f"{run.shards} has no sequences of {', '.join(start.collections)} in its test split: ingest the whole "
             "collection, or hold subjects back with --data.holdout and score them with --split holdout"
         )
-    train = training_rows(store, start.collections, run.data.holdout, WALK_COLUMNS)
-    stored = read_manifest(store)
-    specs = {name: from_manifest(stored, name) for name in start.collections}
-    return Case(run=run, start=start, scoring=scoring, train=train, test=test, specs=specs)
+    train = training_rows(store, replace(run.data.selection, collections=start.collections), WALK_COLUMNS)
+    specs = store.specs(start.collections)
+    return Case(store=store, run=run, start=start, scoring=scoring, train=train, test=test, specs=specs)
 
 
 def _identify(case: Case, made: Path) -> tuple[dict[str, float], str]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from datasets.schema.collection import CollectionSpec
 from datasets.storage import Place, open_place
+from datasets.store.reader import Store
 from orchestration.embedding.embed import EmbedRun, Method, Split, embed_store
 from orchestration.embedding.networks import PRETRAINED, RANDOM, TUNED
 from orchestration.embedding.table import read_table
@@ -33,6 +34,7 @@ class Scoring:
 class Case:
     """A trained run, and the rows that it was trained on (WALK_COLUMNS) and is scored on (all columns)."""
 
+    store: Store
     run: FinetuneRun
     start: Start
     scoring: Scoring
@@ -58,7 +60,7 @@ def embed_split(case: Case, split: Split, methods: tuple[Method, ...]) -> Place:
     run = case.run
     out = folder_of(run) / f"embeddings/{split}-{run.schedule.steps}-{'-'.join(methods).replace(' ', '-')}"
     given = {"split": split, "collections": case.start.collections, "methods": methods}
-    return embed_store(EmbedRun(run=run.out, shards=run.shards, out=str(out), **given)).place
+    return embed_store(EmbedRun(run=run.out, shards=run.shards, out=str(out), **given), case.store).place
 
 
 def of_rows(place: Place, rows: pa.Table, method: Method, collection: str | None = None) -> np.ndarray:

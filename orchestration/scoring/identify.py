@@ -13,8 +13,8 @@ import pandas as pd
 from datasets import storage
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
-from datasets.storage import Place, open_place
-from datasets.store.reader import files_of, read_rejects
+from datasets.storage import open_place
+from datasets.store.reader import Store
 from evaluation.distances.metric import Metric
 from evaluation.retrieval.identify import Candidates, identify
 from orchestration.embedding import table as embeddings
@@ -55,12 +55,11 @@ def identify_walks(settings: IdentifyRun) -> pd.DataFrame:
     Walks that cannot be used are named on the way; UsageError where none is left on a side.
     """
     with tempfile.TemporaryDirectory(prefix="foundationgait-") as made:
-        store = open_place(f"{made}/shards")
         probes = _each_in_a_folder(settings.probe, Path(made) / "walk")
-        ingest(IngestRun(roots={KNOWN: settings.gallery, UNKNOWN: probes}, out=str(store)))
+        store = ingest(IngestRun(roots={KNOWN: settings.gallery, UNKNOWN: probes}, out=f"{made}/shards"))
         _check_usable(store, settings)
         asked = EmbedRun(run=settings.run, shards=str(store), out=f"{made}/table", step=settings.step, split="train")
-        place = embed_store(asked).place
+        place = embed_store(asked, store).place
         known, unknown = (embeddings.read_table(place, name) for name in (KNOWN, UNKNOWN))
         every = (table.embeddings("pretrained")[np.arange(table.names.num_rows)] for table in (unknown, known))
         found = identify(*every, known.names["subject"].to_pylist(), settings.metric, settings.most)
@@ -84,13 +83,13 @@ def _each_in_a_folder(probe: str, above: Path) -> str:
     return str(above)
 
 
-def _check_usable(store: Place, settings: IdentifyRun) -> None:
+def _check_usable(store: Store, settings: IdentifyRun) -> None:
     """Say which walks cannot be used, and why; UsageError where no other is left on a side."""
-    for row in read_rejects(store).to_pylist():
+    for row in store.rejects().to_pylist():
         if row["frame"] is None:
             print(f"{row['collection']} {row['source']} is left out: {row['reason']}, {row['detail']}", flush=True)
     for name, folder in ((KNOWN, settings.gallery), (UNKNOWN, settings.probe)):
-        if not any(file["rows"] for file in files_of(store, [name])):
+        if not any(file["rows"] for file in store.files([name])):
             raise UsageError(f"none of the walks in --{name} {folder} can be used: the lines above say why")
 
 

@@ -15,6 +15,7 @@ from datasets.loading import labels as tasks
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
 from datasets.storage import Place, open_place
+from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from orchestration.cluster import session
 from orchestration.embedding.networks import teacher_of
@@ -74,7 +75,7 @@ def begin(run: FinetuneRun) -> Start:
     pretrained = run_folder.read_run(open_place(run.run))
     chosen = checkpoint.chosen(open_place(run.run), run.step)
     run.check_norms(pretrained.network.size)
-    rows = training_rows(open_place(run.shards), run.data.collections, run.data.holdout, WALK_COLUMNS)
+    rows = training_rows(Store.open(run.shards), run.data.selection, WALK_COLUMNS)
     collections = tuple(run.data.collections or tasks.collections_with(run.task, rows))
     if not collections:
         raise UsageError(

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from datasets import storage
 from datasets.loading.sampler import GlobalSampler
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
 from datasets.storage import Place
-from datasets.store.reader import read_manifest
-from datasets.store.selection import specs_of, training_rows, walk_names
+from datasets.store.reader import Store
+from datasets.store.selection import collections_of, training_rows, walk_names
 from model import sizes
 from model.objective import PartContrast
 from model.p3d.checkpoint import load_published
@@ -39,10 +38,15 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
     uri: where MLflow keeps its records, below the run `parent` where one is given. profile: also trace a few steps,
     into the run's folder. Unfinished where the run ends too early; the same call goes on with it.
     """
-    run = without_left_out(run_folder.with_whole_paths(run))
+    run = run_folder.with_whole_paths(run)
+    scored: list[str] = []
+    if run.schedule.steps or run.data.leave_out:
+        store = Store.open(run.shards)
+        run = without_left_out(run, store)
     if run.schedule.steps:
-        for said in check_data(run):
+        for said in check_data(run, store):
             print(said, flush=True)
+        scored = scored_collections(run, store)
     run_folder.check_folder(run)
     folder = folder_of(run)
     newest = checkpoint.newest_whole(folder)
@@ -65,18 +69,18 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
         if published:
             newest = checkpoint.save(folder, run, 0, published, {})
         if run.schedule.steps:
-            scorer = Scorer(run, tracker, scored_collections(run), run.score.every)
+            scorer = Scorer(run, tracker, scored, run.score.every)
             done = checkpoint.step_of(newest) if newest else 0
             train.train(run, tracker, scorer, pretrain_rank, done, profile)
     assert checkpoint.reached(folder) == run.schedule.steps, "the run ended before its last step"
     return checkpoint.at_step(folder, run.schedule.steps)
 
 
-def without_left_out(run: PretrainRun) -> PretrainRun:
+def without_left_out(run: PretrainRun, store: Store) -> PretrainRun:
     """The run with the collections named that it trains on, where some of the store are left out."""
     if not run.data.leave_out or run.data.collections is not None:
         return run
-    there = read_manifest(storage.open_place(run.shards))["collections"]
+    there = store.collections
     if unknown := sorted(set(run.data.leave_out) - set(there)):
         raise UsageError(f"--data.leave-out {unknown[0]} is not in {run.shards}: it has {', '.join(sorted(there))}")
     kept = tuple(
@@ -85,19 +89,11 @@ def without_left_out(run: PretrainRun) -> PretrainRun:
     return replace(run, data=replace(run.data, collections=kept))
 
 
-def check_data(run: PretrainRun) -> list[str]:
+def check_data(run: PretrainRun, store: Store) -> list[str]:
     """Whether the store has what the run wants; UsageError otherwise. Lines on what each collection contributes."""
-    store = storage.open_place(run.shards)
-    rows = training_rows(
-        store,
-        run.data.collections,
-        run.data.holdout,
-        WALK_COLUMNS,
-        modalities=run.data.modalities,
-        unique=run.data.unique,
-    )
+    rows = training_rows(store, run.data.selection, WALK_COLUMNS)
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
-    specs = specs_of(store, rows)
+    specs = store.specs(collections_of(rows))
     discounts = {name: spec.sampling_discount for name, spec in specs.items()}
     shares = GlobalSampler(counts, discounts, run.schedule.batch, 0, run.data.mixing).shares
     lines = [f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters"]

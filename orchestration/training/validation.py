@@ -16,19 +16,15 @@ from ray.exceptions import RayError
 
 from datasets import storage
 from datasets.schema.collection import CollectionSpec
-from datasets.specs.resolve import from_manifest
-from datasets.store.reader import read_manifest
+from datasets.store.reader import Store
 from evaluation.retrieval.protocols import single_view_gallery
-from model.embedding import embed
 from model.network import GaitNetwork
 from orchestration.embedding.networks import teacher_of
-from orchestration.embedding.sequences import held_back, walk_of
+from orchestration.embedding.sequences import embed_rows, held_back
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of, read_run
 from orchestration.run.settings import PretrainRun, Run
 from orchestration.run.tracking import Tracker
-
-_AT_ONCE = 32  # sequences that are embedded together
 
 
 class Scorer:
@@ -83,13 +79,12 @@ class Scorer:
             self._latest = (step, score["mean"])
 
 
-def scored_collections(run: PretrainRun) -> list[str]:
+def scored_collections(run: PretrainRun, store: Store) -> list[str]:
     """The collections whose held-out subjects can be scored between pairs of views."""
     if not run.data.holdout or not run.score.every:
         return []
-    manifest = read_manifest(storage.open_place(run.shards))
-    names = sorted({subject.split("/")[0] for subject in run.data.holdout})
-    specs = [from_manifest(manifest, name) for name in names if name in manifest["collections"]]
+    names = sorted({subject.split("/")[0] for subject in run.data.holdout} & set(store.collections))
+    specs = store.specs(names).values()
     return [spec.name for spec in specs if spec.protocol is not None and "view-pairs" in spec.protocol.kinds]
 
 
@@ -108,22 +103,17 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     place = storage.open_place(address)
     run = read_run(place)
     network = teacher_of(place)
-    store, found = storage.open_place(run.shards), {}
-    manifest = read_manifest(store)
+    store, found = Store.open(run.shards), {}
     for name in names:
-        rows = held_back(store, name, run)
-        found |= _of_collection(from_manifest(manifest, name), rows, network, run)
+        found |= _of_collection(store.spec(name), held_back(store, name, run), network, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
 
 
 def _of_collection(spec: CollectionSpec, rows: pa.Table, network: GaitNetwork, run: PretrainRun) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network, embedded = network.to(device), []
-    for start in range(0, rows.num_rows, _AT_ONCE):
-        walks = [walk_of(row, run.score.frames) for row in rows.slice(start, _AT_ONCE).to_pylist()]
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.cluster.precision == "bf16"):
-            embedded.append(embed(network, walks, run.clips.frames, device))
+    network, precision = network.to(device), run.cluster.precision
+    embeddings = embed_rows(network, rows, run.clips.frames, device, precision, max_frames=run.score.frames)
     names = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
-    tables = single_view_gallery(np.concatenate(embedded), *names, spec.protocol, "euc")
+    tables = single_view_gallery(embeddings, *names, spec.protocol, "euc")
     return {f"{spec.name}/{table.name}": table.excluding_identical() for table in tables}

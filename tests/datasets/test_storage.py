@@ -12,8 +12,8 @@ from moto.server import ThreadedMotoServer
 from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import Unreadable, UsageError
 from datasets.storage import Entry, LocalPlace, Place, local, open_place
-from datasets.store import blocks
-from datasets.store.reader import read_rows
+from datasets.store.blocks import Blocks
+from datasets.store.reader import Store
 from jobs import ingest as ingest_job
 from model.network import NetworkSettings
 from orchestration.run import checkpoint
@@ -107,13 +107,13 @@ def test_ingest_reads_from_and_writes_to_object_storage(bucket, walks: Path, sto
     out = f"{address}/store{options}"
     roots = [f"--root={name}={address}/{name}{options}" for name in ("CASIA-B", "GaitLU-1M")]
     ingest_job.main([*roots, "--out", out])
-    rows, local_rows = read_rows(open_place(out)), read_rows(open_place(store))
+    rows, local_rows = Store.open(out).rows(), Store.open(store).rows()
     known = local_rows["sequence_id"].to_pylist()
     assert rows.num_rows == 20 + 24
     assert rows.equals(local_rows.take([known.index(one) for one in rows["sequence_id"].to_pylist()]))
-    before = blocks.block_names(open_place(out))
+    before = Blocks(open_place(out)).names()
     ingest_job.main([*roots, "--out", out])
-    assert blocks.block_names(open_place(out)) == before
+    assert Blocks(open_place(out)).names() == before
 
 
 def test_files_are_taken_in_and_folders_taken_away(place: Place, tmp_path: Path) -> None:

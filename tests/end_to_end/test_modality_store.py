@@ -14,9 +14,8 @@ from datasets.reports import page as report_page
 from datasets.reports import text
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
-from datasets.storage import open_place
-from datasets.store.reader import read_manifest, read_rows
-from datasets.store.selection import training_rows, training_tables
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_rows, training_tables
 from datasets.store.sequence_ids import walk_of
 from datasets.synthetic.casts import CASTS
 from datasets.synthetic.trees import write_tree
@@ -52,7 +51,7 @@ def store(tree: Path, local_ray, tmp_path_factory) -> Path:
 
 
 def test_a_modality_is_added_once_and_the_silhouettes_stay_as_they_were(store: Path, tree: Path) -> None:
-    rows = read_rows(open_place(store))
+    rows = Store.open(store).rows()
     assert Counter(rows["modality"].to_pylist()) == {"silhouette": len(WALKS), "lidar": len(WALKS)}
     seen = {row["sequence_id"]: row for row in rows.to_pylist()}
     for walk in WALKS:
@@ -70,16 +69,16 @@ def test_a_modality_is_added_once_and_the_silhouettes_stay_as_they_were(store: P
 def test_the_store_says_how_each_modality_was_read_in_whichever_order(store: Path, tree: Path, tmp_path: Path) -> None:
     for modality in ("skeleton", None):
         ingest(IngestRun(roots={"SUSTech1K": str(tree)}, out=str(tmp_path / "other"), modality=modality))
-        read = read_manifest(open_place(tmp_path / "other"))["collections"]["SUSTech1K"]
+        read = Store.open(tmp_path / "other").collections["SUSTech1K"]
         assert read.get("layout") == (None if modality else "opengait")
         assert read["other_modalities"] == {"skeleton": {"root": str(tree), "layout": "opengait skeleton"}}
-    entry = read_manifest(open_place(store))["collections"]["SUSTech1K"]
+    entry = Store.open(store).collections["SUSTech1K"]
     assert (entry["root"], entry["layout"]) == (str(tree), "opengait")
     assert entry["other_modalities"] == {"lidar": {"root": str(tree), "layout": "opengait lidar"}}
 
 
 def test_published_counts_are_those_of_silhouettes_alone(store: Path, tree: Path, local_ray, tmp_path: Path) -> None:
-    whole = read_manifest(open_place(store))
+    whole = Store.open(store).manifest
     entry, count = whole["collections"]["SUSTech1K"], len(WALKS)
     subjects = len({walk.subject for walk in WALKS})
     assert entry["sequences"] == 2 * count
@@ -96,7 +95,7 @@ def test_published_counts_are_those_of_silhouettes_alone(store: Path, tree: Path
     page = report_page.page(whole, {})
     assert "SUSTech1K, lidar" in page and "Read from (lidar)" in page
     alone = ingest(IngestRun(roots={"SUSTech1K": str(tree)}, out=str(tmp_path / "alone"), modality="lidar"))
-    entry = alone["collections"]["SUSTech1K"]
+    entry = alone.collections["SUSTech1K"]
     assert entry["published"]["sequences"] == {"count": 25_239, "difference": None, "share": None}  # missing, and not 0
     assert "of 25,239" not in text.describe(alone)
     report_page.page(alone, {})
@@ -117,8 +116,8 @@ def run_of(store: Path, *modalities: str, **data: object) -> PretrainRun:
 def test_training_sees_the_silhouettes_unless_asked_for_more(store: Path, tmp_path: Path, capsys) -> None:
     trained = [walk for walk in WALKS if walk.subject in SPEC.split.train]
     for modalities in (("silhouette",), ("lidar",), ("silhouette", "lidar")):
-        rows = training_rows(open_place(store), None, (), WALK_COLUMNS, modalities=modalities)
-        tables = list(training_tables(open_place(store), None, (), modalities=modalities))
+        rows = training_rows(Store.open(store), Selection(modalities=modalities), WALK_COLUMNS)
+        tables = list(training_tables(Store.open(store), Selection(modalities=modalities)))
         assert rows.num_rows == sum(table.num_rows for table in tables) == len(modalities) * len(trained)
         assert rows.column_names == WALK_COLUMNS and tables[0].column_names == corpus.COLUMNS
         folder = tmp_path / "-".join(modalities)
@@ -128,19 +127,20 @@ def test_training_sees_the_silhouettes_unless_asked_for_more(store: Path, tmp_pa
         for row, partner in enumerate(partners.tolist()):
             assert walk_of(sequences.sequence_id(row)) == walk_of(sequences.sequence_id(partner))
             assert (row != partner) == (len(modalities) == 2)
-    assert training_rows(open_place(store), None, ()).num_rows == len(trained)
-    assert f"train on {len(trained)} sequences of SUSTech1K" in "\n".join(pretraining.check_data(run_of(store)))
-    both = "\n".join(pretraining.check_data(run_of(store, "silhouette", "lidar", positives="walk")))
+    assert training_rows(Store.open(store), Selection()).num_rows == len(trained)
+    there = Store.open(store)
+    assert f"train on {len(trained)} sequences of SUSTech1K" in "\n".join(pretraining.check_data(run_of(store), there))
+    both = "\n".join(pretraining.check_data(run_of(store, "silhouette", "lidar", positives="walk"), there))
     assert f"{2 * len(trained)} of {2 * len(trained)} sequences were seen otherwise too" in both
     with pytest.raises(UsageError, match="finds no walk that several cameras filmed at once"):
-        pretraining.check_data(run_of(store, positives="walk"))
+        pretraining.check_data(run_of(store, positives="walk"), there)
 
 
 def test_a_modality_that_is_not_in_the_store_is_named_with_the_fix(store: Path) -> None:
     with pytest.raises(
         UsageError, match=r"no skeleton to train on: .* of lidar, silhouette, or ingest with --modality"
     ):
-        training_rows(open_place(store), None, (), WALK_COLUMNS, modalities=("silhouette", "skeleton"))
+        training_rows(Store.open(store), Selection(modalities=("silhouette", "skeleton")), WALK_COLUMNS)
     for wrong in ((), ("lidar", "lidar")):
         with pytest.raises(UsageError, match="must name some, each of them once"):
             DataSettings(modalities=wrong)
@@ -165,11 +165,11 @@ def test_a_spec_file_says_which_modality_a_tree_holds(tmp_path: Path, tree: Path
     folder.mkdir(parents=True)
     (folder / "walk.pkl").write_bytes(next(tree.rglob("03-*-Camera-Pose.pkl")).read_bytes())
     run = {"roots": {"mine": str(root)}, "out": out}
-    entry = ingest(IngestRun(**run, specs={"mine": str(spec)}))["collections"]["mine"]
+    entry = ingest(IngestRun(**run, specs={"mine": str(spec)})).collections["mine"]
     assert list(entry["modalities"]) == ["skeleton"]
-    assert read_rows(open_place(out))["sequence_id"].to_pylist() == ["mine/a/normal/left@skeleton"]
+    assert Store.open(out).rows()["sequence_id"].to_pylist() == ["mine/a/normal/left@skeleton"]
     assert entry["declared"]["modality"] == "skeleton"
-    assert ingest(IngestRun(**run))["collections"]["mine"]["sequences"] == 1  # the store remembers it
+    assert ingest(IngestRun(**run)).collections["mine"]["sequences"] == 1  # the store remembers it
     with pytest.raises(UsageError, match=r"mine is not known to have the modality lidar: .* one of skeleton"):
         ingest(IngestRun(**run, modality="lidar"))
     spec.write_text('{"modality": "lidar"}')

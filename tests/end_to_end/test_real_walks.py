@@ -13,7 +13,7 @@ from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.loading.clips import ClipSettings
 from datasets.storage import open_place
-from datasets.store.reader import read_manifest, read_rows
+from datasets.store.reader import Store
 from model.network import NetworkSettings
 from orchestration.ingest.ingest import IngestRun, ingest
 from orchestration.run.folder import tracked_run
@@ -50,7 +50,7 @@ def real_store(tree: Path, local_ray, tmp_path_factory) -> Path:
 
 
 def test_every_frame_decodes_to_the_thresholded_mask(tree: Path, real_store: Path) -> None:
-    rows = read_rows(open_place(real_store)).to_pylist()
+    rows = Store.open(real_store).rows().to_pylist()
     assert len(rows) == len(list(tree.rglob("*.pkl"))) > 100
     for row in rows:
         (path,) = (tree / row["source"]).iterdir()
@@ -59,7 +59,7 @@ def test_every_frame_decodes_to_the_thresholded_mask(tree: Path, real_store: Pat
 
 
 def test_a_frame_takes_at_most_fifty_bytes(real_store: Path) -> None:
-    whole = read_manifest(open_place(real_store))
+    whole = Store.open(real_store).manifest
     size = sum(file["bytes"] for file in whole["shards"])
     assert size / whole["collections"]["CASIA-B"]["frames"] <= 50
 

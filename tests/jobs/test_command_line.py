@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from datasets.schema.errors import UsageError
+from datasets.storage import open_place
+from datasets.store.reader import Manifest, Store
 from jobs import evaluate, ingest, pretrain
 from jobs.recipes import RECIPES
 from orchestration.cluster.session import ROOT
@@ -140,14 +142,14 @@ def test_every_job_runs_as_a_module_and_explains_itself(verb: str, tmp_path: Pat
 def test_every_collection_with_a_protocol_is_scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A store without any, or without one of the kinds that were asked for, is a mistake."""
     entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
-    monkeypatch.setattr(collections, "read_manifest", lambda _: {"collections": entries})
-    assert [spec.name for spec in collections.scored(tmp_path, "test", None)] == ["CASIA-B", "Gait3D"]
-    assert [spec.name for spec in collections.scored(tmp_path, "test", None, ("pooled",))] == ["Gait3D"]
+    store = Store(open_place(tmp_path), Manifest(schema_version=1, collections=entries, shards=[], rejects=[]))
+    assert [spec.name for spec in collections.scored(store, "test", None)] == ["CASIA-B", "Gait3D"]
+    assert [spec.name for spec in collections.scored(store, "test", None, ("pooled",))] == ["Gait3D"]
     with pytest.raises(UsageError, match="its protocols are of the kinds cross-view-gallery, pooled, view-pairs"):
-        collections.scored(tmp_path, "test", None, ("submission",))
+        collections.scored(store, "test", None, ("submission",))
     del entries["CASIA-B"], entries["Gait3D"]
     with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: try --split holdout"):
-        collections.scored(tmp_path, "test", None)
+        collections.scored(store, "test", None)
 
 
 def test_kinds_of_protocol_are_named_on_the_command_line(capsys, tmp_path: Path) -> None:

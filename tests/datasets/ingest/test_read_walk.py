@@ -12,12 +12,11 @@ from datasets.contours.codec import contours_of
 from datasets.ingest.read_walk import read_walk
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.errors import UsageError
-from datasets.storage import open_place
-from datasets.store.reader import read_rows
+from datasets.store.reader import Store
 
 
 def test_a_folder_gives_what_its_row_in_a_store_holds(walks: Path, store: Path) -> None:
-    (row,) = [one for one in read_rows(open_place(store)).to_pylist() if one["source"] == "001/nm-01/090"]
+    (row,) = [one for one in Store.open(store).rows().to_pylist() if one["source"] == "001/nm-01/090"]
     frames, numbers = read_walk(walks / "CASIA-B/001/nm-01/090")
     np.testing.assert_array_equal(frames, to_input(codec.decode(contours_of(row))))
     assert numbers.tolist() == row["frame_numbers"]

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datasets import storage
 from datasets.catalog.registry import CATALOG
 from datasets.contours import codec, raster
 from datasets.contours.codec import contours_of
@@ -16,7 +15,8 @@ from datasets.schema.errors import UsageError
 from datasets.schema.rows import COLUMNS, SEQUENCE_SCHEMA
 from datasets.specs import custom
 from datasets.specs.spec_file import from_json, to_json
-from datasets.store.selection import training_rows, training_tables
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_rows, training_tables
 
 SPECS = {name: CATALOG[name] for name in ("CASIA-B", "OU-MVLP")}
 SPECS["mine"] = from_json({"name": "mine", "synchronised": "{take}"})
@@ -119,11 +119,15 @@ def test_who_is_synchronised_is_declared_and_travels() -> None:
     assert "synchronised" not in to_json(custom.default_spec("mine"))
 
 
+def casia_b(*holdout: str) -> Selection:
+    return Selection(collections=("CASIA-B",), holdout=holdout)
+
+
 def test_held_out_subjects_are_left_out_and_must_exist(store: Path) -> None:
-    rows = training_rows(storage.open_place(store), ["CASIA-B"], ["CASIA-B/002"], ["sequence_id"])
+    rows = training_rows(Store.open(store), casia_b("CASIA-B/002"), ["sequence_id"])
     subjects = {one.split("/")[1] for one in rows["sequence_id"].to_pylist()}
     assert subjects == {"001", "003", "004"}
-    tables = training_tables(storage.open_place(store), ["CASIA-B"], ["CASIA-B/002", "CASIA-B/003"])
+    tables = training_tables(Store.open(store), casia_b("CASIA-B/002", "CASIA-B/003"))
     assert {one.split("/")[1] for table in tables for one in table["sequence_id"].to_pylist()} == {"001", "004"}
     with pytest.raises(UsageError, match="held-out subject 'CASIA-B/02' has no sequence"):
-        training_rows(storage.open_place(store), ["CASIA-B"], ["CASIA-B/02"], ["sequence_id"])
+        training_rows(Store.open(store), casia_b("CASIA-B/02"), ["sequence_id"])

@@ -13,9 +13,7 @@ from datasets.loading.clips import ClipSettings
 from datasets.loading.heldout_bank import Bank, draw_bank
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.errors import UsageError
-from datasets.storage import open_place
-from datasets.store.reader import read_rows
-from datasets.store.selection import specs_of
+from datasets.store.reader import Store
 from evaluation.retrieval.outcomes import Outcomes, Score
 from evaluation.scaling.heldout_loss import bank_losses, by_subject
 from evaluation.scaling.subject_errors import errors_of
@@ -27,11 +25,11 @@ SETTINGS = ClipSettings(frames=4, flip=1.0, affine=1.0, coat=1.0)  # none of whi
 
 @pytest.fixture(scope="module")
 def rows(store: Path) -> pa.Table:
-    return read_rows(open_place(store), ["CASIA-B"], "train")
+    return Store.open(store).rows(["CASIA-B"], "train")
 
 
 def bank(store: Path, rows: pa.Table, positives: str, most: int = 40, settings: ClipSettings = SETTINGS) -> Bank:
-    return draw_bank(rows, specs_of(open_place(store), rows), settings, positives, most, seed=0)
+    return draw_bank(rows, Store.open(store).specs(["CASIA-B"]), settings, positives, most, seed=0)
 
 
 def test_clips_are_frames_of_the_sequence_as_it_is(store: Path, rows: pa.Table) -> None:

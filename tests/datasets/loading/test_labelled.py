@@ -13,10 +13,8 @@ from datasets.loading.corpus import write_map
 from datasets.loading.labelled import LabelledLoader, PKSampler, RoundRobinSampler
 from datasets.loading.labels import MISSING, Question, answers, collections_with, people, questions
 from datasets.schema.errors import UsageError
-from datasets.specs.resolve import from_manifest
-from datasets.storage import open_place
-from datasets.store.reader import read_manifest
-from datasets.store.selection import training_tables
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_tables
 
 
 def rows_of(*labels: dict[str, str], subjects: str = "", collection: str = "X") -> pa.Table:
@@ -100,10 +98,8 @@ def test_classes_take_turns_however_rare() -> None:
 
 
 def test_ranks_share_out_what_one_would_see(store: Path, tmp_path: Path) -> None:
-    manifest = read_manifest(open_place(store))
-    write_map(
-        training_tables(open_place(store), ["CASIA-B"], ()), {"CASIA-B": from_manifest(manifest, "CASIA-B")}, tmp_path
-    )
+    there = Store.open(store)
+    write_map(training_tables(there, Selection(collections=("CASIA-B",))), there.specs(["CASIA-B"]), tmp_path)
     sequences = corpus.Corpus(tmp_path)
     rows = sequences.described()
     labels = answers(questions("identification", rows), rows)

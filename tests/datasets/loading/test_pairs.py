@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import storage
 from datasets.catalog.registry import CATALOG
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
@@ -17,7 +16,8 @@ from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.errors import UsageError
-from datasets.store.selection import training_rows, training_tables
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_rows, training_tables
 
 ARRAYS = ("walks", "query", "query_times", "key", "key_times")
 STILL = {"affine": 0, "perspective": 0, "flip": 0, "dilate": 0, "blur": 0}
@@ -27,7 +27,7 @@ STILL = {"affine": 0, "perspective": 0, "flip": 0, "dilate": 0, "blur": 0}
 def sequences(store: Path, tmp_path_factory) -> corpus.Corpus:
     """40 of CASIA-B, raw and at 128 pixels, two cameras a walk, and 24 of GaitLU-1M, aligned and at 64 pixels."""
     folder = tmp_path_factory.mktemp("map")
-    write_map(training_tables(storage.open_place(store), None, ()), CATALOG, folder)
+    write_map(training_tables(Store.open(store), Selection()), CATALOG, folder)
     return corpus.Corpus(folder)
 
 
@@ -76,7 +76,7 @@ def test_times_follow_the_true_frame_numbers() -> None:
 
 
 def test_a_clip_that_is_not_augmented_is_the_frames_themselves(store: Path, sequences: corpus.Corpus) -> None:
-    stored = {row["sequence_id"]: row for row in training_rows(storage.open_place(store), None, ()).to_pylist()}
+    stored = {row["sequence_id"]: row for row in training_rows(Store.open(store), Selection()).to_pylist()}
     for step in range(4):
         batch = loader(sequences, mixing="batch", **STILL).at(step)
         visit, drawn = loader(sequences, mixing="batch").order.at(step), random_numbers.of_pairs(3, step, 0, 8, 20)

@@ -24,7 +24,7 @@ from datasets.specs import custom
 from datasets.specs.resolve import describe
 from datasets.storage import open_place
 from datasets.store.selection import walk_names
-from datasets.store.sequence_ids import id_of, modality_of, walk_of
+from datasets.store.sequence_ids import id_of, walk_of
 from datasets.synthetic.casts import CASTS
 from datasets.synthetic.modalities import see
 from datasets.synthetic.trees import write_tree
@@ -70,7 +70,8 @@ def test_every_walk_of_a_tree_is_a_row_of_its_modality(tmp_path: Path, collectio
     for name, made in found.items():
         walk, row = walks[walk_of(name)], made.row
         assert (row["subject"], row["condition"], row["view"]) == (walk.subject, walk.condition, walk.view)
-        assert (row["modality"], modality_of(name), row["split"]) == (modality, modality, spec.split.of(walk.subject))
+        assert name == f"{walk_of(name)}@{modality}"
+        assert (row["modality"], row["split"]) == (modality, spec.split.of(walk.subject))
         assert row["num_frames"] + row["dropped_frames"] == (2 if modality == "lidar" else 6)
         assert row["dropped_frames"] == len(made.rejects) <= 1
         assert 0.05 < masks(row).mean() < 0.6
@@ -270,8 +271,8 @@ def test_a_modality_that_a_collection_is_not_known_to_have_is_refused(tmp_path: 
 def test_ids_of_modalities_cannot_clash(tmp_path: Path) -> None:
     assert id_of("A", "1/nm/left", "silhouette") == "A/1/nm/left"
     assert id_of("A", "1/nm/left", "lidar") == "A/1/nm/left@lidar"
-    assert (modality_of("A/1/nm/left@lidar"), walk_of("A/1/nm/left@lidar")) == ("lidar", "A/1/nm/left")
-    assert (modality_of("A/1/nm/a@b"), walk_of("A/1/nm/a@b")) == ("silhouette", "A/1/nm/a@b")
+    assert walk_of("A/1/nm/left@lidar") == "A/1/nm/left"
+    assert walk_of("A/1/nm/a@b") == "A/1/nm/a@b"
     for view in ("left", "left@lidar"):
         folder = tmp_path / "1/nm" / view
         folder.mkdir(parents=True)

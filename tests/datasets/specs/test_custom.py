@@ -17,11 +17,9 @@ from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
 from datasets.specs.consistency import check_stored_rows, unmatched
-from datasets.specs.resolve import from_manifest, resolve, to_manifest
+from datasets.specs.resolve import resolve, to_manifest
 from datasets.storage import open_place
-from datasets.store import blocks
-from datasets.store.manifest import describe_collection, write_manifest
-from datasets.store.reader import read_manifest, read_rows
+from datasets.store.writer import StoreWriter
 from datasets.synthetic.film import film
 from datasets.synthetic.scenes import casia_b
 from model.objective import ContrastSettings
@@ -178,30 +176,31 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
         "protocol": {"kind": "view-pairs", "probe_sets": [{"name": "slow", "probe": ["slow"], "gallery": ["fast"]}]},
     }
     (tmp_path / "spec.json").write_text(json.dumps(said))
-    store = open_place(tmp_path / "shards")
+    writer = StoreWriter.open(tmp_path / "shards")
     for name, spec_file in (("bare", None), ("mine", str(tmp_path / "spec.json"))):
         spec = resolve(name, spec_file)
         for walk in ("a/slow/left", "a/fast/left", "b/slow/left"):
             write_pictures(tmp_path / name / walk, masks(2), ["1.png", "2.png"])
         done = harmonised(tmp_path / name, spec)
-        blocks.write_block(store, [one.row["sequence_id"] for one in done], [one.row for one in done], [])
-        describe_collection(store, name, {"declared": to_manifest(spec), "published": {}, "anonymous": ""})
-    write_manifest(store)
+        writer.describe(name, {"declared": to_manifest(spec), "published": {}, "anonymous": ""})
+        writer.blocks().write([one.row["sequence_id"] for one in done], [one.row for one in done], [])
+    store = writer.finish()
 
-    rows = {row["sequence_id"]: row for row in read_rows(store, ["mine"]).to_pylist()}
+    rows = {row["sequence_id"]: row for row in store.rows(["mine"]).to_pylist()}
     assert dict(rows["mine/a/slow/left"]["labels"]) == {"sex": "f", "gait": "slow"}
     assert dict(rows["mine/a/fast/left"]["labels"]) == {"sex": "f", "gait": "free"}
     assert {name: row["split"] for name, row in rows.items() if row["subject"] == "b"} == {"mine/b/slow/left": "test"}
-    manifest = read_manifest(store)
-    kept = from_manifest(manifest, "mine")
-    assert kept == resolve("mine", str(tmp_path / "spec.json")) == resolve("mine", manifest=manifest)
-    check_stored_rows(kept, read_rows(store, ["mine"]), kept)
-    assert unmatched(kept, read_rows(store, ["mine"])) == [
+    kept = store.spec("mine")
+    assert kept == resolve("mine", str(tmp_path / "spec.json")) == resolve("mine", manifest=store.manifest)
+    check_stored_rows(kept, store.rows(["mine"]), kept)
+    assert unmatched(kept, store.rows(["mine"])) == [
         "mine: gallery of slow without a sequence in the test split: 1 (fast)"
     ]
     assert [spec.name for spec in collections.scored(store, "test", None)] == ["mine"]
     schedule, whole = Schedule(steps=1, batch=2, warmup=0), ContrastSettings(strips=False)
     run = PretrainRun(recipe="x", shards=str(store), out="unused", contrast=whole, schedule=schedule)
-    shown = re.findall(r"train on (\d) sequences of (\w+), (\d+)% of the steps", "\n".join(pretraining.check_data(run)))
+    shown = re.findall(
+        r"train on (\d) sequences of (\w+), (\d+)% of the steps", "\n".join(pretraining.check_data(run, store))
+    )
     share = 3 ** (1 / 3) / (3 ** (1 / 3) + (2 * 0.125) ** (1 / 3))
     assert shown == [("3", "bare", f"{100 * share:.0f}"), ("2", "mine", f"{100 * (1 - share):.0f}")]

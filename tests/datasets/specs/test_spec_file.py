@@ -12,6 +12,8 @@ from datasets.schema.protocol import ProbeSet
 from datasets.specs import custom
 from datasets.specs.resolve import describe, from_manifest, resolve, resolve_all, to_manifest
 from datasets.specs.spec_file import from_json, to_json
+from datasets.storage import open_place
+from datasets.store.reader import Manifest, Store
 from orchestration.cluster.session import ROOT
 from orchestration.scoring import collections
 
@@ -177,15 +179,15 @@ def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
     documented: str, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     entries = {"mine": {"declared": to_json(custom.default_spec("mine")), "splits": {"test": {}}}}
-    monkeypatch.setattr(collections, "read_manifest", lambda _: {"collections": entries})
+    store = Store(open_place(tmp_path), Manifest(schema_version=1, collections=entries, shards=[], rejects=[]))
     with pytest.raises(UsageError, match=r"^mine has no protocol to be scored by: .* with --spec mine=<json>"):
-        collections.scored(tmp_path, "test", None)
+        collections.scored(store, "test", None)
     entries["my-walks"] = {"declared": to_manifest(resolve("my-walks", documented)), "splits": {"test": {}}}
-    assert [spec.name for spec in collections.scored(tmp_path, "test", None)] == ["my-walks"]
+    assert [spec.name for spec in collections.scored(store, "test", None)] == ["my-walks"]
     assert capsys.readouterr().out.startswith("mine has no protocol to be scored by")
     entries["mine"]["splits"] = entries["my-walks"]["splits"] = {"train": {}}
     with pytest.raises(UsageError, match=r"nothing to score .* let a spec file say who is tested and how"):
-        collections.scored(tmp_path, "test", None)
+        collections.scored(store, "test", None)
 
 
 def test_a_named_sequence_may_hold_the_joiner() -> None:

@@ -9,15 +9,14 @@ import pytest
 
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
-from datasets.storage import open_place
-from datasets.store.selection import specs_of, training_rows, training_tables, walk_names
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_rows, training_tables, walk_names
 from orchestration.run.settings import DataSettings
 
 
 def chosen(store: Path, unique: int | None, holdout: tuple[str, ...] = ()) -> set[str]:
-    return set(
-        training_rows(open_place(store), None, holdout, ["sequence_id"], unique=unique)["sequence_id"].to_pylist()
-    )
+    rows = training_rows(Store.open(store), Selection(holdout=holdout, unique=unique), ["sequence_id"])
+    return set(rows["sequence_id"].to_pylist())
 
 
 def test_smaller_sets_are_within_larger_ones(store: Path) -> None:
@@ -34,15 +33,15 @@ def test_who_is_held_out_does_not_change_the_order_of_the_others(store: Path) ->
 
 
 def test_walks_come_with_all_their_cameras(store: Path) -> None:
-    rows = training_rows(open_place(store), ["CASIA-B"], (), WALK_COLUMNS, unique=15)
+    rows = training_rows(Store.open(store), Selection(collections=("CASIA-B",), unique=15), WALK_COLUMNS)
     assert rows.column_names == WALK_COLUMNS
-    cameras = Counter(walk_names(rows, specs_of(open_place(store), rows)))
+    cameras = Counter(walk_names(rows, Store.open(store).specs(["CASIA-B"])))
     assert sorted(cameras.values()) == [1, *[2] * 7]  # two cameras filmed each; the last walk is cut
 
 
 @pytest.mark.parametrize("unique", [7, 40])
 def test_file_by_file_they_are_the_same(store: Path, unique: int) -> None:
-    tables = pa.concat_tables(training_tables(open_place(store), None, ["CASIA-B/004"], unique=unique))
+    tables = pa.concat_tables(training_tables(Store.open(store), Selection(holdout=("CASIA-B/004",), unique=unique)))
     ids = tables["sequence_id"].to_pylist()
     assert len(ids) == unique and set(ids) == chosen(store, unique, ("CASIA-B/004",))
 

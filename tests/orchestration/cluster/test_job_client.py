@@ -24,8 +24,7 @@ from ray.job_submission import JobStatus
 
 from datasets.catalog import registry
 from datasets.schema.errors import UsageError
-from datasets.storage import open_place
-from datasets.store.reader import read_rows
+from datasets.store.reader import Store
 from datasets.synthetic import scenes
 from datasets.synthetic.trees import write_tree
 from jobs import submit
@@ -119,7 +118,7 @@ def test_a_job_that_is_left_to_itself_can_be_followed_to_its_end(ask, tmp_path: 
     status, out, _ = ask("--follow", job)
     assert status == 0, out
     assert "report:" in out
-    assert len(read_rows(open_place(tmp_path / "shards"))) == 2
+    assert len(Store.open(tmp_path / "shards").rows()) == 2
     status, out, _ = ask("--stop", job)
     assert (status, out) == (0, f"{job}: succeeded\n")
 

@@ -12,14 +12,14 @@ import torch
 from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import UsageError
 from datasets.storage import open_place
-from datasets.store.reader import read_rows
+from datasets.store.reader import Store
 from jobs import embed as embed_job
 from model.embedding import embed
 from model.network import NetworkSettings
 from model.objective import PartContrast
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.embed import EmbedRun, embed_store
-from orchestration.embedding.sequences import walk_of
+from orchestration.embedding.sequences import decode_walk
 from orchestration.run import checkpoint, folder
 from orchestration.run.folder import read_run
 from orchestration.run.settings import DataSettings, PretrainRun
@@ -50,7 +50,7 @@ def asked(run: Path, store: Path, local_ray, tmp_path_factory) -> EmbedRun:
     """A finished table of the test split, GEI beside the encoder."""
     out = tmp_path_factory.mktemp("tables") / "table"
     settings = EmbedRun(run=str(run), shards=str(store), out=str(out), methods=("GEI", "pretrained"))
-    embed_store(settings)
+    embed_store(settings, Store.open(store))
     return settings
 
 
@@ -68,13 +68,13 @@ def parts_in(table: str) -> dict[str, int]:
 
 def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: EmbedRun, run: Path, store: Path) -> None:
     table = embeddings.read_table(open_place(asked.out))
-    rows = read_rows(open_place(str(store)), split="test")
+    rows = Store.open(store).rows(split="test")
     for name in embeddings.NAMES:
         assert table.names[name].to_pylist() == rows[name].to_pylist(), name
     found = table.embeddings("pretrained")
     assert found.shape == (rows.num_rows, 8, 31)
     for place in (0, 7, rows.num_rows - 1):
-        walk = walk_of(rows.slice(place, 1).to_pylist()[0])
+        walk = decode_walk(rows.slice(place, 1).to_pylist()[0])
         alone = embed(whole_module_of(run).teacher, [walk], 8, torch.device("cpu"))[0]
         np.testing.assert_allclose(found[place], alone, atol=1e-5)
     assert table.embeddings("GEI").shape == (rows.num_rows, 64 * 44, 1)
@@ -94,7 +94,7 @@ def test_only_what_is_missing_is_made_again(asked: EmbedRun) -> None:
     (Path(asked.out) / "table.json").write_text(json.dumps(said))
     with pytest.raises(UsageError, match="is not finished: run the same"):
         embeddings.read_table(open_place(asked.out))
-    embed_store(asked)
+    embed_store(asked, Store.open(asked.shards))
     after = parts_in(asked.out)
     assert set(after) == set(before)
     assert [one for one in before if after[one] != before[one]] == [lost]
@@ -103,15 +103,16 @@ def test_only_what_is_missing_is_made_again(asked: EmbedRun) -> None:
 
 def test_a_table_of_other_settings_is_refused(asked: EmbedRun, run: Path) -> None:
     with pytest.raises(UsageError, match=r"holds embeddings with form float32, not int8: give another place"):
-        embed_store(replace(asked, form="int8"))
+        embed_store(replace(asked, form="int8"), Store.open(asked.shards))
     with pytest.raises(UsageError, match="exists and is no table of embeddings"):
-        embed_store(replace(asked, out=str(run)))
+        embed_store(replace(asked, out=str(run)), Store.open(asked.shards))
     with pytest.raises(UsageError, match=r"has no silhouette sequences of GaitLU-1M in its test split"):
-        embed_store(replace(asked, collections=("GaitLU-1M",), out=asked.out + "2"))
+        embed_store(replace(asked, collections=("GaitLU-1M",), out=asked.out + "2"), Store.open(asked.shards))
 
 
 def test_bytes_are_a_quarter_and_close(asked: EmbedRun, tmp_path: Path) -> None:
-    small = embed_store(replace(asked, out=str(tmp_path / "small"), form="int8", methods=("pretrained",)))
+    settings = replace(asked, out=str(tmp_path / "small"), form="int8", methods=("pretrained",))
+    small = embed_store(settings, Store.open(asked.shards))
     exact, rounded = (
         embeddings.read_table(open_place(asked.out)).embeddings("pretrained"),
         small.embeddings("pretrained"),

@@ -13,16 +13,15 @@ import pytest
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.schema.errors import UsageError
-from datasets.storage import open_place
-from datasets.store import manifest
-from datasets.store.reader import read_manifest, read_rejects, read_rows
+from datasets.store.reader import Store
+from datasets.store.writer import StoreWriter
 from jobs import ingest as ingest_job
 from orchestration.cluster.session import ROOT
 from orchestration.ingest.ingest import IngestRun, ingest
 
 
 def test_everything_on_disk_is_in_the_store(walks: Path, store: Path) -> None:
-    entries = read_manifest(open_place(store))["collections"]
+    entries = Store.open(store).collections
     assert (entries["CASIA-B"]["sequences"], entries["GaitLU-1M"]["sequences"]) == (80, 24)
     assert {split: part["subjects"] for split, part in entries["CASIA-B"]["splits"].items()} == {"train": 4, "test": 4}
     frames = len(list((walks / "CASIA-B").rglob("*.png")))
@@ -31,7 +30,7 @@ def test_everything_on_disk_is_in_the_store(walks: Path, store: Path) -> None:
 
 
 def test_an_aligned_release_is_stored_to_the_bit(walks: Path, store: Path) -> None:
-    for row in read_rows(open_place(store), ["GaitLU-1M"]).to_pylist():
+    for row in Store.open(store).rows(["GaitLU-1M"]).to_pylist():
         (path,) = (walks / "GaitLU-1M" / row["source"]).iterdir()
         released = pickle.loads(path.read_bytes())
         np.testing.assert_array_equal(codec.decode(contours_of(row))[:, :, 10:54], released > 0)
@@ -45,12 +44,12 @@ def test_defects_are_rows_and_the_rest_arrives(walks: Path, tmp_path: Path, loca
     (root / "001/nm-01/090/001-nm-01-090-007.png").write_bytes(b"\x89PNG, but cut off")
     (root / "001/bg-01/036x").mkdir()
     (root / "001/bg-01/036x" / "001-bg-01-036-001.png").write_bytes(b"x")
-    entry = ingest(IngestRun(roots={"CASIA-B": str(root)}, out=str(out)))["collections"]["CASIA-B"]
+    entry = ingest(IngestRun(roots={"CASIA-B": str(root)}, out=str(out))).collections["CASIA-B"]
     assert entry["sequences"] + entry["rejected_sequences"] == 11
     assert entry["reject_reasons"] == {"no usable frame": 1, "unrecognised folder": 1}
     assert entry["dropped_frame_reasons"]["damaged image"] == 1
-    assert {one["source"] for one in read_rejects(open_place(out)).to_pylist()} >= {"001/nm-01/036", "001/bg-01/036x"}
-    (row,) = [one for one in read_rows(open_place(out)).to_pylist() if one["source"] == "001/nm-01/090"]
+    assert {one["source"] for one in Store.open(out).rejects().to_pylist()} >= {"001/nm-01/036", "001/bg-01/036x"}
+    (row,) = [one for one in Store.open(out).rows().to_pylist() if one["source"] == "001/nm-01/090"]
     assert 7 not in row["frame_numbers"]
 
 
@@ -75,10 +74,10 @@ def test_a_second_run_adds_what_is_new_and_changes_nothing_else(walks: Path, tmp
     ingest(run)
     before = {path: path.read_bytes() for path in out.rglob("*.parquet")}
     shutil.copytree(walks / "CASIA-B" / "075", root / "075")
-    entry = ingest(run)["collections"]["CASIA-B"]
+    entry = ingest(run).collections["CASIA-B"]
     assert {split: part["sequences"] for split, part in entry["splits"].items()} == {"train": 10, "test": 10}
     assert {path: path.read_bytes() for path in before} == before
-    ids = read_rows(open_place(out))["sequence_id"].to_pylist()
+    ids = Store.open(out).rows()["sequence_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 20
 
 
@@ -91,7 +90,7 @@ def test_a_killed_run_is_finished_by_the_next(store: Path, walks: Path, tmp_path
         record.unlink()
     roots = {name: str(walks / name) for name in ("CASIA-B", "GaitLU-1M")}
     ingest(IngestRun(roots=roots, out=str(out), block_sequences=20))
-    assert read_rows(open_place(out)).equals(read_rows(open_place(store)))
+    assert Store.open(out).rows().equals(Store.open(store).rows())
 
 
 def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) -> None:
@@ -104,9 +103,9 @@ def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) ->
 
 
 def test_a_run_that_was_killed_before_its_first_block_is_gone_on_with(walks: Path, tmp_path: Path, local_ray) -> None:
-    manifest.describe_collection(open_place(tmp_path), "CASIA-B", {"published": {}, "anonymous": ""})
+    StoreWriter.open(tmp_path).describe("CASIA-B", {"published": {}, "anonymous": ""})
     run = IngestRun(roots={"CASIA-B": str(walks / "CASIA-B")}, out=str(tmp_path))
-    assert ingest(run)["collections"]["CASIA-B"]["sequences"] == 80
+    assert ingest(run).collections["CASIA-B"]["sequences"] == 80
 
 
 def test_labels_and_ids_come_from_the_path(tmp_path: Path, local_ray) -> None:
@@ -116,12 +115,12 @@ def test_labels_and_ids_come_from_the_path(tmp_path: Path, local_ray) -> None:
         (tmp_path / "tree" / folder).mkdir(parents=True)
         (tmp_path / "tree" / folder / "000.pkl").write_bytes(pickle.dumps(mask))
     ingest(IngestRun(roots={"Scoliosis1K": str(tmp_path / "tree")}, out=str(tmp_path / "shards")))
-    rows = read_rows(open_place(tmp_path / "shards")).to_pylist()
+    rows = Store.open(tmp_path / "shards").rows().to_pylist()
     assert [(row["sequence_id"], row["condition"], row["view"], dict(row["labels"])) for row in rows] == [
         ("Scoliosis1K/00000/positive/000_180", "positive", "000_180", {"scoliosis": "positive"}),
         ("Scoliosis1K/00493/negative/000_180", "Negative", "000-180", {"scoliosis": "negative"}),
     ]
-    assert read_rejects(open_place(tmp_path / "shards"))["source"].to_pylist() == ["00001/unknown/000_180"]
+    assert Store.open(tmp_path / "shards").rejects()["source"].to_pylist() == ["00001/unknown/000_180"]
 
 
 def test_a_walk_in_two_folders_is_refused(tmp_path: Path) -> None:
@@ -140,13 +139,13 @@ def test_rejects_are_tried_again_when_asked(walks: Path, tmp_path: Path, local_r
     for png in damaged:
         png.write_bytes(b"")
     run = {"roots": {"CASIA-B": str(root)}, "out": str(out)}
-    assert ingest(IngestRun(**run))["collections"]["CASIA-B"]["rejected_sequences"] == 1
+    assert ingest(IngestRun(**run)).collections["CASIA-B"]["rejected_sequences"] == 1
     for png, content in whole.items():
         png.write_bytes(content)
-    assert ingest(IngestRun(**run))["collections"]["CASIA-B"]["rejected_sequences"] == 1
-    entry = ingest(IngestRun(**run, retry_rejects=True))["collections"]["CASIA-B"]
+    assert ingest(IngestRun(**run)).collections["CASIA-B"]["rejected_sequences"] == 1
+    entry = ingest(IngestRun(**run, retry_rejects=True)).collections["CASIA-B"]
     assert (entry["sequences"], entry["rejected_sequences"]) == (10, 0)
-    assert read_rows(open_place(out)).num_rows == 10
+    assert Store.open(out).rows().num_rows == 10
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from datasets.storage import open_place
-from datasets.store import blocks
-from datasets.store.reader import read_rejects, read_rows
+from datasets.store.blocks import Blocks
+from datasets.store.reader import Store
 from orchestration.cluster.session import ROOT
 from orchestration.ingest.ingest import IngestRun, ingest
 
@@ -51,7 +51,7 @@ def finish(job: subprocess.Popen, out: Path) -> None:
 
 
 def wait_for_commits(out: Path, count: int, job: subprocess.Popen) -> None:
-    while len(blocks.block_names(open_place(out))) < count:
+    while len(Blocks(open_place(out)).names()) < count:
         assert job.poll() is None, (
             "the job ended before it could be killed: " + (out.parent / f"{out.name}.log").read_text()
         )
@@ -70,9 +70,9 @@ def read_since(tree: Path) -> set[Path]:
 
 
 def assert_equal(out: Path, undisturbed: Path) -> None:
-    assert read_rows(open_place(out)).equals(read_rows(open_place(undisturbed)))
+    assert Store.open(out).rows().equals(Store.open(undisturbed).rows())
     rejects = [
-        read_rejects(open_place(one)).sort_by([("sequence_id", "ascending"), ("frame", "ascending")])
+        Store.open(one).rejects().sort_by([("sequence_id", "ascending"), ("frame", "ascending")])
         for one in (out, undisturbed)
     ]
     assert rejects[0].equals(rejects[1])

@@ -9,6 +9,7 @@ import torch
 
 from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import UsageError
+from datasets.store.reader import Store
 from evaluation.scaling.subject_errors import class_error
 from model.network import GaitNetwork, NetworkSettings
 from orchestration.run.settings import DataSettings, Schedule
@@ -38,7 +39,7 @@ def examined(plan: StudyPlan) -> Examined:
     run = plan.run_of(Cell(size="xxs", unique=None, seed=0, steps=4))
     network = GaitNetwork(NetworkSettings(size="xxs", channels=16)).eval()
     with torch.inference_mode():
-        return Examined(plan, run, network, torch.device("cpu"), {}, {})
+        return Examined(plan, Store.open(plan.shards), run, network, torch.device("cpu"), {}, {})
 
 
 def test_planted_posture_is_read_off_random_weights(planted: Path) -> None:
@@ -52,16 +53,16 @@ def test_planted_posture_is_read_off_random_weights(planted: Path) -> None:
 
 
 def test_no_more_rows_than_asked_from_everywhere_in_the_split(planted: Path) -> None:
-    plan = plan_of(planted, "scoliosis", rows=10)
-    ((train, test),) = labelled_rows(plan, "scoliosis").values()
-    assert (train.num_rows, test.num_rows, check_probes(plan)) == (10, 10, 20)
-    everyone = labelled_rows(plan_of(planted), "scoliosis")["Scoliosis1K"][0]["sequence_id"].to_pylist()
+    plan, there = plan_of(planted, "scoliosis", rows=10), Store.open(planted)
+    ((train, test),) = labelled_rows(plan, there, "scoliosis").values()
+    assert (train.num_rows, test.num_rows, check_probes(plan, there)) == (10, 10, 20)
+    everyone = labelled_rows(plan_of(planted), there, "scoliosis")["Scoliosis1K"][0]["sequence_id"].to_pylist()
     assert {everyone[0], everyone[-1]} <= set(train["sequence_id"].to_pylist())
 
 
 def test_a_store_without_the_labels_is_refused(store: Path) -> None:
     with pytest.raises(UsageError, match=r"--measure.probes scoliosis: no collection of .* has labels of scoliosis"):
-        check_probes(plan_of(store, "scoliosis"))
+        check_probes(plan_of(store, "scoliosis"), Store.open(store))
     with pytest.raises(UsageError, match="told apart zero-shot"):
         replace(plan_of(store).measure, probes=("identification",))
 
