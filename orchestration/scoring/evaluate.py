@@ -74,12 +74,13 @@ class EvaluateRun:
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
-    folder, store = storage.open_place(settings.run), Store.open(settings.shards)
+    folder = storage.open_place(settings.run)
     run = run_folder.read_run(folder)
     chosen = checkpoint.chosen(folder, settings.step)
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
+    store = Store.open(settings.shards)
     specs = scored(store, settings.split, run, settings.kinds)
     tags = {"job": "evaluate", "run": str(folder), "step": str(step)}
     if parent := run_folder.tracked_run(folder):

@@ -66,11 +66,11 @@ def test_the_loss_is_that_of_training_without_smoothing() -> None:
     rng = np.random.default_rng(0)
     predicted, keys = rng.normal(size=(2, 12, 31, 8)).astype(np.float32)
     walks = np.array([0, 0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8])
-    settings = ContrastSettings(scale=5.0, joint=0.7, joint_scale=11.0, smoothing=0.0)
+    settings = ContrastSettings(temperature=1 / 5, joint=0.7, joint_temperature=1 / 11, smoothing=0.0)
     module = PartContrast(NetworkSettings(channels=8), settings)
     same = torch.from_numpy((walks[:, None] == walks) & ~np.eye(12, dtype=bool))
     expected = module.contrast(torch.from_numpy(predicted), torch.from_numpy(keys), 0, same)["loss"].item()
-    parts, joint = bank_losses(predicted, keys, walks, 5.0, 11.0)
+    parts, joint = bank_losses(predicted, keys, walks, 1 / 5, 1 / 11)
     assert parts.shape == (12, 31) and joint.shape == (12,)
     assert parts.mean() + 0.7 * joint.mean() == pytest.approx(expected, rel=1e-5)
 
