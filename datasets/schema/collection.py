@@ -7,6 +7,7 @@ from typing import Literal
 
 from datasets.schema.protocol import Protocol
 from datasets.schema.rows import Modality
+from datasets.schema.strict_json import some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +19,8 @@ class Split:
     others: Literal["train", "test", "none"] = "none"
 
     def __post_init__(self) -> None:
-        both = self.train & self.test
-        assert not both, f"subjects in train and in test: {sorted(both)[:5]}"
+        if both := self.train & self.test:
+            raise ValueError(f"has subjects in train and in test ({some(both)}): keep each in one of them")
         named = {"train": self.train, "test": self.test, "none": frozenset()}[self.others]
         assert not named, f"everyone else is for {self.others}, so nobody needs to be named there"
 

@@ -1,12 +1,44 @@
-"""Protocols of retrieval as data: gallery, probe sets, and what they match on."""
+"""Protocols of retrieval as data: gallery, probe sets, and what they match on.
 
+They are read from JSON as they stand here (datasets/schema/strict_json.py), so what is wrong with one is a ValueError
+whose text goes on after the key.
+"""
+
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
+
+from datasets.schema.strict_json import Filled, Names, some
+
+USABLE = re.compile(r"\w(?:[\w. -]*[\w.-])?")  # for names that become folders, ids and names of metrics
 
 Role = Literal["probe", "gallery", "neither"]
 NamedBy = Literal["condition", "part", "sequence", "joined"]
 ProtocolKind = Literal[
     "view-pairs", "pooled", "pooled-other-views", "cross-view-gallery", "condition-pairs", "submission"
+]
+
+
+def _check_usable(name: str) -> str:
+    if not USABLE.fullmatch(name):
+        raise ValueError("cannot be a name: use letters, digits, '-', '_', '.' and spaces within")
+    return name
+
+
+def _require_kind(protocol: object) -> object:
+    """For JSON alone: code that builds a protocol may rely on the default."""
+    if isinstance(protocol, dict) and "kind" not in protocol:
+        raise ValueError(f"has no kind: one of {', '.join(get_args(ProtocolKind))}")
+    return protocol
+
+
+_Kinds = Annotated[
+    tuple[ProtocolKind, ...],
+    Strict(False),
+    BeforeValidator(lambda kinds: [kinds] if isinstance(kinds, str) else kinds),
+    Field(alias="kind"),
 ]
 
 
@@ -22,17 +54,18 @@ class ProbeSet:
     this set; all that the protocol names for its sets, where it is empty.
     """
 
-    name: str
-    probe: frozenset[str] | None
-    gallery: frozenset[str] | None
+    name: Annotated[str, AfterValidator(_check_usable)]
     by: NamedBy = "condition"
-    kinds: tuple[ProtocolKind, ...] = ()
+    kinds: _Kinds = ()
+    probe: Annotated[Names, Filled] | None = None
+    gallery: Annotated[Names, Filled] | None = None
 
     def __post_init__(self) -> None:
-        assert self.probe is not None or self.gallery is not None, f"{self.name} names neither probes nor gallery"
+        if self.probe is None and self.gallery is None:
+            raise ValueError("needs a list of names as probe, gallery or both")
         both = (self.probe or frozenset()) & (self.gallery or frozenset())
-        alone = self.kinds == ("condition-pairs",) or not both
-        assert alone, f"conditions that are probe and gallery of {self.name} would find themselves: {sorted(both)}"
+        if both and self.kinds != ("condition-pairs",):
+            raise ValueError(f"has {some(both)} as probe and as gallery: keep each in one of them")
 
     def is_probe(self, subject: str, condition: str, view: str) -> bool:
         """Whether one sequence of the test split is a probe of this set; all three strings as released."""
@@ -52,7 +85,8 @@ class ProbeSet:
         walk = (subject, condition, view)
         return "probe" if self.is_probe(*walk) else "gallery" if self.is_gallery(*walk) else "neither"
 
-    def _named(self, names: frozenset[str], subject: str, condition: str, view: str) -> bool:
+    def _named(self, names: frozenset[str] | None, subject: str, condition: str, view: str) -> bool:
+        names = names or frozenset()
         if self.by == "part":
             return any(name in condition for name in names)
         if self.by == "condition":
@@ -72,10 +106,17 @@ class Protocol:
     - `submission`: no score, but a file of ranked lists for whoever knows the subjects of the probes.
     """
 
-    probe_sets: tuple[ProbeSet, ...]
-    kinds: tuple[ProtocolKind, ...] = ("view-pairs",)  # of the probe sets that name none themselves
-    excluded_views: frozenset[str] = frozenset()  # their sequences are neither probe nor gallery
+    kinds: Annotated[_Kinds, Filled] = ("view-pairs",)  # of the probe sets that name none themselves
+    probe_sets: Annotated[tuple[ProbeSet, ...], Strict(False), Filled]
+    excluded_views: Names = frozenset()  # their sequences are neither probe nor gallery
     view_until: str = ""  # views are compared by their names up to this string, whole where it is empty
+
+    def __post_init__(self) -> None:
+        scored = [(kind, one.name) for kind, one in self.scored()]
+        if len(set(scored)) < len(scored):
+            raise ValueError("has two probe sets of one name: give each its own")
+        if any(kind == "condition-pairs" and one.by != "condition" for kind, one in self.scored()):
+            raise ValueError('has probe sets that must name whole conditions for the kind "condition-pairs"')
 
     def scored(self) -> list[tuple[ProtocolKind, ProbeSet]]:
         """Every kind with every probe set that it scores, kind by kind."""
@@ -85,3 +126,6 @@ class Protocol:
     def compared_view(self, view: str) -> str:
         """The name under which a view is compared with others."""
         return view.split(self.view_until)[0] if self.view_until else view
+
+
+ProtocolInJson = Annotated[Protocol, BeforeValidator(_require_kind)]

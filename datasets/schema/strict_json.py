@@ -1,7 +1,7 @@
 """Reads JSON strictly: the value of a type (dataclass, pydantic model, TypedDict), or a UsageError of one line.
 
-pydantic validates the types. This file refuses what pydantic lets pass (a key given twice, NaN) and puts its errors
-into the words of users: file, key, the value found, and what is right.
+pydantic validates the types. This file refuses keys given twice, which pydantic lets pass, and puts errors into words
+for users: file, key, the value found, and what is right.
 """
 
 import difflib
@@ -11,16 +11,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, PlainSerializer, Strict, TypeAdapter, ValidationError
 
 from datasets.schema.errors import UsageError
 
 T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 SHOWN = 5  # names in one message
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
-_WANTED = {  # in words that do not presume Python, by pydantic's type of error
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # of models, and of dataclasses
+_WANTED = {  # in words that presume no Python, by pydantic's type of error
     "bool_type": "true or false",
     "string_type": "text in quotes",
     **dict.fromkeys(("dict_type", "dataclass_type", "model_type"), "an object {...}"),
@@ -28,43 +27,16 @@ _WANTED = {  # in words that do not presume Python, by pydantic's type of error
 }
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty: write something or leave the key out")
-    return text
+def _check_filled(value: Any) -> Any:  # noqa: ANN401 text or a collection
+    if not (value.strip() if isinstance(value, str) else value):
+        raise ValueError("is empty: give something, or leave it out")
+    return value
 
 
-Text = Annotated[str, AfterValidator(_not_blank)]
-Names = Annotated[frozenset[Text], PlainSerializer(sorted, return_type=list[str])]  # written in one order
-
-
-def read(kind: type[T], path: str, option: str) -> T:
-    """What a user's file says; see `parse`. option: what named the file on the command line, for messages."""
-    try:
-        return parse(kind, Path(path).read_bytes(), path)
-    except FileNotFoundError as error:
-        raise UsageError(f"no file {path}: check the path given with {option}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{path} cannot be read ({why}): check the path given with {option}") from error
-
-
-def parse(kind: type[T], text: str | bytes, file: str, note: str = "") -> T:
-    """A value of a type from JSON text. file: named in messages. note: what may be the reason of any mistake.
-
-    UsageError for whatever does not fit; one that `__post_init__` of a dataclass raises is passed on as it is.
-    """
-    text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-    try:
-        data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{file} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{file} is not JSON as it is read here: {error}") from error
-    try:
-        return _adapter(kind).validate_json(f"[{text}]")[0]
-    except ValidationError as error:
-        raise _as_usage_error(error, kind, data, file, note) from error
+Filled = AfterValidator(_check_filled)
+Text = Annotated[str, Filled]
+# A list without an order, and so written in one. Strict(False): what went through a validator before is a Python list.
+Names = Annotated[frozenset[Text], Strict(False), PlainSerializer(sorted, return_type=list[str])]
 
 
 def some(names: Collection[str]) -> str:
@@ -73,30 +45,53 @@ def some(names: Collection[str]) -> str:
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN:,} more"
 
 
-def _adapter(kind: type[T]) -> TypeAdapter[list[T]]:
-    """Of a list of one, since pydantic takes no settings for a dataclass, but applies those of a list to its items."""
-    return TypeAdapter(list[kind], config=_STRICT)  # type: ignore[valid-type]  # a type that is known at run time
+def read(kind: type[T], path: str, option: str) -> T:
+    """What a user's file says; see `parse`. option: what named the file on the command line, for messages."""
+    try:
+        return parse(kind, Path(path).read_text(encoding="utf-8-sig"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{path} cannot be read ({why}): check the path given with {option}") from error
 
 
-def _as_usage_error(error: ValidationError, kind: type, data: object, file: str, note: str) -> UsageError:
+def parse(kind: type[T], text: str, file: str, note: str = "") -> T:
+    """A value of a type from JSON text. file: named in messages. note: what may be the reason of any mistake.
+
+    UsageError for whatever does not fit; one that `__post_init__` of a dataclass raises is passed on as it is.
+    """
+    try:
+        data = json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{file} cannot be read as JSON: {error}") from error
+    # A list of one, since pydantic takes no settings for a dataclass, but applies those of a list to its items.
+    adapter = TypeAdapter(list[kind], config=STRICT)  # type: ignore[valid-type]  # a type that is known at run time
+    try:
+        return adapter.validate_json(f"[{text}]")[0]
+    except ValidationError as error:
+        raise _as_usage_error(error, adapter, data, file, note) from error
+
+
+def _as_usage_error(
+    error: ValidationError, adapter: TypeAdapter[Any], data: object, file: str, note: str
+) -> UsageError:
     """The first mistake in one line; unknown keys go first, since a misspelt key is also missing under its name."""
-    first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
-    what, context, shown = first["type"], first.get("ctx", {}), _shown(first["input"])
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN_KEY)
+    what, context, found = first["type"], first.get("ctx", {}), first["input"]
     if isinstance(cause := context.get("error"), UsageError):
         return cause
     steps = list(_steps(first["loc"][1:], data, what == "missing"))
-    if what in _UNKNOWN:
-        schema = _adapter(kind).json_schema()
+    if what in _UNKNOWN_KEY:
+        schema = adapter.json_schema()
         known = _keys_at(schema["items"], steps[:-1], schema)
         said = f"is not a known key: {_likely(str(steps[-1]), known) or 'the known keys are ' + ', '.join(known)}"
     elif what == "missing":
         said = "is missing"
-    elif cause is not None:
+    elif isinstance(cause, Exception):
         said = str(cause)
     else:
-        wanted = f"it must be {_WANTED.get(what) or first['msg'].removeprefix('Input should be ')}"
-        options = re.findall(r"'([^']*)'", context.get("expected", ""))
-        said = f"is {shown}: {_likely(str(first['input']), options) or wanted}"
+        shown, options = json.dumps(found, ensure_ascii=False), re.findall(r"'([^']*)'", context.get("expected", ""))
+        wanted = f"it must be {_WANTED[what]}" if what in _WANTED else first["msg"].replace("Input should", "it must")
+        said = f"is {shown if len(shown) <= 40 else shown[:37] + '...'}: {_likely(str(found), options) or wanted}"
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
     line = " ".join([f"{file}: {key}" if key else file, said, f"({note})" if note else ""])
     return UsageError(" ".join(line.split()))  # a key may hold a line break
@@ -108,20 +103,13 @@ def _likely(written: str, options: Collection[str]) -> str:
     return f'did you mean "{close[0]}"?' if close else ""
 
 
-def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
 def _steps(path: tuple[int | str, ...], data: object, missing: bool) -> Iterator[int | str]:
     """The keys and positions of a place, without what pydantic adds to them ([key], and which member of a union)."""
     for step in path:
-        if isinstance(data, list):
+        inside = data if isinstance(data, dict) else dict(enumerate(data)) if isinstance(data, list) else {}
+        if step in inside:
             yield step
-            data = data[int(step)]
-        elif isinstance(data, dict) and step in data:
-            yield step
-            data = data[step]
+            data = inside[step]
     if missing:
         yield path[-1]
 
@@ -140,14 +128,10 @@ def _keys_at(node: Mapping[str, Any], steps: list[int | str], root: Mapping[str,
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON; Python and pydantic would keep the last of two members with one key and say nothing."""
+    """An object of JSON; without this the last of two members with one key would count, in silence."""
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
             raise ValueError(f"the key {key!r} is there twice: keep one of them")
         found[key] = value
     return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")

@@ -1,1 +1,1 @@
-"""Collections of one's own, other partitions, and which specification holds for a store."""
+"""Specs of collections: custom ones, other partitions, and which one holds for a store."""

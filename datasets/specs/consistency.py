@@ -1,28 +1,27 @@
-"""Whether a spec and the sequences of a store agree: names without a sequence, and rows that were recorded otherwise.
+"""Checks a spec against the rows of a store: names without a sequence, and rows with another split or other labels."""
 
-Rows of the store in, lines or a UsageError out. It reads no files.
-"""
+from collections.abc import Collection
 
 import pyarrow as pa
 
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProbeSet
+from datasets.schema.strict_json import some
 from datasets.specs import custom
-from datasets.specs.json_reader import some
 
 COLUMNS = ["subject", "condition", "view", "split", "labels"]
 Walk = tuple[str, str, str]
 
 
 def unmatched(spec: CollectionSpec, rows: pa.Table) -> list[str]:
-    """A line for each list of names of which some occur nowhere, and for subjects that no list names.
+    """Lines on names in the spec that no sequence has, and on subjects that no list names.
 
     rows: the collection's rows of a store, with `subject`, `condition` and `view`.
     """
     walks = set(zip(*(rows[part].to_pylist() for part in ("subject", "condition", "view")), strict=True))
     subjects = {subject for subject, _, _ in walks}
-    found = {}
+    found: dict[str, Collection[str]] = {}
     for side, listed in (("train", spec.split.train), ("test", spec.split.test)):
         found[f"subjects of the {side} list without a sequence"] = listed - subjects
     none = {subject for subject in subjects if spec.split.of(subject) == "none"}
@@ -41,9 +40,9 @@ def unmatched(spec: CollectionSpec, rows: pa.Table) -> list[str]:
 
 
 def check_stored_rows(spec: CollectionSpec, rows: pa.Table, stored: CollectionSpec | None) -> None:
-    """UsageError where rows of a store have another split or other labels than the spec gives, or another normalising.
+    """UsageError where rows of a store have another split, other labels or another normalisation than the spec says.
 
-    rows: the collection's rows, with the columns COLUMNS. stored: what the store declares of it, where it does.
+    rows: the collection's rows, with the columns COLUMNS. stored: the spec that they were ingested with, if known.
     """
     fix = f"give what {spec.name} was ingested with before, or another --out"
     if stored is not None and custom.is_custom(spec.name) and stored.layouts != spec.layouts:
@@ -61,7 +60,7 @@ def check_stored_rows(spec: CollectionSpec, rows: pa.Table, stored: CollectionSp
 
 
 def _without(names: frozenset[str], one: ProbeSet, walks: set[Walk]) -> frozenset[str]:
-    """The names of a probe set that no walk answers to."""
+    """The names in a probe set that match no walk."""
     if one.by == "part":
         conditions = {condition for _, condition, _ in walks}
         return frozenset(name for name in names if not any(name in condition for condition in conditions))

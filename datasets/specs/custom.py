@@ -1,8 +1,4 @@
-"""A user's own collection: the layouts in which it may lie, and what holds of it where no spec file says more.
-
-Everything here is data of the kind that the catalog's entries are. What a spec file adds is read in spec_file.py; this
-file knows nothing of JSON.
-"""
+"""Custom collections, which the catalog does not have: their layouts, and their spec where no spec file is given."""
 
 import re
 from collections.abc import Iterable
@@ -11,13 +7,13 @@ from dataclasses import replace
 from datasets.catalog.registry import CATALOG
 from datasets.schema.collection import CollectionSpec, FolderPath, Layout, Split
 from datasets.schema.errors import UsageError
+from datasets.schema.protocol import USABLE
 from datasets.schema.rows import MODALITIES, Modality
 
-UNNAMED = "none"  # the condition or the view of a tree that has no folder for it
+UNNAMED = "none"  # condition or view, where the tree has no folder for it
 NOT_STATED = "not stated"
-USABLE = re.compile(r"\w(?:[\w. -]*[\w.-])?")  # for names that become folders, ids and names of metrics
 
-_FOLDER = r"[^/.][^/]*"  # what begins with a dot was put there by some program
+_FOLDER = r"[^/.][^/]*"  # folders of programs (caches, version control) begin with a dot
 _PATHS = {
     "<subject>/<condition>/<view>": FolderPath(
         pattern=rf"(?P<subject>{_FOLDER})/(?P<condition>{_FOLDER})/(?P<view>{_FOLDER})"
@@ -30,8 +26,8 @@ _PATHS = {
 }
 _EXAMPLE = ("001", "normal", "front")
 
-# The number of a frame is the last run of digits in its name; a longer one is a time and does not fit the schema, so
-# that such frames are in order of name, as those without digits.
+# The number of a frame is the last run of digits in its name. More than nine are a time stamp, which does not fit the
+# schema: such frames are ordered by name, as those without digits.
 _FRAME = r"(?!\.)(?:.*?(?<!\d)(?P<frame>\d{1,9})(?!\d)\D*|.*)"
 _PICTURES = rf"{_FRAME}\.(?i:png|jpe?g)"
 _LABEL_MAPS = rf"{_FRAME}\.(?i:png)"  # JPEG would smear one label into another
@@ -40,16 +36,16 @@ _ARRAY = r"[^.].*\.pkl"
 
 
 def layouts(aligned: bool, modality: Modality | None = None) -> tuple[Layout, ...]:
-    """The trees that are understood, the deepest first: to a shallower one each folder of it would be a sequence.
+    """The layouts of custom collections, the deepest first, since a shallower one would match parts of a deeper tree.
 
-    aligned: the pictures are aligned already, 64 or 128 high; arrays always are. modality: of this one; of all if None.
+    aligned: whether the pictures are aligned, 64 or 128 pixels high; arrays always are. modality: None for all.
     """
-    some = MODALITIES if modality is None else (modality,)
-    return tuple(layout for one in some for form in _PATHS for layout in _of_modality(one, form, aligned))
+    modalities = MODALITIES if modality is None else (modality,)
+    return tuple(layout for one in modalities for form in _PATHS for layout in _of_modality(one, form, aligned))
 
 
 def _of_modality(modality: Modality, form: str, aligned: bool) -> tuple[Layout, Layout]:
-    """The trees of one modality and depth: with a file a frame, and with an array a walk."""
+    """The layouts of one modality and depth: a file for each frame, and an array for each walk."""
     folder = "/".join(_EXAMPLE[: form.count("<")])
     skeletons, of_what = modality == "skeleton", "" if modality == "silhouette" else f" of {modality}"
     frames = Layout(
@@ -66,7 +62,7 @@ def _of_modality(modality: Modality, form: str, aligned: bool) -> tuple[Layout, 
 
 
 def default_spec(name: str) -> CollectionSpec:
-    """What holds of a collection of which nothing is said: raw masks, and every subject to train on."""
+    """The spec of a custom collection without a spec file: raw masks, and every subject in the train split."""
     return CollectionSpec(
         name=name,
         title=name,
@@ -78,19 +74,19 @@ def default_spec(name: str) -> CollectionSpec:
 
 
 def is_frame(file: str) -> bool:
-    """Whether a file of this name is a frame of one's own, or the array of a walk."""
+    """Whether a file of this name can be a frame, or the array of a walk, in a custom collection."""
     return re.fullmatch(_PICTURES, file) is not None or re.fullmatch(_ARRAY, file) is not None
 
 
 def is_custom(name: str) -> bool:
-    """Whether a collection is a user's own, and not one of the catalog."""
+    """Whether a collection is not in the catalog."""
     return name not in CATALOG
 
 
 def check_name(name: str, others: Iterable[str] = ()) -> None:
-    """UsageError for a name that cannot be used, or that only case or punctuation tell from another collection's.
+    """UsageError for a name with unusable characters, or one that differs from another only in case or punctuation.
 
-    others: the names in use beside those of the catalog.
+    others: names in use beside those of the catalog.
     """
     if not USABLE.fullmatch(name):
         raise UsageError(

@@ -1,20 +1,39 @@
-"""Another partition of a collection: one that was published beside the official one, or a JSON file of OpenGait's kind.
+"""Another partition of a collection: a published alternative by its name, or a JSON file as OpenGait writes them.
 
-Such a file names the subjects of TRAIN_SET and TEST_SET, and may name sequences as PROBE_SET or GALLERY_SET. The lists
-that are built in are read elsewhere (datasets/catalog/official_lists.py).
+Such a file names the subjects of TRAIN_SET and TEST_SET, and may name sequences as PROBE_SET or GALLERY_SET.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Self
 
+from pydantic import model_validator
+
+from datasets.schema import strict_json
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProbeSet, Protocol
-from datasets.specs.json_reader import Value, load, some
-from datasets.specs.spec_file import SPLIT_KEYS, read_split
+from datasets.schema.strict_json import Filled, Names, some
+from datasets.specs.spec_file import LEFT_OUT, SplitForm
 
-_ROLES = {"probe": "PROBE_SET", "gallery": "GALLERY_SET"}
+
+class PartitionForm(SplitForm):
+    """A partition file."""
+
+    PROBE_SET: Annotated[Names, Filled] = LEFT_OUT
+    GALLERY_SET: Annotated[Names, Filled] = LEFT_OUT
+
+    @model_validator(mode="after")
+    def _check_probes(self) -> Self:
+        if both := (self.PROBE_SET or frozenset()) & (self.GALLERY_SET or frozenset()):
+            raise ValueError(f"has sequences in PROBE_SET and in GALLERY_SET ({some(both)}): keep each in one of them")
+        return self
+
+    def probe_set(self, name: str) -> ProbeSet | None:
+        """The probes and the gallery that the file names; None where it names neither."""
+        if self.PROBE_SET is None and self.GALLERY_SET is None:
+            return None
+        return ProbeSet(name=name, probe=self.PROBE_SET, gallery=self.GALLERY_SET, by="joined")
 
 
 def with_partition(spec: CollectionSpec, partition: str) -> CollectionSpec:
@@ -30,25 +49,14 @@ def with_partition(spec: CollectionSpec, partition: str) -> CollectionSpec:
             f"{spec.name} has no published partition {partition!r}, and there is no such file: give one of "
             f"{', '.join(spec.other_splits)}, a JSON file, or nothing for the official one"
         )
-    value = load(partition, f"--partition {spec.name}=<json>")
-    members = value.members((*SPLIT_KEYS, *_ROLES.values()))
-    split = read_split(value, members)
-    return replace(spec, split=split, protocol=_protocol(spec.protocol, value, members), partition=Path(partition).name)
+    form = strict_json.read(PartitionForm, partition, f"--partition {spec.name}=<json>")
+    return replace(spec, split=form.split(), protocol=_protocol(spec.protocol, form), partition=Path(partition).name)
 
 
-def _protocol(protocol: Protocol | None, value: Value, members: Mapping[str, Value]) -> Protocol | None:
+def _protocol(protocol: Protocol | None, form: PartitionForm) -> Protocol | None:
     """The protocol with the probes and the gallery that a file names, where it names any."""
-    named = {role: members[key].names() for role, key in _ROLES.items() if key in members}
-    if not named:
-        return protocol
-    for role, names in named.items():
-        if not names:
-            raise members[_ROLES[role]].mistake("is empty: leave it out for the probes and gallery of the protocol")
-    if both := named.get("probe", frozenset()) & named.get("gallery", frozenset()):
-        raise value.mistake(f"has sequences in PROBE_SET and in GALLERY_SET ({some(both)}): keep each in one of them")
     before = protocol or Protocol(probe_sets=(), kinds=("pooled",))
-    others = tuple(one for one in before.probe_sets if one.kinds)  # judged otherwise: no such file speaks of them
+    others = tuple(one for one in before.probe_sets if one.kinds)  # scored by other kinds: no such file replaces them
     replaced = [one.name for one in before.probe_sets if not one.kinds]
-    name = replaced[0] if len(replaced) == 1 else "partition"
-    probe_set = ProbeSet(name=name, probe=named.get("probe"), gallery=named.get("gallery"), by="joined")
-    return replace(before, probe_sets=(probe_set, *others))
+    probe_set = form.probe_set(replaced[0] if len(replaced) == 1 else "partition")
+    return replace(before, probe_sets=(probe_set, *others)) if probe_set else protocol

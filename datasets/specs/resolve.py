@@ -1,22 +1,25 @@
-"""Which spec holds of a collection: the catalog's, that of a user's own, or either with another partition.
+"""Finds the spec of a collection: the catalog's, the one of a custom collection, or either with another partition.
 
-A store describes itself: what the catalog does not say of a collection stands in its manifest entry, under `declared`.
+A store describes itself: whatever differs from the catalog stands in the manifest's entry of the collection, under
+`declared`.
 """
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from datasets.catalog import registry
 from datasets.preprocessing.modalities import FORMS
 from datasets.schema.collection import CollectionSpec, Layout
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
-from datasets.specs.json_reader import load
 from datasets.specs.partition_file import with_partition
 from datasets.specs.spec_file import from_json, read_spec, to_json
 
-Manifest = Mapping[str, object]
-SPEC_KEY = "declared"  # the key in a collection's entry of the manifest; absent or null where the catalog says it all
+Manifest = Mapping[str, Any]
+SPEC_KEY = (
+    "declared"  # of a collection's entry in the manifest; absent or null for a catalog collection as the catalog has it
+)
 
 
 def resolve_all(
@@ -25,7 +28,7 @@ def resolve_all(
     partitions: Mapping[str, str],
     manifest: Manifest | None = None,
 ) -> dict[str, CollectionSpec]:
-    """The spec of each collection that is to be ingested, by name; see `resolve`. UsageError for a file without one."""
+    """The spec of each collection to ingest, by name; see `resolve`. UsageError for a file of another collection."""
     names = sorted(names)
     for option, given in (("--spec", spec_files), ("--partition", partitions)):
         for name in sorted(set(given) - set(names)):
@@ -38,11 +41,11 @@ def resolve_all(
 def resolve(
     name: str, spec_file: str | None = None, partition: str | None = None, manifest: Manifest | None = None
 ) -> CollectionSpec:
-    """The spec of a collection of the catalog, or of a user's own under any other name.
+    """The spec of a catalog collection, or of a custom one under any other name.
 
-    spec_file: the path of the JSON that describes a collection of one's own. partition: see `with_partition`.
-    manifest: of the store that the collection goes into; what the user does not say now is as it was said there.
-    UsageError for an unusable name, and for any mistake in the files.
+    spec_file: path of the JSON that describes a custom collection. partition: see `with_partition`. manifest: of the
+    store that the collection goes into; whatever is not given now is taken from there. UsageError for an unusable
+    name, and for any mistake in the files.
     """
     stored = manifest["collections"] if manifest else {}
     custom.check_name(name, stored)
@@ -52,16 +55,16 @@ def resolve(
                 f"--spec {name}={spec_file}: the catalog describes {name}; give --partition {name}=<json> for another "
                 "split, or --root and --spec another name"
             )
-        spec = read_spec(name, load(spec_file, f"--spec {name}=<json>"))
-    elif name in stored and (partition is None or custom.is_custom(name)):
+        spec = read_spec(name, spec_file)
+    elif manifest and name in stored and (partition is None or custom.is_custom(name)):
         spec = from_manifest(manifest, name)
     else:
         spec = custom.default_spec(name) if custom.is_custom(name) else registry.find(name)
     return spec if partition is None else with_partition(spec, partition)
 
 
-def to_manifest(spec: CollectionSpec) -> dict[str, object] | None:
-    """What a manifest has to say of a collection: of one's own everything, else what the catalog does not, or None."""
+def to_manifest(spec: CollectionSpec) -> dict[str, Any] | None:
+    """What a manifest keeps of a spec: all of a custom one, else what differs from the catalog; None if nothing."""
     data = to_json(spec)
     if custom.is_custom(spec.name):
         return data
@@ -71,13 +74,13 @@ def to_manifest(spec: CollectionSpec) -> dict[str, object] | None:
 
 
 def from_manifest(manifest: Manifest, name: str) -> CollectionSpec:
-    """The spec of a collection as a store declares it, else the catalog's; UsageError where neither knows it."""
+    """The spec of a collection from the manifest, else from the catalog; UsageError where neither has it."""
     declared = manifest["collections"].get(name, {}).get(SPEC_KEY)
     return registry.find(name) if declared is None else from_json(declared)
 
 
 def describe(spec: CollectionSpec, layout: Layout) -> list[str]:
-    """What a user should see of how a collection is read and split: lines for what the catalog does not say."""
+    """Lines for the user on how a collection is read and split, where that differs from the catalog."""
     lines = []
     if custom.is_custom(spec.name):
         similar = {custom.normalize_name(known): known for known in registry.CATALOG}

@@ -1,221 +1,161 @@
-"""What can be said of a collection in JSON: the spec file of a user, and what a store's manifest keeps.
+"""What is said of a collection in JSON: by a user's spec file, and by the manifest of a store.
 
-Both have the same keys, so that a manifest can be read as a spec file and the other way round. Layouts are not among
-them: they are the catalog's or those of datasets/specs/custom.py. This file knows nothing of where the JSON lies.
+Both have the same keys. Layouts are not among them: they are those of the catalog or of datasets/specs/custom.py.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from string import Formatter
-from typing import get_args
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from datasets.catalog.registry import CATALOG
+from datasets.schema import strict_json
 from datasets.schema.collection import CollectionSpec, Split
-from datasets.schema.protocol import NamedBy, ProbeSet, Protocol, ProtocolKind
-from datasets.schema.rows import MODALITIES
+from datasets.schema.errors import UsageError
+from datasets.schema.protocol import Protocol, ProtocolInJson
+from datasets.schema.rows import Modality
+from datasets.schema.strict_json import Names, Text, some
 from datasets.specs import custom
-from datasets.specs.json_reader import Value, some
 
 EVERYONE = "*"  # instead of a list of subjects: all that the other list does not name
-SPLIT_KEYS = ("train", "test", "TRAIN_SET", "TEST_SET")
-_COUNTED = ("subjects", "sequences", "frames")
+LEFT_OUT: Any = None  # the value of a key that is not given; null is none that can be given
+
+_Side = Names | Literal["*"]
 
 
-def read_spec(name: str, value: Value) -> CollectionSpec:
-    """The spec of a user's own collection, from what its spec file says; UsageError for any mistake in it."""
-    if isinstance(value.data, Mapping) and {"TRAIN_SET", "TEST_SET"} & set(value.data):
-        raise value.mistake(f"is a partition and no spec file: give it with --partition {name}=<json>")
-    members = value.members(_READERS)
-    spec = _with(custom.default_spec(name), members)
+def _check_walk(key: str) -> str:
+    if not 1 <= len([part for part in key.split("/") if part]) == key.count("/") + 1 <= 3:
+        raise ValueError("is no subject, subject/condition or subject/condition/view: name one of these")
+    return key
+
+
+def _check_template(text: str) -> str:
+    """A template whose fields are plain names: anything else that Python formats could look into our objects."""
+    try:
+        named = [parts[1:] for parts in Formatter().parse(text) if parts[1] is not None]
+    except ValueError:
+        named = []
+    if not named or any(not str(name).isidentifier() or form or conversion for name, form, conversion in named):
+        raise ValueError('names no walk: give a template like "{subject}/{condition}"')
+    return text
+
+
+def _refuse_partition(_: object) -> None:
+    raise ValueError("belongs to a partition, and this is no spec file: give the file with --partition NAME=<json>")
+
+
+_Partition = SkipJsonSchema[Annotated[Any, AfterValidator(_refuse_partition)]]
+
+
+class SplitForm(BaseModel):
+    """A split by subject, with our keys or OpenGait's."""
+
+    model_config = strict_json.STRICT
+
+    train: _Side = frozenset()
+    test: _Side = frozenset()
+    TRAIN_SET: _Side = frozenset()
+    TEST_SET: _Side = frozenset()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.split()
+        return self
+
+    def split(self) -> Split:
+        """The split; ValueError where the keys contradict each other."""
+        given = self.model_fields_set & set(SplitForm.model_fields)
+        if not given:
+            raise ValueError(f'names no subjects: give train and test, each a list of subjects or "{EVERYONE}"')
+        for side, in_opengait in (("train", "TRAIN_SET"), ("test", "TEST_SET")):
+            if {side, in_opengait} <= given:
+                raise ValueError(f"has both {side} and {in_opengait}: keep one of them")
+        train, test = self.train or self.TRAIN_SET, self.test or self.TEST_SET
+        if isinstance(train, str) and isinstance(test, str):
+            raise ValueError(f'has "{EVERYONE}" for train and for test: name the subjects of one of them')
+        if isinstance(train, str):
+            return Split(train=frozenset(), test=frozenset(test), others="train")
+        if isinstance(test, str):
+            return Split(train=train, test=frozenset(), others="test")
+        return Split(train=train, test=test)
+
+
+class SpecForm(BaseModel):
+    """A spec file. What it leaves out is as in any other custom collection."""
+
+    model_config = strict_json.STRICT
+
+    title: Text = LEFT_OUT
+    citation: Text = LEFT_OUT
+    access: Text = LEFT_OUT
+    aligned: bool = False
+    modality: Modality = LEFT_OUT
+    split: SplitForm = LEFT_OUT
+    labels: dict[Annotated[str, AfterValidator(_check_walk)], dict[str, Text]] = LEFT_OUT
+    protocol: ProtocolInJson = LEFT_OUT
+    published: dict[Literal["subjects", "sequences", "frames"], Annotated[int, Field(ge=0)]] = LEFT_OUT
+    sampling_discount: Annotated[float, Field(gt=0)] = LEFT_OUT
+    synchronised: Annotated[str, AfterValidator(_check_template)] = LEFT_OUT
+    TRAIN_SET: _Partition = LEFT_OUT
+    TEST_SET: _Partition = LEFT_OUT
+
+    def apply_to(self, base: CollectionSpec) -> CollectionSpec:
+        """A spec with what is given here instead."""
+        given = self.model_fields_set
+        same = given & {field.name for field in fields(CollectionSpec)} - {"split"}
+        changes: dict[str, Any] = {key: getattr(self, key) for key in same}
+        if "split" in given:
+            changes["split"] = self.split.split()
+        if "labels" in given:
+            changes["labels_of"] = self.labels
+        if {"aligned", "modality"} & given:
+            changes["layouts"] = custom.layouts(self.aligned, self.modality)
+        return replace(base, **changes)
+
+
+class ManifestForm(SpecForm):
+    """What a store keeps of a collection. What it leaves out is as in the catalog, or in any custom collection."""
+
+    name: Text
+    partition: Text = LEFT_OUT
+
+
+def read_spec(name: str, path: str) -> CollectionSpec:
+    """The spec of a custom collection from a user's file; UsageError for any mistake in it."""
+    spec = strict_json.read(SpecForm, path, f"--spec {name}=<json>").apply_to(custom.default_spec(name))
     known = {"subject", "condition", "view"}.union(*spec.labels_of.values())
     if unknown := {name for _, name, _, _ in Formatter().parse(spec.synchronised) if name} - known:
-        raise members["synchronised"].mistake(f"names {some(unknown)}: the names are {', '.join(sorted(known))}")
+        raise UsageError(f"{path}: synchronised names {some(unknown)}: the names are {', '.join(sorted(known))}")
     return spec
 
 
-def to_json(spec: CollectionSpec) -> dict[str, object]:
+def from_json(data: Mapping[str, Any], file: str = "manifest.json") -> CollectionSpec:
+    """The spec that `to_json` wrote; what is left out is as in the catalog, or as in any custom collection."""
+    form = strict_json.parse(ManifestForm, json.dumps(data), file, "written by another version of this program?")
+    return form.apply_to(custom.default_spec(form.name) if custom.is_custom(form.name) else CATALOG[form.name])
+
+
+def to_json(spec: CollectionSpec) -> dict[str, Any]:
     """All that can be said of a collection in JSON, as plain values in a fixed order."""
-    data: dict[str, object] = {"name": spec.name, "title": spec.title, "citation": spec.citation, "access": spec.access}
+    known = {layout.modality for layout in spec.layouts}
+    data: dict[str, Any] = {"name": spec.name, "title": spec.title, "citation": spec.citation, "access": spec.access}
     if custom.is_custom(spec.name):
         data["aligned"] = all(layout.aligned for layout in spec.layouts)
-        if len(known := {layout.modality for layout in spec.layouts}) == 1:
-            data["modality"] = known.pop()
-    data["split"] = _split_to_json(spec.split)
+        data |= {"modality": known.pop()} if len(known) == 1 else {}
+    data["split"] = {"train": sorted(spec.split.train), "test": sorted(spec.split.test)}
+    if spec.split.others != "none":
+        data["split"][spec.split.others] = EVERYONE
     if spec.partition:
         data["partition"] = spec.partition
     if spec.labels_of:
         data["labels"] = {key: dict(sorted(labels.items())) for key, labels in sorted(spec.labels_of.items())}
     if spec.protocol is not None:
-        data["protocol"] = _protocol_to_json(spec.protocol)
-    data["published"] = dict(sorted(spec.published.items()))
-    data["sampling_discount"] = spec.sampling_discount
-    if spec.synchronised:
-        data["synchronised"] = spec.synchronised
-    return data
-
-
-def from_json(data: Mapping[str, object], file: str = "manifest.json") -> CollectionSpec:
-    """The spec that `to_json` wrote; what is left out is as in the catalog, or as in any collection of one's own."""
-    members = Value(dict(data), file).members(("name", "partition", *_READERS))
-    if "name" not in members:
-        raise Value(None, file).mistake("declares a collection without its name: run ingest again")
-    name = members.pop("name").text()
-    base = custom.default_spec(name) if custom.is_custom(name) else CATALOG[name]
-    if "partition" in members:
-        base = replace(base, partition=members.pop("partition").text())
-    return _with(base, members)
-
-
-def read_split(value: Value, members: Mapping[str, Value]) -> Split:
-    """A split from those members of `value` that are named in SPLIT_KEYS."""
-    sets: dict[str, frozenset[str]] = {}
-    others = "none"
-    for side, in_opengait in (("train", "TRAIN_SET"), ("test", "TEST_SET")):
-        given = [members[key] for key in (side, in_opengait) if key in members]
-        if len(given) == 2:
-            raise value.mistake(f"has both {side} and {in_opengait}: keep one of them")
-        everyone = bool(given) and given[0].data == EVERYONE
-        if everyone and others != "none":
-            raise value.mistake(f'has "{EVERYONE}" for train and for test: name the subjects of one of them')
-        others = side if everyone else others
-        sets[side] = given[0].names() if given and not everyone else frozenset()
-    if not any(key in members for key in SPLIT_KEYS):
-        raise value.mistake(f'names no subjects: give train and test, each a list of subjects or "{EVERYONE}"')
-    if both := sets["train"] & sets["test"]:
-        raise value.mistake(f"has subjects in train and in test ({some(both)}): keep each in one of them")
-    return Split(**sets, others=others)
-
-
-def _with(base: CollectionSpec, members: Mapping[str, Value]) -> CollectionSpec:
-    """A spec with what some members say instead."""
-    changes: dict[str, object] = {}
-    of_layouts: dict[str, object] = {"aligned": False}
-    for key, value in members.items():
-        field, read = _READERS[key]
-        if field == "layouts":
-            of_layouts[key] = read(value)
-        else:
-            changes[field] = read(value)
-    if {"aligned", "modality"} & set(members):
-        changes["layouts"] = custom.layouts(**of_layouts)
-    return replace(base, **changes)
-
-
-def _modality(value: Value) -> str:
-    return value.choice(MODALITIES)
-
-
-def _split(value: Value) -> Split:
-    return read_split(value, value.members(SPLIT_KEYS))
-
-
-def _split_to_json(split: Split) -> dict[str, object]:
-    sides = {"train": sorted(split.train), "test": sorted(split.test)}
-    return {side: EVERYONE if side == split.others else names for side, names in sides.items()}
-
-
-def _labels(value: Value) -> dict[str, dict[str, str]]:
-    labels = {}
-    for key, of_key in value.entries().items():
-        if not 1 <= len([part for part in key.split("/") if part]) == key.count("/") + 1 <= 3:
-            raise of_key.mistake("is no subject, subject/condition or subject/condition/view: name one of these")
-        labels[key] = {label: text.text() for label, text in of_key.entries().items()}
-    return labels
-
-
-def _protocol(value: Value) -> Protocol:
-    members = value.members(("kind", "probe_sets", "excluded_views", "view_until"))
-    for key in ("kind", "probe_sets"):
-        if key not in members:
-            options = f": one of {', '.join(get_args(ProtocolKind))}" if key == "kind" else ": a list of probe sets"
-            raise value.mistake(f"has no {key}{options}")
-    kinds = _kinds(members["kind"])
-    sets = [_probe_set(one) for one in members["probe_sets"].items()]
-    if not kinds or not sets:
-        raise members["probe_sets" if kinds else "kind"].mistake("is empty: name at least one")
-    protocol = Protocol(
-        probe_sets=tuple(sets),
-        kinds=kinds,
-        excluded_views=members["excluded_views"].names() if "excluded_views" in members else frozenset(),
-        view_until=members["view_until"].text() if "view_until" in members else "",
-    )
-    scored = [(kind, one.name) for kind, one in protocol.scored()]
-    if len(set(scored)) < len(scored):
-        raise members["probe_sets"].mistake("has two sets of one name: give each its own")
-    if any(kind == "condition-pairs" and one.by != "condition" for kind, one in protocol.scored()):
-        raise members["probe_sets"].mistake('must name whole conditions for the kind "condition-pairs"')
-    return protocol
-
-
-def _kinds(value: Value) -> tuple[ProtocolKind, ...]:
-    return tuple(one.choice(get_args(ProtocolKind)) for one in (value.items() if _is_list(value) else [value]))
-
-
-def _probe_set(value: Value) -> ProbeSet:
-    members = value.members(("name", "probe", "gallery", "by", "kind"))
-    if "name" not in members or not {"probe", "gallery"} & set(members):
-        raise value.mistake("needs a name, and a list of names as probe, gallery or both")
-    if not custom.USABLE.fullmatch(members["name"].text()):
-        raise members["name"].mistake("cannot be a name: use letters, digits, '-', '_', '.' and spaces within")
-    sets = {side: members[side].names() for side in ("probe", "gallery") if side in members}
-    for side, names in sets.items():
-        if not names:
-            raise members[side].mistake("is empty: leave it out for all sequences of the test split not in the other")
-    by = members["by"].choice(get_args(NamedBy)) if "by" in members else "condition"
-    kinds = _kinds(members["kind"]) if "kind" in members else ()
-    both = sets.get("probe", frozenset()) & sets.get("gallery", frozenset())
-    if both and kinds != ("condition-pairs",):
-        raise value.mistake(f"has {some(both)} as probe and as gallery: keep each in one of them")
-    return ProbeSet(
-        name=members["name"].text(), probe=sets.get("probe"), gallery=sets.get("gallery"), by=by, kinds=kinds
-    )
-
-
-def _protocol_to_json(protocol: Protocol) -> dict[str, object]:
-    sets = []
-    for one in protocol.probe_sets:
-        named = {"probe": one.probe, "gallery": one.gallery}
-        kinds = {"kind": list(one.kinds)} if one.kinds else {}
-        sides = {side: sorted(names) for side, names in named.items() if names is not None}
-        sets.append({"name": one.name, "by": one.by, **kinds, **sides})
-    data: dict[str, object] = {"kind": list(protocol.kinds), "probe_sets": sets}
-    if protocol.excluded_views:
-        data["excluded_views"] = sorted(protocol.excluded_views)
-    if protocol.view_until:
-        data["view_until"] = protocol.view_until
-    return data
-
-
-def _published(value: Value) -> dict[str, int]:
-    return {what: one.count() for what, one in value.members(_COUNTED).items()}
-
-
-def _synchronised(value: Value) -> str:
-    """A template whose fields are plain names: anything else that Python formats could look into our objects."""
-    try:
-        fields = [parts[1:] for parts in Formatter().parse(value.text()) if parts[1] is not None]
-    except ValueError:
-        fields = []
-    if not fields or any(not name.isidentifier() or form or conversion for name, form, conversion in fields):
-        raise value.mistake('names no walk: give a template like "{subject}/{condition}"')
-    return value.text()
-
-
-def _is_list(value: Value) -> bool:
-    return isinstance(value.data, list)
-
-
-# Each key: the field of the spec that it becomes, and how it is read.
-_READERS: dict[str, tuple[str, Callable[[Value], object]]] = {
-    "title": ("title", Value.text),
-    "citation": ("citation", Value.text),
-    "access": ("access", Value.text),
-    "aligned": ("layouts", Value.flag),  # these two together say which layouts of datasets/specs/custom.py it has
-    "modality": ("layouts", _modality),
-    "split": ("split", _split),
-    "labels": ("labels_of", _labels),
-    "protocol": ("protocol", _protocol),
-    "published": ("published", _published),
-    "sampling_discount": ("sampling_discount", Value.positive),
-    "synchronised": ("synchronised", _synchronised),
-}
+        data["protocol"] = TypeAdapter(Protocol).dump_python(
+            spec.protocol, mode="json", by_alias=True, exclude_none=True
+        )
+    data |= {"published": dict(sorted(spec.published.items())), "sampling_discount": spec.sampling_discount}
+    return data | ({"synchronised": spec.synchronised} if spec.synchronised else {})

@@ -358,5 +358,5 @@ def test_gaitlu_is_for_training_alone() -> None:
 
 
 def test_a_subject_cannot_be_in_both_splits() -> None:
-    with pytest.raises(AssertionError, match="007"):
+    with pytest.raises(ValueError, match="007"):
         Split(train=frozenset({"007", "008"}), test=frozenset({"007"}))

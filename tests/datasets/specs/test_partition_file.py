@@ -70,7 +70,10 @@ def test_a_published_alternative_is_called_by_its_name() -> None:
         UsageError, match="no published partition '119', and there is no such file: give one of 114, 118"
     ):
         resolve("Scoliosis1K", partition="119")
-    with pytest.raises(UsageError, match=r"no file 118: check the path given with --partition CASIA-B=<json>"):
+    with pytest.raises(
+        UsageError,
+        match=r"118 cannot be read \(No such file or directory\): check the path given with --partition CASIA-B=<json>",
+    ):
         resolve("CASIA-B", partition="118")
 
 
@@ -91,10 +94,10 @@ def test_ones_own_walks_may_come_with_a_partition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"TRAIN_SETS": [], "TEST_SET": []}, 'TRAIN_SETS is not a key that is known here: did you mean "TRAIN_SET"?'),
+        ({"TRAIN_SETS": [], "TEST_SET": []}, 'TRAIN_SETS is not a known key: did you mean "TRAIN_SET"?'),
         ({"PROBE_SET": ["a-b-c"]}, "names no subjects"),
         ({"TRAIN_SET": ["1"], "TEST_SET": ["1"]}, "p.json has subjects in train and in test (1)"),
-        ({"TRAIN_SET": ["1"], "PROBE_SET": []}, "PROBE_SET is empty: leave it out"),
+        ({"TRAIN_SET": ["1"], "PROBE_SET": []}, "PROBE_SET is empty: give something, or leave it out"),
         (
             {"TRAIN_SET": ["1"], "PROBE_SET": ["a"], "GALLERY_SET": ["a"]},
             "in PROBE_SET and in GALLERY_SET (a)",

@@ -46,12 +46,12 @@ def test_the_documented_example_says_what_the_documentation_says(documented: str
 
 
 MISTAKES = [
-    ('{"splitt": {}}', 'spec.json: splitt is not a key that is known here: did you mean "split"?'),
+    ('{"splitt": {}}', 'spec.json: splitt is not a known key: did you mean "split"?'),
     (
         '{"colour": 1}',
         "the known keys are title, citation, access, aligned, modality, split, labels, protocol, published",
     ),
-    ('{"two\\nlines": 1}', "spec.json: two lines is not a key"),
+    ('{"two\\nlines": 1}', "spec.json: two lines is not a known key"),
     ("[1]", "spec.json is [1]: it must be an object {...}"),
     ('{"title": 3}', "spec.json: title is 3: it must be text in quotes"),
     ('{"title": " "}', "spec.json: title is empty"),
@@ -63,19 +63,22 @@ MISTAKES = [
     ('{"split": {"train": "*", "test": "*"}}', 'split has "*" for train and for test'),
     ('{"split": {"train": [], "TRAIN_SET": []}}', "split has both train and TRAIN_SET"),
     ('{"split": {}}', 'split names no subjects: give train and test, each a list of subjects or "*"'),
-    ('{"split": {"dev": []}}', "split.dev is not a key that is known here: the known keys are train, test"),
-    ('{"TRAIN_SET": [], "TEST_SET": []}', "is a partition and no spec file: give it with --partition my-walks=<json>"),
+    ('{"split": {"dev": []}}', "split.dev is not a known key: the known keys are train, test"),
+    (
+        '{"TRAIN_SET": [], "TEST_SET": []}',
+        "TRAIN_SET belongs to a partition, and this is no spec file: give the file with --partition NAME=<json>",
+    ),
     ('{"labels": {"a/b/c/d": {}}}', "labels.a/b/c/d is no subject, subject/condition or subject/condition/view"),
     ('{"labels": {"a/": {}}}', "labels.a/ is no subject"),
     ('{"labels": {"a": {"age": 64}}}', "labels.a.age is 64: it must be text in quotes"),
     ('{"labels": {"a": {"age": "6"}, "a": {}}}', "the key 'a' is there twice"),
-    ('{"protocol": {"kind": "pooled"}}', "protocol has no probe_sets"),
+    ('{"protocol": {"kind": "pooled"}}', "spec.json: protocol.probe_sets is missing"),
     (f'{{"protocol": {{{SETS}}}}}', "protocol has no kind: one of view-pairs, pooled"),
     (f'{{"protocol": {{"kind": "view-pair", {SETS}}}}}', 'protocol.kind is "view-pair": did you mean "view-pairs"?'),
     (f'{{"protocol": {{"kind": [], {SETS}}}}}', "protocol.kind is empty"),
     (
         '{"protocol": {"kind": "pooled", "probe_sets": [{"name": "NM"}]}}',
-        "protocol.probe_sets[0] needs a name, and a list of names as probe, gallery or both",
+        "protocol.probe_sets[0] needs a list of names as probe, gallery or both",
     ),
     (
         '{"protocol": {"kind": "pooled", "probe_sets": [{"name": "N", "probe": ["a"], "gallery": ["a"]}]}}',
@@ -85,16 +88,46 @@ MISTAKES = [
         '{"protocol": {"kind": "pooled", "probe_sets": [{"name": "N", "probe": ["a"], "by": "conditions"}]}}',
         'protocol.probe_sets[0].by is "conditions": did you mean "condition"?',
     ),
-    ('{"published": {"frames": -1}}', "published.frames is -1: it must be a whole number, 0 or more"),
-    ('{"sampling_discount": 0}', "sampling_discount is 0: it must be a number above 0"),
-    ('{"sampling_discount": NaN}', "NaN is no number of JSON"),
+    (
+        '{"protocol": {"kind": "pooled", "probe_sets": [{"probe": ["a"]}]}}',
+        "spec.json: protocol.probe_sets[0].name is missing",
+    ),
+    (
+        '{"protocol": {"kind": "pooled", "probe_sets": [{"name": "N", "probe": []}]}}',
+        "protocol.probe_sets[0].probe is empty: give something, or leave it out",
+    ),
+    (
+        '{"protocol": {"kind": "pooled", "probe_sets": [{"name": "a/b", "probe": ["a"]}]}}',
+        "protocol.probe_sets[0].name cannot be a name: use letters",
+    ),
+    ('{"protocol": {"kind": "pooled", "probe_sets": []}}', "protocol.probe_sets is empty"),
+    (
+        f'{{"protocol": {{"kind": ["pooled", "x"], {SETS}}}}}',
+        "protocol.kind[1] is \"x\": it must be 'view-pairs', 'pooled'",
+    ),
+    (
+        '{"protocol": {"kind":"pooled", "probe_sets": [{"name":"N", "probe": ["a"]}, {"name":"N", "probe": ["b"]}]}}',
+        "spec.json: protocol has two probe sets of one name: give each its own",
+    ),
+    (
+        '{"protocol": {"kind": "condition-pairs", "probe_sets": [{"name": "N", "probe": ["a"], "by": "part"}]}}',
+        'must name whole conditions for the kind "condition-pairs"',
+    ),
+    ('{"protocol": null}', "spec.json: protocol is null: it must be an object {...}"),
+    ('{"split": null}', "spec.json: split is null: it must be an object {...}"),
+    ('{"published": {"walks": 1}}', "spec.json: published.walks is \"walks\": it must be 'subjects', 'sequences' or"),
+    ('{"published": {"frames": -1}}', "published.frames is -1: it must be greater than or equal to 0"),
+    ('{"sampling_discount": 0}', "sampling_discount is 0: it must be greater than 0"),
+    ('{"sampling_discount": NaN}', "spec.json: sampling_discount is NaN: it must be a finite number"),
     ('{"sampling_discount": 1e999}', "sampling_discount is Infinity"),
     ('{"synchronised": "take"}', 'synchronised names no walk: give a template like "{subject}/{condition}"'),
     ('{"synchronised": "{subject.__class__}"}', "synchronised names no walk"),
     ('{"synchronised": "{subject"}', "synchronised names no walk"),
     ('{"synchronised": "{subject}/{take}"}', "synchronised names take: the names are condition, subject, view"),
-    ('{"title": "x",}', "spec.json is not JSON: "),
-    ("[" * 100_000, "spec.json is not JSON as it is read here"),
+    ('{"title": "x",}', "spec.json cannot be read as JSON: "),
+    ("[" * 100_000, "spec.json cannot be read as JSON: "),
+    ("[" * 300 + "]" * 300, "spec.json"),
+    ('{"title": "\\ud800"}', "Invalid JSON: "),
     ("\udcff", "spec.json cannot be read (it is not UTF-8 text): check the path given with --spec my-walks=<json>"),
 ]
 
@@ -112,8 +145,16 @@ def test_a_mistake_in_a_spec_file_is_one_line_with_file_key_and_fix(
     assert "spec.json" in said and "\n" not in said and len(said) < 300
 
 
+def test_a_spec_file_may_begin_with_a_byte_order_mark(tmp_path: Path, documented: str) -> None:
+    (tmp_path / "notepad.json").write_bytes(b"\xef\xbb\xbf" + Path(documented).read_bytes())
+    assert resolve("my-walks", str(tmp_path / "notepad.json")) == resolve("my-walks", documented)
+
+
 def test_a_spec_file_needs_its_file_its_root_and_a_name_of_its_own(tmp_path: Path, documented: str) -> None:
-    with pytest.raises(UsageError, match=r"no file .*nothing\.json: check the path given with --spec my-walks=<json>"):
+    with pytest.raises(
+        UsageError,
+        match=r"nothing\.json cannot be read \(No such file or directory\): check .* --spec my-walks=<json>",
+    ):
         resolve("my-walks", str(tmp_path / "nothing.json"))
     with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\)"):
         resolve("my-walks", str(tmp_path))
