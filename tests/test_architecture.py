@@ -23,6 +23,7 @@ ONLY_IN = {
     "deepspeed": {"orchestration/rank/engine.py", "orchestration/rank/optimizer_state.py"},
     "mlflow": {"orchestration/run/tracking.py"},
     "cv2": {"datasets"},
+    "PIL": {"datasets/formats/images.py"},
     "jinja2": {"datasets"},
     "torch": {"model", "evaluation", "orchestration"},
     "tyro": {"jobs"},
