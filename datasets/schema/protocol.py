@@ -14,7 +14,6 @@ from datasets.schema.strict_json import Filled, Names, some
 
 USABLE = re.compile(r"\w(?:[\w. -]*[\w.-])?")  # for names that become folders, ids and names of metrics
 
-Role = Literal["probe", "gallery", "neither"]
 NamedBy = Literal["condition", "part", "sequence", "joined"]
 ProtocolKind = Literal[
     "view-pairs", "pooled", "pooled-other-views", "cross-view-gallery", "condition-pairs", "submission"
@@ -74,16 +73,11 @@ class ProbeSet:
         return self._named(self.probe, subject, condition, view)
 
     def is_gallery(self, subject: str, condition: str, view: str) -> bool:
-        """Whether it is in the gallery. By parts of conditions a sequence can be both: then it is a probe alone."""
+        """Whether it is in the gallery. By parts of conditions a sequence can match both sets: it is a probe then."""
         if self.gallery is None:
             return not self._named(self.probe, subject, condition, view)
         named = self._named(self.gallery, subject, condition, view)
         return named and (self.by != "part" or not self.is_probe(subject, condition, view))
-
-    def role(self, subject: str, condition: str, view: str) -> Role:
-        """What one sequence of the test split is in this set: a probe, where it is both."""
-        walk = (subject, condition, view)
-        return "probe" if self.is_probe(*walk) else "gallery" if self.is_gallery(*walk) else "neither"
 
     def _named(self, names: frozenset[str] | None, subject: str, condition: str, view: str) -> bool:
         names = names or frozenset()

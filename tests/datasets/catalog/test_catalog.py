@@ -9,6 +9,7 @@ import pytest
 
 from datasets.catalog.registry import CATALOG
 from datasets.schema.collection import CollectionSpec, Layout, Split
+from tests.fixtures.probes import role
 
 NAMES = """Gait3D CCPG CASIA-B CASIA-E CCGR D-Gait GREW OU-MVLP RAGAR Scoliosis1K SUSTech1K GaitLU-1M"""
 LAYOUTS = [(spec, layout) for spec in CATALOG.values() for layout in spec.layouts]
@@ -298,7 +299,7 @@ def test_casia_e_is_probed_in_the_other_scenes() -> None:
 
 def test_sustech1k_is_probed_by_parts_of_its_conditions() -> None:
     sets = CATALOG["SUSTech1K"].protocol.probe_sets
-    roles = {one.name: {name: one.role("0001", name, "000") for name in ("00-nm", "02-bg-cl")} for one in sets}
+    roles = {one.name: {name: role(one, "0001", name, "000") for name in ("00-nm", "02-bg-cl")} for one in sets}
     assert {found["00-nm"] for found in roles.values()} == {"gallery"}
     assert [name for name, found in roles.items() if found["02-bg-cl"] == "probe"] == ["Bag", "Clothing", "Overall"]
 
@@ -316,8 +317,8 @@ def test_gait3d_has_one_probe_for_each_test_subject() -> None:
     assert {subject for subject, *_ in found} == spec.split.test and len(found) == 1000
     camera, video, sequence = ({int(one[place]) for one in found} for place in (1, 2, 3))
     assert (camera, video, sequence) == (set(range(39)), set(range(1, 13)), set(range(4)))
-    assert probes.role("0002", "camid33_videoid2", "seq0") == "probe"
-    assert probes.role("0002", "camid33_videoid2", "seq1") == "gallery"
+    assert role(probes, "0002", "camid33_videoid2", "seq0") == "probe"
+    assert role(probes, "0002", "camid33_videoid2", "seq1") == "gallery"
     assert digest(probes.probe) == PROBE_HASHES["Gait3D"]
 
 
@@ -328,8 +329,8 @@ def test_ccgr_mini_has_its_gallery() -> None:
     assert len(probes.gallery) == 795
     assert {subject for subject, count in found.items() if count != 2} == {"940", "978", "982"}
     assert spec.split.test - set(found) == {"803"}
-    assert probes.role("601", "DTBXHVCL1", "over.avi") == "gallery"
-    assert probes.role("601", "DTBXHVCL1", "0_1.avi") == "probe"
+    assert role(probes, "601", "DTBXHVCL1", "over.avi") == "gallery"
+    assert role(probes, "601", "DTBXHVCL1", "0_1.avi") == "probe"
     assert digest(probes.gallery) == PROBE_HASHES["CCGR"]
 
 
@@ -345,9 +346,9 @@ def test_ccgr_is_scored_by_pairs_of_54_conditions() -> None:
 
 def test_grew_is_scored_where_its_subjects_have_names() -> None:
     local, server = CATALOG["GREW"].protocol.probe_sets
-    roles = [local.role(subject, condition, "x") for subject, condition in (("00001", "01"), ("00001", "02"))]
-    assert (roles, local.role("probe", "03", "x")) == (["gallery", "probe"], "neither")
-    roles = [server.role("00001", condition, "x") for condition in ("01", "02", "03")]
+    roles = [role(local, subject, condition, "x") for subject, condition in (("00001", "01"), ("00001", "02"))]
+    assert (roles, role(local, "probe", "03", "x")) == (["gallery", "probe"], "neither")
+    roles = [role(server, "00001", condition, "x") for condition in ("01", "02", "03")]
     assert (roles, server.kinds) == (["gallery", "gallery", "probe"], ("submission",))
 
 

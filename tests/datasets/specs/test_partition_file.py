@@ -13,6 +13,7 @@ from datasets.schema.rows import SEQUENCE_SCHEMA
 from datasets.specs import custom
 from datasets.specs.consistency import check_stored_rows, unmatched
 from datasets.specs.resolve import describe, from_manifest, resolve, to_manifest
+from tests.fixtures.probes import role
 
 CATALOG_SETS = {"Gait3D": ("PROBE_SET", "probe"), "CCGR": ("GALLERY_SET", "gallery")}
 
@@ -56,8 +57,8 @@ def test_the_official_file_gives_the_official_split(tmp_path: Path, name: str) -
     assert (after.name, spec.protocol.kinds) == (before.name, official.protocol.kinds)
     walks = [one.split("/") for one in sorted(getattr(before, CATALOG_SETS[name][1]))[:50]]
     walks += [[subject, condition, "other"] for subject, condition, _ in walks]
-    assert {before.role(*walk) for walk in walks} == {"probe", "gallery"}
-    assert [after.role(*walk) for walk in walks] == [before.role(*walk) for walk in walks]
+    assert {role(before, *walk) for walk in walks} == {"probe", "gallery"}
+    assert [role(after, *walk) for walk in walks] == [role(before, *walk) for walk in walks]
 
 
 def test_a_published_alternative_is_called_by_its_name() -> None:
@@ -83,7 +84,7 @@ def test_ones_own_walks_may_come_with_a_partition(tmp_path: Path) -> None:
     assert [spec.split.of(one) for one in "abc"] == ["train", "test", "none"]
     (one,) = spec.protocol.probe_sets
     assert (spec.protocol.kinds, one.name) == (("pooled",), "partition")
-    roles = [one.role("b", condition, "v") for condition in ("x-1", "y", "z")]
+    roles = [role(one, "b", condition, "v") for condition in ("x-1", "y", "z")]
     assert roles == ["probe", "gallery", "neither"]
     assert declared_again(spec) == spec
     manifest = {"collections": {"mine": {"declared": to_manifest(spec)}}}

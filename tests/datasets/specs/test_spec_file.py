@@ -16,6 +16,7 @@ from datasets.storage import open_place
 from datasets.store.reader import Manifest, Store
 from orchestration.cluster.session import ROOT
 from orchestration.scoring import collections
+from tests.fixtures.probes import role
 
 SETS = '"probe_sets": [{"name": "NM", "probe": ["a"]}]'
 
@@ -40,7 +41,7 @@ def test_the_documented_example_says_what_the_documentation_says(documented: str
     assert spec.listed_labels("007", "coat", "left")["scoliosis"] == "positive"
     assert spec.listed_labels("009", "coat", "left") == {}
     assert [one.name for one in spec.protocol.probe_sets] == ["NM", "CL"]
-    assert spec.protocol.probe_sets[1].role("007", "coat", "left") == "probe"
+    assert role(spec.protocol.probe_sets[1], "007", "coat", "left") == "probe"
     assert spec.recorded_walk("007", "coat", "left", {}) == spec.recorded_walk("007", "coat", "front", {})
     assert (spec.published, spec.layouts) == ({"subjects": 8, "sequences": 48}, custom.layouts(aligned=False))
 
@@ -234,4 +235,4 @@ def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
 def test_a_named_sequence_may_hold_the_joiner() -> None:
     one = ProbeSet(name="x", probe=frozenset({"1-scene-1-left-near"}), gallery=None, by="joined")
     walks = [("1", "scene-1", "left-near"), ("1-scene", "1", "left-near"), ("1", "scene-1", "left")]
-    assert [one.role(*walk) for walk in walks] == ["probe", "probe", "gallery"]
+    assert [role(one, *walk) for walk in walks] == ["probe", "probe", "gallery"]

@@ -13,6 +13,7 @@ from evaluation.baselines import gei, gei_strips
 from evaluation.distances.metric import Metric
 from evaluation.retrieval.protocols import single_view_gallery
 from evaluation.retrieval.view_pairs import ViewPairTable
+from tests.fixtures.probes import role
 
 GOLDEN = {"casia-b": "CASIA-B", "casia-e": "CASIA-E", "oumvlp": "OU-MVLP", "sustech1k": "SUSTech1K"}
 WALK = Protocol(probe_sets=(ProbeSet(name="walk", probe=frozenset({"p"}), gallery=frozenset({"g"})),))
@@ -183,9 +184,9 @@ def test_the_roles_of_a_probe_set() -> None:
         ProbeSet(name="part", probe=frozenset({"p"}), gallery=frozenset({"g"}), by="part"),
         ProbeSet(name="single", probe=None, gallery=frozenset({"1/g/a"}), by="sequence"),
     )
-    assert [whole.role("1", condition, "a") for condition in ("p", "g", "0-p")] == ["probe", "gallery", "neither"]
-    assert [part.role("1", condition, "a") for condition in ("0-p", "0-g", "0-n")] == ["probe", "gallery", "neither"]
-    assert [single.role("1", "g", view) for view in ("a", "b")] == ["gallery", "probe"]
+    assert [role(whole, "1", condition, "a") for condition in ("p", "g", "0-p")] == ["probe", "gallery", "neither"]
+    assert [role(part, "1", condition, "a") for condition in ("0-p", "0-g", "0-n")] == ["probe", "gallery", "neither"]
+    assert [role(single, "1", "g", view) for view in ("a", "b")] == ["gallery", "probe"]
     with pytest.raises(ValueError, match="needs a list of names as probe, gallery or both"):
         ProbeSet(name="nothing", probe=None, gallery=None)
 
