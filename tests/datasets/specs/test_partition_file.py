@@ -43,8 +43,8 @@ def test_the_official_file_gives_the_official_split(tmp_path: Path, name: str) -
     official = CATALOG[name]
     keys = {"TRAIN_SET": sorted(official.split.train), "TEST_SET": sorted(official.split.test)}
     if name in CATALOG_SETS:
-        key, role = CATALOG_SETS[name]
-        keys[key] = [one.replace("/", "-") for one in getattr(official.protocol.probe_sets[0], role)]
+        key, part = CATALOG_SETS[name]
+        keys[key] = [one.replace("/", "-") for one in getattr(official.protocol.probe_sets[0], part)]
     spec = resolve(name, partition=write(tmp_path / "official.json", **keys))
     assert spec.split == official.split
     assert (spec.partition, spec.layouts) == ("official.json", official.layouts)
