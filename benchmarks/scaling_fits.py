@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tyro
 
-from evaluation.scaling.bootstrap import bootstrap, intervals
+from evaluation.scaling.law_bootstrap import bootstrap, intervals
+from evaluation.scaling.law_fits import fit_loss
 from evaluation.scaling.laws import LossLaw
-from evaluation.scaling.runs import Runs, fit_loss
+from evaluation.scaling.runs import Runs
 
 CHINCHILLA = LossLaw(floor=1.8172, a=477.8, alpha=0.3473, b=2143.4, beta=0.3672)  # Besiroglu et al., 2024
 SMALL = LossLaw(floor=0.6, a=1e5**0.35, alpha=0.35, b=1.5 * 2e4**0.4, beta=0.4)  # terms of 1 and 1.5 where it starts

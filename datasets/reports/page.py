@@ -5,7 +5,7 @@ Numbers come from the manifest, pictures from contact_sheet.py, the layout from 
 
 import base64
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,12 +131,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {
-        "number": lambda value: MISSING if value is None else f"{value:,}",
-        "percent": percent,
-        "path": path_of,
-    }
+    filters: dict[str, Callable[..., str]] = {"number": _number, "percent": percent, "path": path_of}
+    templates.filters.update(filters)
     return templates
+
+
+def _number(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"
 
 
 def _section(name: str, entry: Mapping[str, Any], sheet: bytes | None) -> Section:

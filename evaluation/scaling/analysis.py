@@ -1,103 +1,119 @@
-"""What is asked of a finished study: which laws its cells support, how sure they are, and why others cannot be told.
+"""The analysis of a study: the laws that its cells support with their intervals, and reasons for those they do not.
 
-Each question is asked on its own, and a refusal is a finding with its reason. Numbers in, laws out; how they look is
-evaluation/scaling/report.py's matter.
+Each law is fitted on its own; one that the cells do not determine is a finding with its reason.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from datasets.schema.errors import UsageError
-from evaluation.scaling.bootstrap import bootstrap
-from evaluation.scaling.cells import LOSS, MeasuredCell, measured_in, runs_of
-from evaluation.scaling.curves import Envelope, IsoFlop, envelope, isoflop
+from evaluation.scaling.cells import LOSS, MeasuredCell, common_measures, runs_of
+from evaluation.scaling.compute_optimal import Envelope, IsoFlop, envelope, isoflop
 from evaluation.scaling.fit import Fit
-from evaluation.scaling.forecast import HeldOut, hold_out_largest
+from evaluation.scaling.law_bootstrap import bootstrap
+from evaluation.scaling.law_fits import fit_error, fit_flop_rule, fit_loss
 from evaluation.scaling.laws import FlopRule, LossLaw, SaturatingLaw
-from evaluation.scaling.runs import Axis, Runs, fit_error, fit_flop_rule, fit_loss
+from evaluation.scaling.predictions import HeldOut, hold_out_largest
+from evaluation.scaling.robust_fit import Array
+from evaluation.scaling.runs import Axis, Runs
 
 Law = TypeVar("Law")
 Found = TypeVar("Found")
 _AXES: tuple[Axis, ...] = ("parameters", "seen", "flop")
+LOSS_LAW, TRAINING_COST = "the law of the loss", "the cost of training"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Known(Generic[Law]):
-    """A law with its draws: of runs and subjects, and of runs alone (these subjects, no others). runs: those fitted."""
+class BootstrappedLaw(Generic[Law]):
+    """A fitted law with its bootstrap.
+
+    Attributes:
+        runs: those that it was fitted to.
+        draws: the law refitted to draws of runs and subjects.
+        draws_of_runs: the same for draws of runs alone, which gives intervals for these subjects and no others.
+        notes: what the fit and the draws leave open.
+    """
 
     runs: Runs
     fit: Fit[Law]
     draws: Law
-    draws_here: Law
+    draws_of_runs: Law
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Analysis:
-    """What a study supports; what it does not is None, or missing, with the reason in `refused`."""
+    """What a study supports; anything else is None or missing, with the reason in `undetermined`.
+
+    noise: see `noise_floor`.
+    """
 
     cells: tuple[MeasuredCell, ...]
     runs: Runs
     rule: FlopRule | None
-    law: Known[LossLaw] | None
-    held: HeldOut | None
-    curves: IsoFlop | None
-    best: Envelope | None
-    errors: dict[str, dict[Axis, Known[SaturatingLaw]]]
+    law: BootstrappedLaw[LossLaw] | None
+    held_out: HeldOut | None
+    isoflop: IsoFlop | None
+    envelope: Envelope | None
+    errors: dict[str, dict[Axis, BootstrappedLaw[SaturatingLaw]]]
     noise: dict[str, float] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    undetermined: dict[str, str] = field(default_factory=dict)
 
 
 def analyse(cells: Sequence[MeasuredCell], *, seed: int = 0, repeats: int = 1000) -> Analysis:
-    """Ask all of it. seed, repeats: of the bootstraps. UsageError where there is not even one cell."""
+    """Fit all laws. seed, repeats: of the bootstraps. UsageError without any cell."""
     if not cells:
         raise UsageError("the study has no finished cell yet: run it first")
-    cells, refused = sorted(cells, key=lambda one: (one.parameters, one.unique, one.seed, one.steps)), {}
-    runs = runs_of(cells)
+    cells = sorted(cells, key=lambda one: (one.parameters, one.unique, one.seed, one.steps))
+    runs, undetermined = runs_of(cells), dict[str, str]()
 
-    def asked(question: str, answer: Callable[[], Found]) -> Found | None:
+    def attempt(name: str, answer: Callable[[], Found]) -> Found | None:
         try:
             return answer()
         except UsageError as error:
-            refused[question] = str(error)
+            undetermined[name] = str(error)
             return None
 
-    law = asked("the law of the loss", lambda: _loss_law(runs, seed, repeats, refused))
-    decay = np.inf if law is None else law.fit.law.decay
-    alone = runs.without_subjects()
+    law = attempt(LOSS_LAW, lambda: _loss_law(runs, seed, repeats, undetermined))
+    decay = np.inf if law is None else float(law.fit.law.decay)
+    whole = runs.without_subjects()
+    rule = attempt(TRAINING_COST, lambda: fit_flop_rule(runs))
+    held_out = attempt("the largest size held out", lambda: _hold_out(whole, decay, seed, repeats))
+    parabolas = attempt("parabolas of equal budgets", lambda: isoflop(whole, seed=seed, repeats=repeats))
+    front = attempt("the envelope", lambda: envelope(whole))
+    errors: dict[str, dict[Axis, BootstrappedLaw[SaturatingLaw]]] = {}
+    for name in (name for name in common_measures(cells) if name.startswith("error/")):
+        errors[name] = {}
+        for axis in _AXES:
+            found = attempt(f"{name} against {axis}", partial(_error_law, cells, name, axis, repeats))
+            if found is not None:
+                errors[name][axis] = found
     return Analysis(
         cells=tuple(cells),
         runs=runs,
-        rule=asked("the cost of training", lambda: fit_flop_rule(runs)),
+        rule=rule,
         law=law,
-        held=asked("the largest size held out", lambda: _hold_out(alone, decay, seed, repeats)),
-        curves=asked("parabolas of equal budgets", lambda: isoflop(alone, seed=seed, repeats=repeats)),
-        best=asked("the envelope", lambda: envelope(alone)),
-        errors={
-            name: {
-                axis: found
-                for axis in _AXES
-                if (found := asked(f"{name} against {axis}", lambda n=name, a=axis: _error_law(cells, n, a, repeats)))
-            }
-            for name in measured_in(cells)
-            if name.startswith("error/")
-        },
+        held_out=held_out,
+        isoflop=parabolas,
+        envelope=front,
+        errors=errors,
         noise=noise_floor(cells),
-        refused=refused,
+        undetermined=undetermined,
     )
 
 
 def noise_floor(cells: Sequence[MeasuredCell]) -> dict[str, float]:
-    """Standard deviation between seeds of each measure, relative, pooled over cells that differ in the seed alone.
+    """The relative standard deviation between seeds of each measure, pooled over cells that differ in the seed alone.
 
     Measures without two seeds of any cell are left out.
     """
     found = {}
-    for name in measured_in(cells):
+    for name in common_measures(cells):
         groups = defaultdict(list)
         for cell in cells:
             groups[cell.size, cell.unique, cell.steps].append(cell.measures[name].value)
@@ -108,106 +124,106 @@ def noise_floor(cells: Sequence[MeasuredCell]) -> dict[str, float]:
     return found
 
 
-def _loss_law(runs: Runs, seed: int, repeats: int, refused: dict[str, str]) -> Known[LossLaw]:
-    """The law with what repetition is worth, where the runs can tell; else with repeated sequences as good as new."""
+def resampling_units(runs: Runs) -> tuple[Runs, str | None]:
+    """The runs with the trunks that a bootstrap draws together, and a note on what the intervals then leave out.
+
+    If every size has a single trunk, a draw of trunks must contain all of them, or a size is missing: runs are then
+    drawn one by one.
+    """
+    assert runs.trunk is not None, "runs of cells have trunks"
+    trunks = {size: set(runs.trunk[runs.parameters == size]) for size in np.unique(runs.parameters).tolist()}
+    if max(map(len, trunks.values())) > 1:
+        single = sum(len(one) == 1 for one in trunks.values())
+        note = f"{single} of {len(trunks)} sizes were trained once: the intervals leave out the noise of their training"
+        return runs, note if single else None
+    return replace(runs, trunk=None), (
+        "every size was trained once: runs of one training are drawn as if they were independent, and the intervals "
+        "leave out the noise between trainings; give several --seeds"
+    )
+
+
+def constants_of(law: BootstrappedLaw[LossLaw]) -> dict[str, tuple[float, Array]]:
+    """The constants of a law, each with its draws."""
+    names = ["floor", "a", "alpha", "b", "beta", *(["decay"] if np.ndim(law.draws.decay) else [])]
+    return {name: (float(getattr(law.fit.law, name)), np.asarray(getattr(law.draws, name))) for name in names}
+
+
+def main_errors(analysis: Analysis) -> list[str]:
+    """The errors to look at first: of each kind the mean over probe sets, or its only probe set."""
+    names = list(analysis.errors)
+    return [name for name in names if name.endswith("/mean") or f"{name.rpartition('/')[0]}/mean" not in names]
+
+
+def _loss_law(runs: Runs, seed: int, repeats: int, undetermined: dict[str, str]) -> BootstrappedLaw[LossLaw]:
+    """The law with R* if the runs determine it; otherwise repeated sequences count as new ones."""
     try:
-        return _known(runs, lambda some: fit_loss(some, decay=None), seed, repeats)
+        return _bootstrapped(runs, lambda some: fit_loss(some, decay=None), seed, repeats)
     except UsageError as error:
-        refused["what repeated sequences are worth"] = str(error)
-    return _known(runs, fit_loss, seed, repeats)
+        undetermined["what repeated sequences are worth"] = str(error)
+    return _bootstrapped(runs, fit_loss, seed, repeats)
 
 
 def _hold_out(runs: Runs, decay: float, seed: int, repeats: int) -> HeldOut:
     largest = runs.parameters >= runs.parameters.max()
-    rest, _ = drawable(runs.take(~largest)) if (~largest).any() else (runs, None)
-    whole = replace(runs, trunk=None) if rest.trunk is None else runs
-    return hold_out_largest(whole, seed=seed, repeats=repeats, decay=decay)
+    rest, _ = resampling_units(runs.take(~largest)) if (~largest).any() else (runs, None)
+    return hold_out_largest(
+        replace(runs, trunk=None) if rest.trunk is None else runs, seed=seed, repeats=repeats, decay=decay
+    )
 
 
-def _error_law(cells: Sequence[MeasuredCell], name: str, axis: Axis, repeats: int) -> Known[SaturatingLaw]:
-    """The law of an error against one quantity, of those cells that differ in it and, as far as possible, only in it.
+def _error_law(cells: Sequence[MeasuredCell], name: str, axis: Axis, repeats: int) -> BootstrappedLaw[SaturatingLaw]:
+    runs = runs_of(_cells_along(cells, axis), name)
+    try:
+        return _bootstrapped(runs, lambda some: fit_error(some, axis), 0, repeats)
+    except UsageError:
+        return _bootstrapped(runs, lambda some: fit_error(some, axis, shift=0.0), 0, repeats)
 
-    Against parameters, the length of training that the most sizes had; against sequences, the size with the most
-    lengths; against FLOP, the cells that none with less work beats in the loss. All with all the sequences there are.
+
+def _cells_along(cells: Sequence[MeasuredCell], axis: Axis) -> list[MeasuredCell]:
+    """The cells that differ in one quantity and, as far as possible, in nothing else; all with the most sequences.
+
+    Against parameters, the number of sequences seen that most sizes have; against sequences seen, the size with the
+    most of them; against FLOP, the cells on the front of the loss.
     """
     most = max(cell.unique for cell in cells)
     chosen = [cell for cell in cells if cell.unique == most]
     if axis == "parameters":
         sizes = {seen: len({cell.size for cell in chosen if cell.seen == seen}) for seen in {c.seen for c in chosen}}
         seen = max(sorted(sizes, reverse=True), key=sizes.__getitem__)
-        chosen = [cell for cell in chosen if cell.seen == seen]
-    elif axis == "seen":
+        return [cell for cell in chosen if cell.seen == seen]
+    if axis == "seen":
         lengths = {size: len({cell.seen for cell in chosen if cell.size == size}) for size in {c.size for c in chosen}}
         size = max(sorted(lengths), key=lengths.__getitem__)
-        chosen = [cell for cell in chosen if cell.size == size]
-    else:
-        chosen = _frontier(chosen)
-    runs = runs_of(chosen, name)
-    try:
-        return _known(runs, lambda some: fit_error(some, axis), 0, repeats)
-    except UsageError:
-        return _known(runs, lambda some: fit_error(some, axis, shift=0.0), 0, repeats)
+        return [cell for cell in chosen if cell.size == size]
+    return _pareto_front(chosen)
 
 
-def _frontier(cells: Sequence[MeasuredCell]) -> list[MeasuredCell]:
-    """The cells, with all their seeds, that no cheaper ones have a lower mean loss than.
+def _pareto_front(cells: Sequence[MeasuredCell]) -> list[MeasuredCell]:
+    """The cells, with all their seeds, whose mean loss no cheaper cells reach.
 
-    Chosen by the loss, so that an error which is lucky does not choose itself; and by the mean of the seeds, where the
-    envelope (evaluation/scaling/curves.py) takes the luckiest.
+    Selected by the loss, so that a lucky error does not select itself; and by the mean over seeds, while `envelope`
+    takes the luckiest.
     """
     groups = defaultdict(list)
     for cell in cells:
         groups[cell.size, cell.seen].append(cell)
-    best, found = np.inf, []
+    best, found = np.inf, list[MeasuredCell]()
     for same in sorted(groups.values(), key=lambda one: np.mean([cell.flop for cell in one])):
-        loss = np.mean([cell.measures[LOSS].value for cell in same])
+        loss = float(np.mean([cell.measures[LOSS].value for cell in same]))
         if loss < best:
             best, found = loss, [*found, *same]
     return found
 
 
-def _known(runs: Runs, fit: Callable[[Runs], Fit[Law]], seed: int, repeats: int) -> Known[Law]:
-    """A law and its draws; of runs alone where drawings of subjects would have no loss at all."""
-    runs, note = drawable(runs)
+def _bootstrapped(runs: Runs, fit: Callable[[Runs], Fit[Law]], seed: int, repeats: int) -> BootstrappedLaw[Law]:
+    """A law and its draws; draws of runs alone where a draw of subjects would have no loss."""
+    runs, note = resampling_units(runs)
     found = fit(runs)
     notes = [*found.notes, *([note] if note else [])]
-    here = bootstrap(found, runs.without_subjects(), seed=seed, repeats=repeats)
+    draws_of_runs = bootstrap(found, runs.without_subjects(), seed=seed, repeats=repeats)
     try:
         draws = bootstrap(found, runs, seed=seed, repeats=repeats)
     except UsageError as error:
         notes.append(f"subjects are not drawn: {error}")
-        draws = here
-    return Known(runs=runs, fit=found, draws=draws, draws_here=here, notes=tuple(notes))
-
-
-def drawable(runs: Runs) -> tuple[Runs, str | None]:
-    """The runs as they are drawn, and what is to be said of that.
-
-    Where every size has a single trunk, each drawing of trunks would be all of them: then runs are drawn one by one.
-    """
-    trunks = {size: set(runs.trunk[runs.parameters == size]) for size in np.unique(runs.parameters).tolist()}
-    if max(map(len, trunks.values())) > 1:
-        single = sum(len(one) == 1 for one in trunks.values())
-        note = f"{single} of {len(trunks)} sizes have one training alone, whose luck is not in the intervals"
-        return runs, note if single else None
-    return replace(runs, trunk=None), (
-        "every size was trained once: runs of one training are drawn as if they were several, so the intervals know "
-        "nothing of the luck of a training; give several --seeds"
-    )
-
-
-def constants_of(law: Known[LossLaw]) -> dict[str, tuple[float, np.ndarray]]:
-    """The constants of a law, and their draws."""
-    names = ["floor", "a", "alpha", "b", "beta", *(["decay"] if np.ndim(law.draws.decay) else [])]
-    return {name: (float(getattr(law.fit.law, name)), np.asarray(getattr(law.draws, name))) for name in names}
-
-
-def main_errors(analysis: Analysis) -> list[str]:
-    """The errors to look at first: the mean over probe sets of each kind, or the one set that it has."""
-    names = list(analysis.errors)
-    return [name for name in names if name.endswith("/mean") or f"{name.rpartition('/')[0]}/mean" not in names]
-
-
-def loss_name(cells: Sequence[MeasuredCell]) -> str:
-    """What the loss is, for an axis of a figure."""
-    return f"Held-out loss ({len(cells[0].measures[LOSS].subjects)} subjects)"
+        draws = draws_of_runs
+    return BootstrappedLaw(runs=runs, fit=found, draws=draws, draws_of_runs=draws_of_runs, notes=tuple(notes))

@@ -1,37 +1,39 @@
-"""The laws as forms to fit: logarithms of predictions with their derivatives, starts, and bounds.
+"""The laws as problems to fit: logarithms of predictions with their derivatives, starts, and bounds.
 
-Sizes and amounts are taken relative to their geometric mean, where the constants hardly depend on each other. This file
-takes what it is given: whether the points can tell the constants has been asked before.
+Parameters and sequences are taken relative to their geometric mean, where the constants are hardly correlated. Callers
+check first that the points determine the constants (law_fits.py).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.scaling.fit import Need, Problem
-from evaluation.scaling.laws import LossLaw, SaturatingLaw
-from evaluation.scaling.robust_fit import Array
+from evaluation.scaling.fit import Problem, Requirement
+from evaluation.scaling.laws import LossLaw, SaturatingLaw, repeat_data
+from evaluation.scaling.robust_fit import Array, Form
 
-_EXPONENTS = np.geomspace(0.05, 2.0, 8)  # from which the fits start
-_DECAYS = np.array([1.0, 5.0, 25.0])
-_NOTHING = 7.0  # in log units: a term this far below the smallest measured value (0.1% of it) is as good as none
+_EXPONENTS = np.geomspace(0.05, 2.0, 8)  # of the starts
+_DECAYS = np.array([1.0, 5.0, 25.0])  # of the starts
+_NEGLIGIBLE = 7.0  # log units: a term this far below the smallest measured value is 0.1% of it
 _NO_FLOOR = ("no floor is seen", "")
 
 
 def loss_problem(
-    parameters: Array, seen: Array, unique: Array, loss: Array, decay: float | None, needs: tuple[Need, ...]
+    parameters: Array,
+    seen: Array,
+    unique: Array,
+    loss: Array,
+    decay: float | None,
+    requirements: tuple[Requirement, ...],
 ) -> Problem[LossLaw]:
-    """log L of (log E, log A and log B at the centre, alpha, beta, and log R* where `decay` is None). Arrays [n]."""
+    """log L with constants (log E, log A and log B at the centre, alpha, beta, and log R* unless `decay` is given).
+
+    All arrays [n].
+    """
     centre = (np.log(parameters).mean(), np.log(seen).mean())
-    if decay is None:
-        form = _RepeatingLossForm(np.log(parameters) - centre[0], unique, seen / unique - 1, centre[1])
-        starts = np.concatenate([_loss_starts(form.x, form.data(np.log([star]))[0][0], loss, star) for star in _DECAYS])
-    else:
-        data = LossLaw(floor=0, a=0, alpha=1, b=1, beta=-1, decay=decay).predict(parameters, seen, unique)
-        form = _LossForm(np.log(parameters) - centre[0], np.log(data) - centre[1])
-        starts = _loss_starts(form.x, form.y, loss, None)
+    form, starts = _loss_form(np.log(parameters) - centre[0], seen, unique, loss, decay, centre[1])
     low, high = np.log(loss.min()), np.log(loss.max())
-    bounds = np.array([[low - _NOTHING] * 3 + [5e-3, 5e-3, -3], [high, high + 1, high + 1, 4, 4, 7]])
+    bounds = np.array([[low - _NEGLIGIBLE] * 3 + [5e-3, 5e-3, -3], [high, high + 1, high + 1, 4, 4, 7]])
 
     def law_of(constants: Array) -> LossLaw:
         e, u, v, alpha, beta = np.moveaxis(constants[..., :5], -1, 0)
@@ -59,9 +61,21 @@ def loss_problem(
         bounds=bounds[:, :p],
         starts=starts,
         law_of=law_of,
-        names=notes[:p],
-        needs=needs,
+        bound_notes=notes[:p],
+        requirements=requirements,
     )
+
+
+def _loss_form(
+    x: Array, seen: Array, unique: Array, loss: Array, decay: float | None, centre: float
+) -> tuple[Form, Array]:
+    """The form and its starts. x: log N relative to its centre; centre: of log D."""
+    if decay is None:
+        repeating = _RepeatingLossForm(x, unique, seen / unique - 1, centre)
+        starts = [_loss_starts(x, repeating.log_data(np.log([start]))[0][0], loss, start) for start in _DECAYS]
+        return repeating, np.concatenate(starts)
+    y = np.log(repeat_data(unique, seen, decay)) - centre
+    return _LossForm(x, y), _loss_starts(x, y, loss, None)
 
 
 @dataclass(frozen=True)
@@ -82,22 +96,22 @@ class _LossForm:
 
 @dataclass(frozen=True)
 class _RepeatingLossForm:
-    """As `_LossForm`, with D' from unique sequences and repetitions [n] by an R* that is fitted too."""
+    """As `_LossForm`, but R* is fitted too: D' follows from it, unique sequences [n] and repetitions [n]."""
 
     x: Array
     unique: Array
     repeats: Array
     centre: float
 
-    def data(self, log_decay: Array) -> tuple[Array, Array]:
-        """log D' relative to the centre, and its derivative by log R*, [R, n] of [R]."""
+    def log_data(self, log_decay: Array) -> tuple[Array, Array]:
+        """log D' relative to the centre and its derivative by log R*, [R, n] each, of log R* [R]."""
         star = np.exp(log_decay)[:, None]
-        left = np.exp(-self.repeats / star)
-        worth = 1 + star * (1 - left)
-        return np.log(self.unique * worth) - self.centre, (star * (1 - left) - self.repeats * left) / worth
+        remaining = np.exp(-self.repeats / star)
+        worth = 1 + star * (1 - remaining)
+        return np.log(self.unique * worth) - self.centre, (star * (1 - remaining) - self.repeats * remaining) / worth
 
     def __call__(self, constants: Array) -> tuple[Array, Array]:
-        y, y_slope = self.data(constants[:, 5])
+        y, y_slope = self.log_data(constants[:, 5])
         prediction, shares = _loss_terms(constants, self.x, y)
         beta = constants[:, 4:5]
         by_exponents = (-shares[1] * self.x, -shares[2] * y, -shares[2] * beta * y_slope)
@@ -105,13 +119,13 @@ class _RepeatingLossForm:
 
 
 def _loss_terms(constants: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """log of the sum of the three terms, [R, n], and the share of each in it, [3, R, n]."""
+    """log of the sum of the three terms, [R, n], and the share of each, [3, R, n]."""
     e, u, v, alpha, beta = constants[:, :5].T[:, :, None]
     return _log_sum(np.stack([np.broadcast_to(e, (len(e), len(x))), u - alpha * x, v - beta * y]))
 
 
 def _log_sum(logs: Array) -> tuple[Array, Array]:
-    """log(sum(exp(logs))) over the first axis, and the share of each term."""
+    """log(sum(exp(logs))) over the first axis, and the share of each term in the sum."""
     top = logs.max(axis=0)
     shares = np.exp(logs - top)
     total = shares.sum(axis=0)
@@ -120,59 +134,47 @@ def _log_sum(logs: Array) -> tuple[Array, Array]:
 
 
 def _loss_starts(x: Array, y: Array, loss: Array, decay: float | None) -> Array:
-    """Starts [64, p]: for pairs of exponents, the three terms by least squares on relative errors."""
+    """Starts [64, p]: for each pair of exponents, the three terms by least squares on relative errors."""
     rows = []
     for alpha in _EXPONENTS:
         for beta in _EXPONENTS:
             terms = np.stack([np.ones(len(x)), np.exp(-alpha * x), np.exp(-beta * y)], axis=1)
-            known = () if decay is None else (np.log(decay),)
-            rows.append([*_log_terms(terms, loss), alpha, beta, *known])
+            rest = [alpha, beta] if decay is None else [alpha, beta, np.log(decay)]
+            rows.append([*_log_terms(terms, loss), *rest])
     return np.array(rows)
 
 
 def _log_terms(terms: Array, measured: Array) -> Array:
-    """Logarithms of the weights of the terms [n, k] that add up to what was measured; small where they are negative."""
+    """Logarithms [k] of the weights with which terms [n, k] add up to the measurements; negative ones are clipped."""
     weights = np.linalg.lstsq(terms / measured[:, None], np.ones(len(measured)), rcond=None)[0]
-    return np.log(np.maximum(weights, 0.02 * measured.min()))
+    logs: Array = np.log(np.maximum(weights, 0.02 * measured.min()))
+    return logs
 
 
-def saturating_problem(x: Array, error: Array, shift: float | None, needs: tuple[Need, ...]) -> Problem[SaturatingLaw]:
-    """log e of (log scale at the centre, exponent, log shift, log floor), for amounts x and error rates [n].
+def saturating_problem(
+    x: Array, error: Array, shift: float | None, requirements: tuple[Requirement, ...]
+) -> Problem[SaturatingLaw]:
+    """log e with constants (log scale at the centre, exponent, log shift, log floor), for x and error rates [n].
 
-    A shift that is given has equal bounds.
+    A given shift has equal bounds.
     """
     centre = np.log(x).mean()
     relative = x / np.exp(centre)
     if shift is None:
-        ends = np.log(relative.min()) - _NOTHING, np.log(relative.max()) + 2
-        from_shifts = [ends[0], *np.log(np.quantile(relative, [0.1, 0.5, 0.9]))]
+        shift_bounds = np.log(relative.min()) - _NEGLIGIBLE, np.log(relative.max()) + 2
+        shifts = [shift_bounds[0], *np.log(np.quantile(relative, [0.1, 0.5, 0.9]))]
     else:
-        ends = (np.log(max(shift, 1e-12 * x.min())) - centre,) * 2
-        from_shifts = [ends[0]]
-    starts = [
-        [scale, exponent, away, floor]
-        for exponent in _EXPONENTS
-        for away in from_shifts
-        for scale, floor in [
-            _log_terms(np.stack([(relative + np.exp(away)) ** -exponent, np.ones(len(x))], axis=1), error)
-        ]
-    ]
+        shift_bounds = (np.log(max(shift, 1e-12 * x.min())) - centre,) * 2
+        shifts = [shift_bounds[0]]
     low, high = np.log(error.min()), np.log(error.max())
-    bounds = np.array([[low - _NOTHING, 5e-3, ends[0], low - _NOTHING], [high + 12, 6, ends[1], high]])
-
-    def form(constants: Array) -> tuple[Array, Array]:
-        scale, exponent, log_away, floor = constants.T[:, :, None]
-        away = np.exp(log_away)
-        passed = np.log(relative + away)
-        logs = np.stack([scale - exponent * passed, np.broadcast_to(floor, passed.shape)])
-        prediction, (gain, rest) = _log_sum(logs)
-        return prediction, np.stack([gain, -gain * passed, -gain * exponent * away / (relative + away), rest], axis=-1)
+    lower = [low - _NEGLIGIBLE, 5e-3, shift_bounds[0], low - _NEGLIGIBLE]
+    bounds = np.array([lower, [high + 12, 6, shift_bounds[1], high]])
 
     def law_of(constants: Array) -> SaturatingLaw:
-        scale, exponent, away, floor = np.moveaxis(constants, -1, 0)
+        scale, exponent, log_shift, floor = np.moveaxis(constants, -1, 0)
         return SaturatingLaw(
             scale=np.exp(scale + exponent * centre),
-            shift=np.exp(away + centre) if shift is None else shift,
+            shift=np.exp(log_shift + centre) if shift is None else shift,
             exponent=exponent,
             floor=np.exp(floor),
         )
@@ -184,11 +186,37 @@ def saturating_problem(x: Array, error: Array, shift: float | None, needs: tuple
         _NO_FLOOR,
     )
     return Problem(
-        form=form,
+        form=_SaturatingForm(relative),
         target=np.log(error),
         bounds=bounds,
-        starts=np.array(starts),
+        starts=_saturating_starts(relative, error, shifts),
         law_of=law_of,
-        names=notes,
-        needs=needs,
+        bound_notes=notes,
+        requirements=requirements,
     )
+
+
+@dataclass(frozen=True)
+class _SaturatingForm:
+    """x [n], relative to its geometric mean."""
+
+    x: Array
+
+    def __call__(self, constants: Array) -> tuple[Array, Array]:
+        scale, exponent, log_shift, floor = constants.T[:, :, None]
+        shift = np.exp(log_shift)
+        log_x = np.log(self.x + shift)
+        prediction, (gain, rest) = _log_sum(np.stack([scale - exponent * log_x, np.broadcast_to(floor, log_x.shape)]))
+        by_shift = -gain * exponent * shift / (self.x + shift)
+        return prediction, np.stack([gain, -gain * log_x, by_shift, rest], axis=-1)
+
+
+def _saturating_starts(x: Array, error: Array, log_shifts: list[float]) -> Array:
+    """Starts [S, 4]: for each exponent and shift, scale and floor by least squares on relative errors."""
+    rows = []
+    for exponent in _EXPONENTS:
+        for log_shift in log_shifts:
+            terms = np.stack([(x + np.exp(log_shift)) ** -exponent, np.ones(len(x))], axis=1)
+            scale, floor = _log_terms(terms, error)
+            rows.append([scale, exponent, log_shift, floor])
+    return np.array(rows)

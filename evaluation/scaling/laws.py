@@ -1,7 +1,7 @@
 """The forms of the scaling laws: constants in, predictions out.
 
-The constants of a law are numbers, or arrays [R] of as many versions of it (bootstrap draws): every function then has a
-leading axis of draws. This file fits nothing and does not know where constants come from.
+The constants of a law are numbers, or arrays [R] with one entry per bootstrap draw; every prediction then has a leading
+axis of draws.
 """
 
 from dataclasses import astuple, dataclass
@@ -13,29 +13,29 @@ Array = NDArray[np.float64]
 
 
 def repeat_data(unique: ArrayLike, seen: ArrayLike, decay: ArrayLike) -> Array:
-    """What repeated data is worth in new data: D' = U + U R* (1 - exp(-R / R*)) (Muennighoff et al., NeurIPS 2023).
+    """Effective data D' = U + U R* (1 - exp(-R / R*)) of repeated data (Muennighoff et al., NeurIPS 2023).
 
     Args:
-        unique: U, different sequences.
-        seen: sequences that training visited, each as often as it did; R = seen / U - 1 are repetitions. Where it
-            visited fewer than there are, those visited are the data.
+        unique: U, the number of unique sequences; no more than were seen count.
+        seen: the number of sequences seen in training, repetitions included; R = seen / U - 1.
         decay: R*, the repetitions after which one more is worth 1/e of new data (about 15 in the paper, for text);
             0 makes repetition worthless, infinity as good as new data.
     """
-    unique, seen, decay = (np.asarray(values, dtype=float) for values in (unique, seen, decay))
-    unique = np.minimum(unique, seen)
-    repeats = seen / unique - 1
+    total, star = (np.asarray(values, dtype=float) for values in (seen, decay))
+    distinct = np.minimum(np.asarray(unique, dtype=float), total)
+    repeats = total / distinct - 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        worth = np.where(np.isinf(decay), repeats, -decay * np.expm1(-repeats / decay))
-    return unique * (1 + np.where(decay == 0, 0, worth))
+        worth = np.where(np.isinf(star), repeats, -star * np.expm1(-repeats / star))
+    data: Array = distinct * (1 + np.where(star == 0, 0, worth))
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlopRule:
-    """What training costs: FLOP = scale * parameters^power * sequences seen.
+    """The cost of training: FLOP = scale * parameters^power * sequences seen.
 
-    For language models scale is 6 a token and power 1; an encoder whose attention and embedding grow more slowly than
-    its parameters has a power below 1.
+    For language models, scale is 6 per token and power 1. The power is below 1 where attention and embedding grow more
+    slowly than the parameters.
     """
 
     scale: float
@@ -46,7 +46,7 @@ class FlopRule:
         return self.scale * np.asarray(parameters, dtype=float) ** self.power * np.asarray(seen, dtype=float)
 
     def seen(self, parameters: ArrayLike, flop: ArrayLike) -> Array:
-        """Sequences that so much training visits."""
+        """The number of sequences seen for a budget in FLOP."""
         return np.asarray(flop, dtype=float) / (self.scale * np.asarray(parameters, dtype=float) ** self.power)
 
 
@@ -54,7 +54,7 @@ class FlopRule:
 class LossLaw:
     """L(N, D) = floor + a / N^alpha + b / D'^beta (Hoffmann et al., 2022, approach 3).
 
-    N counts parameters; D' is what the data seen is worth by `repeat_data` with R* = decay (infinite: as if new).
+    N counts parameters; D' is the effective data of `repeat_data` with R* = decay (infinite: all data count as new).
     """
 
     floor: Array | float
@@ -65,16 +65,16 @@ class LossLaw:
     decay: Array | float = np.inf
 
     def predict(self, parameters: ArrayLike, seen: ArrayLike, unique: ArrayLike | None = None) -> Array:
-        """Loss [..., n] for n sizes and amounts; without `unique`, every sequence is seen once."""
+        """Loss [..., n] for n sizes and numbers of sequences; without `unique`, every sequence is seen once."""
         floor, a, alpha, b, beta, decay = (np.asarray(value, dtype=float)[..., None] for value in astuple(self))
         data = repeat_data(seen if unique is None else unique, seen, decay)
         return floor + a * np.asarray(parameters, dtype=float) ** -alpha + b * data**-beta
 
     def optimal(self, flop: ArrayLike, rule: FlopRule) -> tuple[Array, Array]:
-        """The size and the amount of new data, [..., n] each, at which n budgets in FLOP reach the smallest loss.
+        """Parameters and unique sequences, [..., n] each, that reach the smallest loss for n budgets in FLOP.
 
-        Where a / N^alpha and b / D^beta balance: alpha a N^-alpha = power beta b D^-beta, with D from the budget; but
-        at least one parameter and one sequence, where the exponents are so small that there is no such place.
+        There, alpha a N^-alpha = power beta b D^-beta, with D from the budget. Very small exponents can put that point
+        outside the budget; at least one parameter and one sequence are returned.
         """
         _, a, alpha, b, beta, _ = (np.asarray(value, dtype=float)[..., None] for value in astuple(self))
         once = np.log(np.asarray(flop, dtype=float) / rule.scale)  # log(N^power * D)
@@ -83,12 +83,13 @@ class LossLaw:
         return parameters, rule.seen(parameters, flop)
 
     def size_exponent(self, power: float = 1.0) -> Array:
-        """p in N_optimal proportional to FLOP^p, for a cost that grows with that power of the size."""
+        """p in N_optimal proportional to FLOP^p, where `power` is that of the FlopRule."""
         alpha, beta = np.asarray(self.alpha, dtype=float), np.asarray(self.beta, dtype=float)
-        return beta / (alpha + power * beta)
+        exponent: Array = beta / (alpha + power * beta)
+        return exponent
 
     def __str__(self) -> str:
-        """The formula with its constants; of many, their medians."""
+        """The formula with its constants; of draws, their medians."""
         floor, a, alpha, b, beta, decay = (float(np.median(value)) for value in astuple(self))
         data = "D" if np.isinf(decay) else f"D'(R* {decay:.3g})"
         return f"L = {floor:.4g} + {a:.4g} / N^{alpha:.3f} + {b:.4g} / {data}^{beta:.3f}"
@@ -98,8 +99,8 @@ class LossLaw:
 class SaturatingLaw:
     """e(x) = scale * (x + shift)^-exponent + floor: an error rate that saturates at both ends (Zhai et al., CVPR 2022).
 
-    x is whatever grows: FLOP, parameters or sequences. `shift` is how much of it passes before anything is learned,
-    `floor` the error that no amount removes.
+    x is FLOP, parameters or sequences. `shift` sets the width of the plateau at small x, before anything is learned;
+    `floor` is the error at infinite x.
     """
 
     scale: Array | float
@@ -108,12 +109,12 @@ class SaturatingLaw:
     floor: Array | float
 
     def predict(self, x: ArrayLike) -> Array:
-        """Error [..., n], in the units in which it was fitted."""
+        """Error [..., n], in the units that were fitted."""
         scale, shift, exponent, floor = (np.asarray(value, dtype=float)[..., None] for value in astuple(self))
         return scale * (np.asarray(x, dtype=float) + shift) ** -exponent + floor
 
     def __str__(self) -> str:
-        """The formula with its constants; of many, their medians."""
+        """The formula with its constants; of draws, their medians."""
         scale, shift, exponent, floor = (float(np.median(value)) for value in astuple(self))
         x = f"(x + {shift:.3g})" if shift else "x"
         return f"e = {scale:.4g} {x}^-{exponent:.3f} + {floor:.4g}"

@@ -1,9 +1,7 @@
-"""What the figures of scaling laws are made of: points in the colours of a quantity, curves with their intervals, axes.
+"""Parts of the figures of scaling laws: points coloured by a quantity, curves with interval bands, logarithmic axes."""
 
-Nothing is fitted or judged here. An interval is drawn as two bands, the darker of 80%, the paler of 95%.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,14 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.typing import ColorType
 
 from evaluation.figures import tidy
-from evaluation.scaling.bootstrap import intervals
+from evaluation.scaling.law_bootstrap import intervals
 from evaluation.scaling.robust_fit import Array
+from evaluation.scaling.runs import Axis
 
 INK = "#333333"
-AXES = {"parameters": "Parameters", "seen": "Sequences seen", "flop": "Training FLOP"}
-MOST_CURVES = 6  # of a panel: more cannot be told apart
+AXES: dict[Axis, str] = {"parameters": "Parameters", "seen": "Sequences seen", "flop": "Training FLOP"}
+_MOST_CURVES = 6  # in a panel; the colours of more are too similar
 _POINTS = 160  # of a curve
 
 
@@ -31,54 +31,67 @@ def short(value: float) -> str:
 
 
 def power_of_ten(value: float) -> str:
-    """Two digits times a power of ten, as FLOP are counted."""
+    """Two digits times a power of ten, in TeX."""
     power = int(np.floor(np.log10(value) + 1e-9))
     factor = f"{value / 10.0**power:.1f}".removesuffix(".0")
     return f"$10^{{{power}}}$" if factor == "1" else f"${factor}\\times10^{{{power}}}$"
 
 
 def levels(values: Array) -> Array:
-    """The different values, by size; of many, some at even distances in rank."""
-    kinds = np.unique(np.array([float(f"{value:.4g}") for value in values]))
-    if len(kinds) <= MOST_CURVES:
-        return kinds
-    return np.quantile(values, np.linspace(0.05, 0.95, 4), method="nearest")
+    """The different values in ascending order; four evenly spaced quantiles if there are many."""
+    different = np.unique(np.array([float(f"{value:.4g}") for value in values]))
+    if len(different) <= _MOST_CURVES:
+        return different
+    some: Array = np.quantile(values, np.linspace(0.05, 0.95, 4), method="nearest")
+    return some
 
 
-def colours(values: Array) -> Callable[[float], tuple[float, ...]]:
-    """A colour for each value, from dark for the smallest to light for the largest, on a logarithmic scale."""
+def colours(values: Array) -> Callable[[float], ColorType]:
+    """A map from values to colours on a logarithmic scale, from dark for the smallest to light for the largest."""
     low, high = values.min(), values.max()
     norm = LogNorm(low, high * (1.001 if low == high else 1))
     ramp = matplotlib.colormaps["viridis"]
     return lambda value: ramp(0.88 * float(norm(np.clip(value, low, high))))
 
 
-def span(*values: Array, beyond: float = 0.0) -> Array:
-    """x of a curve over all the values and so many decades beyond the largest, evenly on a logarithmic scale."""
+def span(*values: Array, decades: float = 0.0) -> Array:
+    """x of a curve from the smallest value to `decades` beyond the largest, evenly spaced on a logarithmic scale."""
     low, high = min(v.min() for v in values), max(v.max() for v in values)
-    return np.geomspace(low / 1.15, high * max(10**beyond, 1.15), _POINTS)
+    return np.geomspace(low / 1.15, high * max(10**decades, 1.15), _POINTS)
 
 
-def curve(axes: Axes, x: Array, y: Array, draws: Array | None, colour: object, **style: object) -> None:
-    """A line y [n] over x [n], and the bands of its draws [R, n]; draws that are missing are left out."""
+def curve(
+    axes: Axes,
+    x: Array,
+    y: Array,
+    draws: Array | None,
+    colour: ColorType,
+    **style: Any,  # noqa: ANN401 of matplotlib's plot
+) -> None:
+    """A line y [n] over x [n], and the middle 80% and 95% of its draws [R, n] as bands; draws with NaN are ignored."""
     axes.plot(x, y, color=colour, **{"linewidth": 1.5, "zorder": 3, **style})
     if draws is None:
         return
-    whole = draws[np.isfinite(draws).all(axis=1)]
-    if len(whole):
-        wide = intervals(whole)
-        axes.fill_between(x, wide.low95, wide.high95, color=colour, alpha=0.10, linewidth=0)
-        axes.fill_between(x, wide.low80, wide.high80, color=colour, alpha=0.20, linewidth=0)
+    finite = draws[np.isfinite(draws).all(axis=1)]
+    if len(finite):
+        bands = intervals(finite)
+        axes.fill_between(x, bands.low95, bands.high95, color=colour, alpha=0.10, linewidth=0)
+        axes.fill_between(x, bands.low80, bands.high80, color=colour, alpha=0.20, linewidth=0)
 
 
-def points(axes: Axes, x: Array, y: Array, colour: object, **style: object) -> None:
-    """Dots with a white rim, so that they can be told apart where they lie close."""
-    given = {"s": 28, "edgecolors": "white", "linewidths": 0.6, "zorder": 4, **style}
-    axes.scatter(x, y, color=colour, **given)
+def points(
+    axes: Axes,
+    x: Array,
+    y: Array,
+    colour: ColorType | Sequence[ColorType],
+    **style: Any,  # noqa: ANN401 of matplotlib's scatter
+) -> None:
+    """Dots with a white rim, which keeps overlapping ones apart."""
+    axes.scatter(x, y, color=colour, **{"s": 28, "edgecolors": "white", "linewidths": 0.6, "zorder": 4, **style})
 
 
 def logarithmic(axes: Axes, xlabel: str, ylabel: str, *, y: bool = True) -> None:
-    """Logarithmic axes with numbers that can be read: letters for powers of ten, and values between on short axes."""
+    """Logarithmic axes, y only if asked, with short labels; axes of less than three decades get ticks in between."""
     axes.set_xscale("log")
     _ticks(axes.xaxis, axes.get_xlim(), power_of_ten if xlabel == AXES["flop"] else short)
     if y:

@@ -1,24 +1,25 @@
-"""Figures of a scaling study, written to a file; the suffix of the path chooses the format.
+"""The figures of a scaling study: points are runs, lines are laws, bands their 80% and 95% intervals.
 
-What is drawn has been computed by the other files of the kind: points are runs, lines are laws, bands their 80% and 95%
-intervals. This file judges nothing.
+Each figure is written to a file; its suffix determines the format.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.typing import ColorType
 
 from evaluation.figures import PALETTE, blank
-from evaluation.scaling.bootstrap import intervals
-from evaluation.scaling.curves import Envelope, IsoFlop, PowerLaw
+from evaluation.scaling.compute_optimal import Envelope, IsoFlop, PowerLaw
 from evaluation.scaling.fit import Fit
-from evaluation.scaling.forecast import HeldOut
+from evaluation.scaling.law_bootstrap import intervals
 from evaluation.scaling.laws import FlopRule, LossLaw, SaturatingLaw, repeat_data
 from evaluation.scaling.panels import AXES, INK, colours, curve, levels, logarithmic, points, power_of_ten, short, span
+from evaluation.scaling.predictions import HeldOut
 from evaluation.scaling.robust_fit import Array
 from evaluation.scaling.runs import Axis, Runs
 
@@ -29,14 +30,14 @@ _BANDS = [
 
 
 def loss_figure(runs: Runs, fit: Fit[LossLaw], draws: LossLaw, rule: FlopRule, path: Path) -> None:
-    """Loss against size, data and FLOP; the law as curves of one amount, or of one size.
+    """Loss against parameters, data and FLOP; the law as curves of constant data, or of constant parameters.
 
-    Data is what the sequences seen are worth by the law's R*, where it has one. Against FLOP, the curve of each size is
-    for new data, and the black line is the best that the law makes of each budget, ten times beyond the largest.
+    Data is effective data by the law's R*, if it has one. Against FLOP, each curve is a size trained on unique data,
+    and the dashed line is the best loss of each budget, up to ten times the largest.
 
     Raises:
-        ValueError: a suffix that matplotlib cannot write.
-        OSError: the folder does not exist or cannot be written.
+        ValueError: the suffix is no format of matplotlib.
+        OSError: the folder does not exist or is not writable.
     """
     data = repeat_data(runs.unique, runs.seen, fit.law.decay)
     figure = blank(width=13.5, height=4.6)
@@ -54,7 +55,7 @@ def loss_figure(runs: Runs, fit: Fit[LossLaw], draws: LossLaw, rule: FlopRule, p
         curve(by_data, x, fit.law.predict(size, x), draws.predict(size, x), hue(size))
         x = span(np.clip(rule(size, data), runs.flop.min(), runs.flop.max()))
         curve(by_flop, x, fit.law.predict(size, rule.seen(size, x)), None, hue(size), linewidth=1.0)
-    x = span(runs.flop, beyond=1)
+    x = span(runs.flop, decades=1)
     best = _along_best(fit.law, x, rule)
     curve(by_flop, x, best, _along_best(draws, x, rule), INK, linestyle="--", label="best use of each budget")
     worth = "" if np.isinf(fit.law.decay) else ", counted by worth"
@@ -72,17 +73,18 @@ def loss_figure(runs: Runs, fit: Fit[LossLaw], draws: LossLaw, rule: FlopRule, p
 def error_figure(
     runs: Runs, name: str, laws: Mapping[Axis, tuple[Runs, Fit[SaturatingLaw], SaturatingLaw]], path: Path
 ) -> None:
-    """An error rate against size, data and FLOP; over each, the saturating law of those runs that it was fitted to.
+    """An error rate against parameters, sequences seen and FLOP, with the saturating law of each axis.
 
     Args:
-        runs: all of them, with `loss` the error rate; those that no law was fitted to are drawn hollow.
-        name: of the error and its unit, for the axis.
-        laws: what was fitted to which runs, and its draws; a missing axis has points alone.
-        path: as in `loss_figure`, and so are the errors.
+        runs: all runs, with `loss` the error rate; those outside a law's fit are drawn hollow.
+        name: the error and its unit, for the axis.
+        laws: for each axis the runs of the fit, the fit and its draws; an axis without a law has points alone.
+        path: see `loss_figure`, also for the errors raised.
     """
     figure = blank(width=13.5, height=4.4)
     panels = figure.subplots(1, 3, sharey=True)
-    for axes, (axis, label), other in zip(panels, AXES.items(), ("seen", "parameters", "parameters"), strict=True):
+    others: tuple[Axis, ...] = ("seen", "parameters", "parameters")  # what colours show in each panel
+    for axes, (axis, label), other in zip(panels, AXES.items(), others, strict=True):
         hue = colours(getattr(runs, other))
         x = getattr(runs, axis)
         rest = [hue(value) for value in getattr(runs, other)]
@@ -90,7 +92,7 @@ def error_figure(
         if axis in laws:
             fitted, fit, draws = laws[axis]
             _points_by(axes, getattr(fitted, axis), fitted.loss, getattr(fitted, other), hue)
-            line = span(getattr(fitted, axis), beyond=0.3)
+            line = span(getattr(fitted, axis), decades=0.3)
             curve(axes, line, fit.law.predict(line), draws.predict(line), INK)
             axes.set_title(str(fit.law), fontsize=9)
         logarithmic(axes, label, name if axis == "parameters" else "")
@@ -100,26 +102,26 @@ def error_figure(
 
 
 def isoflop_figure(runs: Runs, curves: IsoFlop, path: Path) -> None:
-    """Loss against size at equal budgets, with the parabola of each and its minimum. Errors as in `loss_figure`."""
+    """Loss against parameters at equal budgets, each with its parabola and minimum. Errors as in `loss_figure`."""
     figure = blank(width=7.0, height=4.8)
     axes = figure.subplots()
     hue = colours(np.array([one.flop for one in curves.parabolas]))
     used = np.concatenate([one.rows for one in curves.parabolas])
-    others = np.setdiff1d(np.arange(len(runs)), used)
-    if len(others):
-        points(axes, runs.parameters[others], runs.loss[others], "#bbbbbb", label="budgets without a minimum")
+    unused = np.setdiff1d(np.arange(len(runs)), used)
+    if len(unused):
+        points(axes, runs.parameters[unused], runs.loss[unused], "#bbbbbb", label="budgets without a minimum")
     for one in curves.parabolas:
         x = span(runs.parameters[one.rows])
         curve(axes, x, np.exp(np.polyval(one.curve, np.log(x))), None, hue(one.flop))
         points(
             axes, runs.parameters[one.rows], runs.loss[one.rows], hue(one.flop), label=f"{power_of_ten(one.flop)} FLOP"
         )
-    best = np.array([(one.parameters, one.loss) for one in curves.parabolas])
-    axes.plot(*best.T, color=INK, linewidth=1, linestyle=":", zorder=5)
-    points(axes, *best.T, INK, marker="*", s=110, zorder=6, label="best size")
+    best, loss = np.array([(one.parameters, one.loss) for one in curves.parabolas]).T
+    axes.plot(best, loss, color=INK, linewidth=1, linestyle=":", zorder=5)
+    points(axes, best, loss, INK, marker="*", s=110, zorder=6, label="best size")
     logarithmic(axes, AXES["parameters"], "Loss")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.set_title(_exponent("Best size grows as FLOP to the", curves.parameters, curves.drawn_parameters), fontsize=11)
+    axes.set_title(_exponent("Best size grows as FLOP to the", curves.parameters, curves.parameters_draws), fontsize=11)
     figure.savefig(path)
 
 
@@ -132,23 +134,23 @@ def allocation_figure(
     curves: IsoFlop | None = None,
     best: Envelope | None = None,
 ) -> None:
-    """The best size and the best amount of new data for each budget: by the law, by parabolas, by the envelope.
+    """The best parameters and unique sequences for each budget: by the law, by parabolas, by the envelope.
 
-    A decade beyond the largest budget; the measured range is shaded. Errors as in `loss_figure`.
+    Up to a decade beyond the largest budget; the measured range is shaded. Errors as in `loss_figure`.
     """
     figure = blank(width=11.0, height=4.6)
-    x = span(runs.flop, beyond=1)
+    x = span(runs.flop, decades=1)
     of_law, of_draws = fit.law.optimal(x, rule), draws.optimal(x, rule)
-    exponents = [(law.size_exponent(rule.power), law.size_exponent(rule.power)) for law in (fit.law, draws)]
+    exponents = [law.size_exponent(rule.power) for law in (fit.law, draws)]
     for index, (axes, axis) in enumerate(zip(figure.subplots(1, 2), ("parameters", "seen"), strict=True)):
-        size = [PowerLaw(scale=1, exponent=(one, 1 - rule.power * one)[index]) for one, _ in exponents]
+        size, drawn_size = (PowerLaw(scale=1, exponent=(one, 1 - rule.power * one)[index]) for one in exponents)
         axes.axvspan(runs.flop.min(), runs.flop.max(), color="#f3f3f3", zorder=0)
-        curve(axes, x, of_law[index], of_draws[index], PALETTE[0], label=_exponent("law: exponent", *size))
+        curve(axes, x, of_law[index], of_draws[index], PALETTE[0], label=_exponent("law: exponent", size, drawn_size))
         if curves is not None:
-            line, drawn = getattr(curves, axis), getattr(curves, f"drawn_{axis}")
+            line, drawn = getattr(curves, axis), getattr(curves, f"{axis}_draws")
             curve(axes, x, line(x), drawn(x), PALETTE[1], label=_exponent("parabolas:", line, drawn))
-            at = np.array([(one.flop, getattr(one, axis)) for one in curves.parabolas])
-            points(axes, *at.T, PALETTE[1], marker="*", s=90)
+            flop, minima = np.array([(one.flop, getattr(one, axis)) for one in curves.parabolas]).T
+            points(axes, flop, minima, PALETTE[1], marker="*", s=90)
         if best is not None:
             line = getattr(best, axis)
             curve(axes, x, line(x), None, PALETTE[2], linestyle="--", label=_exponent("envelope:", line, None))
@@ -159,40 +161,40 @@ def allocation_figure(
 
 
 def prediction_figure(runs: Runs, fit: Fit[LossLaw], path: Path, held_out: HeldOut | None = None) -> None:
-    """Predicted against measured losses, and what is left of them over the size.
+    """Predicted against measured losses, and the residuals over parameters.
 
     The held-out largest size is predicted by a law fitted without it, with 95% intervals. Errors as in `loss_figure`.
     """
     figure = blank(width=11.0, height=4.6)
-    both, left = figure.subplots(1, 2)
+    pairs, residuals = figure.subplots(1, 2)
     data = repeat_data(runs.unique, runs.seen, fit.law.decay)
     hue = colours(data)
     predicted = fit.law.predict(runs.parameters, runs.seen, runs.unique)
-    _points_by(both, runs.loss, predicted, data, hue)
-    _points_by(left, runs.parameters, 100 * (runs.loss / predicted - 1), data, hue)
+    _points_by(pairs, runs.loss, predicted, data, hue)
+    _points_by(residuals, runs.parameters, 100 * (runs.loss / predicted - 1), data, hue)
     ends = np.array([min(runs.loss.min(), predicted.min()), max(runs.loss.max(), predicted.max())])
-    both.plot(ends, ends, color=INK, linewidth=1, zorder=1)
-    left.axhline(0, color=INK, linewidth=1, zorder=1)
-    left.axhspan(-100 * fit.noise, 100 * fit.noise, color="#eeeeee", zorder=0, label="noise (one deviation)")
+    pairs.plot(ends, ends, color=INK, linewidth=1, zorder=1)
+    residuals.axhline(0, color=INK, linewidth=1, zorder=1)
+    residuals.axhspan(-100 * fit.noise, 100 * fit.noise, color="#eeeeee", zorder=0, label="noise (one deviation)")
     if held_out is not None:
-        _held_out(both, left, held_out)
-    logarithmic(both, "Measured loss", "Predicted loss")
-    logarithmic(left, AXES["parameters"], "Measured over predicted (%)", y=False)
-    _level_legend(both, levels(data), hue, "sequences")
-    left.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
+        _held_out(pairs, residuals, held_out)
+    logarithmic(pairs, "Measured loss", "Predicted loss")
+    logarithmic(residuals, AXES["parameters"], "Measured over predicted (%)", y=False)
+    _level_legend(pairs, levels(data), hue, "sequences")
+    residuals.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
     figure.savefig(path)
 
 
-def _held_out(both: Axes, left: Axes, held: HeldOut) -> None:
+def _held_out(pairs: Axes, residuals: Axes, held: HeldOut) -> None:
     """The held-out runs in both panels of `prediction_figure`."""
-    style = {"fmt": "D", "markersize": 5, "color": PALETTE[1], "elinewidth": 1, "zorder": 5}
+    style: dict[str, Any] = {"fmt": "D", "markersize": 5, "color": PALETTE[1], "elinewidth": 1, "zorder": 5}
     low, high = held.interval.low95, held.interval.high95
     bars = np.maximum([held.predicted - low, high - held.predicted], 0)
-    both.errorbar(held.runs.loss, held.predicted, yerr=bars, **style)
-    over = 100 * held.miss
-    bars = np.maximum([over - 100 * (held.runs.loss / high - 1), 100 * (held.runs.loss / low - 1) - over], 0)
-    beside = held.runs.parameters * np.geomspace(1.06, 1.06 ** len(over), len(over))  # or they would hide each other
-    left.errorbar(beside, over, yerr=bars, **style, label="largest size, held out (95%)")
+    pairs.errorbar(held.runs.loss, held.predicted, yerr=bars, **style)
+    miss = 100 * held.miss
+    bars = np.maximum([miss - 100 * (held.runs.loss / high - 1), 100 * (held.runs.loss / low - 1) - miss], 0)
+    beside = held.runs.parameters * np.geomspace(1.06, 1.06 ** len(miss), len(miss))  # or they would hide each other
+    residuals.errorbar(beside, miss, yerr=bars, **style, label="largest size, held out (95%)")
 
 
 def _along_best(law: LossLaw, flop: Array, rule: FlopRule) -> Array:
@@ -201,19 +203,19 @@ def _along_best(law: LossLaw, flop: Array, rule: FlopRule) -> Array:
     return law.predict(parameters, seen)
 
 
-def _points_by(axes: Axes, x: Array, y: Array, by: Array, hue: Callable[[float], tuple[float, ...]]) -> None:
+def _points_by(axes: Axes, x: Array, y: Array, by: Array, hue: Callable[[float], ColorType]) -> None:
     points(axes, x, y, [hue(value) for value in by])
 
 
-def _level_legend(axes: Axes, values: Array, hue: Callable[[float], tuple[float, ...]], unit: str) -> None:
+def _level_legend(axes: Axes, values: Array, hue: Callable[[float], ColorType], unit: str) -> None:
     handles = [Line2D([], [], color=hue(value), marker="o", label=short(value)) for value in values]
     axes.legend(handles=handles, title=unit, frameon=False, fontsize=8, title_fontsize=8)
 
 
 def _exponent(text: str, law: PowerLaw, draws: PowerLaw | None) -> str:
-    """The exponent with its 80% interval, as far as there are draws."""
-    known = np.empty(0) if draws is None else np.asarray(draws.exponent)[np.isfinite(draws.exponent)]
-    if not len(known):
+    """The exponent with its 80% interval, if there are draws."""
+    finite = np.empty(0) if draws is None else np.asarray(draws.exponent)[np.isfinite(draws.exponent)]
+    if not len(finite):
         return f"{text} {law.exponent:.2f}"
-    wide = intervals(known)
-    return f"{text} {law.exponent:.2f} (80%: {wide.low80:.2f} to {wide.high80:.2f})"
+    ends = intervals(finite)
+    return f"{text} {law.exponent:.2f} (80%: {ends.low80:.2f} to {ends.high80:.2f})"

@@ -11,6 +11,7 @@ does; then it is measured. Finished means that its record lies in its folder.
 import json
 import time
 from dataclasses import replace
+from typing import Any
 
 from datasets import storage
 from datasets.schema.errors import Unfinished, UsageError
@@ -34,7 +35,7 @@ _LONGEST_REASON = 400  # characters
 def record_of(plan: StudyPlan, cell: Cell) -> MeasuredCell | None:
     """What was measured of a cell; None where it is not finished."""
     place = folder_of(plan.run_of(cell)) / RECORD
-    return MeasuredCell.from_json(json.loads(place.read())) if place.exists() else None
+    return MeasuredCell.from_json(place.read()) if place.exists() else None
 
 
 def is_ready(plan: StudyPlan, cell: Cell) -> bool:
@@ -46,7 +47,7 @@ def is_ready(plan: StudyPlan, cell: Cell) -> bool:
     )
 
 
-def run_in_task(plan: dict[str, object], cell: dict[str, object], uri: str, parent: str) -> dict[str, object]:
+def run_in_task(plan: dict[str, Any], cell: dict[str, Any], uri: str, parent: str) -> dict[str, str]:
     """Runs in a Ray task: `measured`, the record of a cell, or `failed`, why there is none, in one line."""
     try:
         return {"measured": run_cell(build(StudyPlan, plan), Cell(**cell), uri, parent).to_json()}
@@ -65,7 +66,7 @@ def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str) -> MeasuredCell
     cells = storage.open_place(plan.out) / "cells"
     histories = {name: history_of(cells, cell.name, uri, name) for name in ("tokens_kept", "flops_per_second")}
     found = measure(plan, cell, _took_over(folder)[1], time.monotonic() - began, histories)
-    (folder / RECORD).write(json.dumps(found.to_json()).encode())
+    (folder / RECORD).write(found.to_json().encode())
     return found
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.schema.errors import UsageError
-from evaluation.scaling.analysis import Analysis, analyse
-from evaluation.scaling.bootstrap import intervals
-from evaluation.scaling.forecast import Forecast, forecast
+from evaluation.scaling.analysis import LOSS_LAW, TRAINING_COST, Analysis, analyse
+from evaluation.scaling.law_bootstrap import intervals
 from evaluation.scaling.panels import short
+from evaluation.scaling.predictions import Forecast, forecast
 from model import sizes
 from orchestration.scaling.records import read_study, study_id
 
@@ -51,8 +51,8 @@ def forecast_study(settings: ForecastSettings, uri: str) -> list[str]:
     study = read_study(study_id(settings.study, uri), uri)
     found = analyse(study.cells)
     if found.law is None or found.rule is None:
-        question = "the law of the loss" if found.law is None else "the cost of training"
-        raise UsageError(f"{settings.study} supports no forecast: {question}: {found.refused[question]}")
+        question = LOSS_LAW if found.law is None else TRAINING_COST
+        raise UsageError(f"{settings.study} supports no forecast: {question}: {found.undetermined[question]}")
     ladder = np.array([sizes.parameters_of(size) for size in sizes.LADDER], dtype=float)
     budget = f"{settings.work:.3g} FLOP"
     if settings.gpu_hours is not None:
@@ -71,7 +71,7 @@ def forecast_study(settings: ForecastSettings, uri: str) -> list[str]:
             law = laws["flop"]
             value, wide = law.fit.law.predict([settings.work])[0], intervals(law.draws.predict([settings.work])[:, 0])
             reach = np.log10(settings.work / law.runs.flop.max())
-            stretched = f"; STRETCHED: {reach:.1f} decades above in flop" if reach > 0 else ""
+            stretched = f"; EXTRAPOLATED: {reach:.1f} decades above in flop" if reach > 0 else ""
             lines.append(
                 f"{measure}, by its law of FLOP alone: {value:.1f}% (80%: {wide.low80:.1f} to {wide.high80:.1f}, 95%: "
                 f"{wide.low95:.1f} to {wide.high95:.1f}; measured {law.runs.loss.min():.1f} at best){stretched}"

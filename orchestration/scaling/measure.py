@@ -16,9 +16,8 @@ from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from evaluation.retrieval.protocols import score
 from evaluation.retrieval.sequences import Sequences
+from evaluation.scaling.by_subject import BySubject, contrastive_losses, mean_by_subject, rank1_errors
 from evaluation.scaling.cells import LOSS, MeasuredCell
-from evaluation.scaling.heldout_loss import BySubject, bank_losses, by_subject
-from evaluation.scaling.subject_errors import errors_of
 from model import sizes
 from orchestration.embedding.networks import teacher_of
 from orchestration.embedding.sequences import BATCH, held_back
@@ -34,9 +33,9 @@ def bank_loss(held: Examined) -> dict[str, BySubject]:
     """The loss of training against the bank, unsmoothed: whole clips, nothing changed about them, fixed keys."""
     bank, contrast = bank_of(held.plan, held.rows, held.specs), held.run.contrast
     predicted, keys = (np.concatenate(one) for one in zip(*_embedded(held, bank), strict=True))
-    parts, joint = bank_losses(predicted, keys, bank.walks, contrast.temperature, contrast.joint_temperature)
+    parts, joint = contrastive_losses(predicted, keys, bank.walks, contrast.temperature, contrast.joint_temperature)
     found = {LOSS: parts.mean(axis=1) + contrast.joint * joint, f"{LOSS}/parts": parts.mean(axis=1)}
-    return {name: by_subject(values, bank.subjects) for name, values in (found | {f"{LOSS}/joint": joint}).items()}
+    return {name: mean_by_subject(values, bank.subjects) for name, values in (found | {f"{LOSS}/joint": joint}).items()}
 
 
 def zero_shot(held: Examined) -> dict[str, BySubject]:
@@ -46,7 +45,7 @@ def zero_shot(held: Examined) -> dict[str, BySubject]:
         protocol = held.specs[name].protocol
         if protocol is not None:
             columns = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
-            found |= errors_of(score(Sequences.of(held.embeddings(rows), *columns), protocol, "euc"), name)
+            found |= rank1_errors(score(Sequences.of(held.embeddings(rows), *columns), protocol, "euc"), name)
     return found
 
 

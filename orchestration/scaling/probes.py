@@ -14,8 +14,7 @@ from datasets.schema.rows import WALK_COLUMNS
 from datasets.store.reader import Store
 from datasets.store.selection import of_modalities
 from evaluation.classification.probe import probe
-from evaluation.scaling.heldout_loss import BySubject
-from evaluation.scaling.subject_errors import class_error
+from evaluation.scaling.by_subject import BySubject, class_error
 from orchestration.scaling.context import Examined
 from orchestration.scaling.plan import StudyPlan
 

@@ -14,8 +14,8 @@ from datasets import storage
 from datasets.schema.errors import UsageError
 from datasets.storage import Place
 from evaluation.scaling.analysis import Analysis, analyse, constants_of, main_errors
-from evaluation.scaling.bootstrap import intervals
 from evaluation.scaling.cells import LOSS, MeasuredCell
+from evaluation.scaling.law_bootstrap import intervals
 from evaluation.scaling.report import write_report
 from orchestration.run import tracking
 from orchestration.run.folder import TRACKED, tracked_run
@@ -52,8 +52,8 @@ def read_study(run_id: str, uri: str) -> Study:
     """A study from MLflow alone: its plan, and the records of its finished cells."""
     plan = build(StudyPlan, json.loads(tracking.read_artefact(uri, run_id, STUDY_FILE)))
     found = {tags[CELL_TAG]: child for child, tags in tracking.children(uri, run_id).items() if CELL_TAG in tags}
-    cells = [json.loads(tracking.read_artefact(uri, child, RECORD)) for child in found.values()]
-    return Study(run_id=run_id, plan=plan, cells=tuple(map(MeasuredCell.from_json, cells)))
+    cells = [MeasuredCell.from_json(tracking.read_artefact(uri, child, RECORD)) for child in found.values()]
+    return Study(run_id=run_id, plan=plan, cells=tuple(cells))
 
 
 def recorded(run_id: str, uri: str) -> set[str]:
@@ -71,7 +71,7 @@ def record_cell(plan: StudyPlan, cell: MeasuredCell, folder: Place, run_id: str,
     ):
         (folder / TRACKED).write(tracker.run_id.encode())
         file = Path(made) / RECORD
-        file.write_text(json.dumps(cell.to_json()))
+        file.write_text(cell.to_json())
         tracker.attach(file)
         names = ("parameters", "encoder", "heads", "unique", "seen", "epochs", "flop", "seconds")
         numbers = {f"measured/{name}": float(getattr(cell, name)) for name in names}
@@ -136,8 +136,8 @@ def _constants(found: Analysis) -> dict[str, float]:
             for constant in ("scale", "shift", "exponent", "floor"):
                 metrics[f"law of {name}/{axis}/{constant}"] = float(getattr(law.fit.law, constant))
             metrics |= _ends(f"law of {name}/{axis}/exponent", law.draws.exponent)
-    if found.held is not None:
-        metrics["held_out/worst_miss"] = float(abs(found.held.miss).max())
+    if found.held_out is not None:
+        metrics["held_out/worst_miss"] = float(abs(found.held_out.miss).max())
     return metrics
 
 

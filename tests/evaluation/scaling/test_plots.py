@@ -9,12 +9,13 @@ from matplotlib.image import imread
 
 from benchmarks.scaling_fits import chinchilla, grid
 from evaluation.scaling import plots
-from evaluation.scaling.bootstrap import bootstrap
-from evaluation.scaling.curves import envelope, isoflop
-from evaluation.scaling.forecast import hold_out_largest
+from evaluation.scaling.compute_optimal import envelope, isoflop
+from evaluation.scaling.law_bootstrap import bootstrap
+from evaluation.scaling.law_fits import fit_error, fit_flop_rule, fit_loss
 from evaluation.scaling.laws import FlopRule
 from evaluation.scaling.panels import levels, power_of_ten, short
-from evaluation.scaling.runs import Runs, fit_error, fit_flop_rule, fit_loss
+from evaluation.scaling.predictions import hold_out_largest
+from evaluation.scaling.runs import Runs
 
 
 def drawn(path: Path) -> np.ndarray:

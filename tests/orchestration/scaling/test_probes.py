@@ -10,7 +10,6 @@ import torch
 from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import UsageError
 from datasets.store.reader import Store
-from evaluation.scaling.subject_errors import class_error
 from model.network import GaitNetwork, NetworkSettings
 from orchestration.run.settings import DataSettings, Schedule
 from orchestration.scaling.context import Examined
@@ -65,12 +64,3 @@ def test_a_store_without_the_labels_is_refused(store: Path) -> None:
         check_probes(plan_of(store, "scoliosis"), Store.open(store))
     with pytest.raises(UsageError, match="told apart zero-shot"):
         replace(plan_of(store).measure, probes=("identification",))
-
-
-def test_classes_count_alike_and_people_weigh_what_their_rows_do() -> None:
-    truth, answers = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
-    found = class_error(answers, truth, np.array(["a", "a", "b", "b"]))
-    assert found.value == pytest.approx(100 * (1 / 3 + 0) / 2)
-    assert found.subjects == ("a", "b") and found.values[0] == 0
-    assert found.values[1] == pytest.approx(100 * (1 / 3) / (1 / 3 + 1))
-    assert np.average(found.values, weights=found.weights) == pytest.approx(found.value)

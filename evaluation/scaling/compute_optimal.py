@@ -1,7 +1,6 @@
-"""Compute-optimal training read off the runs themselves: the envelope of all, and parabolas through equal budgets.
+"""Compute-optimal training without a law: the envelope of all runs, and parabolas through runs of equal budgets.
 
-Approaches 1 and 2 of Hoffmann et al. (2022), which assume no form of the loss; the law of `scaling.py` is approach 3.
-This file does not know how runs are trained or drawn.
+Approaches 1 and 2 of Hoffmann et al. (2022), which assume no form of the loss; law_fits.py is approach 3.
 """
 
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from datasets.schema.errors import UsageError
-from evaluation.scaling.fit import Need
+from evaluation.scaling.fit import Requirement
 from evaluation.scaling.robust_fit import Array
 from evaluation.scaling.runs import Runs
 
@@ -30,9 +29,12 @@ class PowerLaw:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Envelope:
-    """The runs that no run of the same or a smaller cost beats, `rows`, by rising FLOP; and power laws through them.
+    """The Pareto front of loss against FLOP, and power laws of FLOP through it.
 
-    Of the size and of the amount that were best for a budget, and of the loss: a C^b, which knows no floor.
+    Attributes:
+        rows: indices of the runs that no run of the same or a smaller cost beats, by rising FLOP.
+        parameters, seen: the best use of a budget.
+        loss: the best loss, as a power law without a floor.
     """
 
     rows: NDArray[np.intp]
@@ -44,30 +46,35 @@ class Envelope:
 def envelope(runs: Runs) -> Envelope:
     """The lower envelope of loss against FLOP.
 
-    A run is on it by luck as well as by merit, and the steps between sizes show; with few sizes, prefer the law.
+    Noise favours lucky runs, and gaps between sizes show as steps: with few sizes, prefer the law.
 
     Raises:
         UsageError: fewer than three runs are on it.
     """
     order = np.lexsort((runs.loss, runs.flop))
     best_before = np.minimum.accumulate(np.concatenate([[np.inf], runs.loss[order][:-1]]))
-    cheaper_known = np.concatenate([[False], np.diff(runs.flop[order]) == 0])
-    rows = order[(runs.loss[order] < best_before) & ~cheaper_known]
+    same_cost = np.concatenate([[False], np.diff(runs.flop[order]) == 0])  # as the run before, which has a lower loss
+    rows = order[(runs.loss[order] < best_before) & ~same_cost]
     if len(rows) < 3:
         raise UsageError(
             f"only {len(rows)} of {len(runs)} runs are better than all cheaper ones: an envelope needs three; "
-            "check that larger budgets were trained to their end"
+            "check that the runs with larger budgets were trained to their end"
         )
-    flop = runs.flop[rows]
-    laws = (_power_law(flop, values[rows]) for values in (runs.parameters, runs.seen, runs.loss))
-    return Envelope(rows=rows, **dict(zip(("parameters", "seen", "loss"), laws, strict=True)))
+    parameters, seen, loss = (
+        _power_law(runs.flop[rows], values[rows]) for values in (runs.parameters, runs.seen, runs.loss)
+    )
+    return Envelope(rows=rows, parameters=parameters, seen=seen, loss=loss)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parabola:
-    """log loss = curve(log N), a polynomial of degree 2 with the highest power first, through the `rows` of one budget.
+    """log loss = curve(log N) over the runs of one budget.
 
-    `flop` is their mean budget; at the minimum, `parameters` and `seen` are the best use of it, and `loss` the result.
+    Attributes:
+        rows: indices of these runs.
+        flop: their geometric mean.
+        curve: [3], the coefficients of degree 2, 1 and 0.
+        parameters, seen, loss: at the minimum.
     """
 
     rows: NDArray[np.intp]
@@ -80,31 +87,34 @@ class Parabola:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IsoFlop:
-    """Parabolas of all budgets that have a minimum between their sizes, by rising FLOP, and why the others have none.
+    """Parabolas through runs of equal FLOP, and how their minima move with the budget.
 
-    `parameters` and `seen` are power laws of FLOP through the minima; `drawn_parameters` and `drawn_seen` the same for
-    [R] drawings of the residuals.
+    Attributes:
+        parabolas: of the budgets with a minimum between their sizes, by rising FLOP.
+        left_out: the other budgets, with the reason.
+        parameters, seen: power laws of FLOP through the minima.
+        parameters_draws, seen_draws: the same for [R] bootstrap draws of the residuals.
     """
 
     parabolas: tuple[Parabola, ...]
     left_out: tuple[str, ...]
     parameters: PowerLaw
     seen: PowerLaw
-    drawn_parameters: PowerLaw
-    drawn_seen: PowerLaw
+    parameters_draws: PowerLaw
+    seen_draws: PowerLaw
 
 
 def isoflop(runs: Runs, *, seed: int, repeats: int = 1000, tolerance: float = 0.1) -> IsoFlop:
-    """Parabolas of log loss over log size at equal budgets, and how their minima move with the budget.
+    """Fit parabolas of log loss over log size at equal budgets, and power laws through their minima.
 
-    The minimum of a parabola through a curve that is none is displaced where the sizes do not lie evenly around it.
-    With budgets of three sizes alone there are no residuals, and so no intervals: the drawings are NaN.
+    The true curve is not a parabola, so the minimum is biased where the sizes do not lie evenly around it. Budgets of
+    exactly three sizes leave no residuals and so no intervals: all draws are NaN.
 
     Args:
         runs: several budgets, three sizes or more each.
-        seed, repeats: drawings of the residuals, pooled over the budgets and grown by the constants they were spent on.
-            Those in which a minimum leaves the sizes of its budget are NaN.
-        tolerance: budgets whose FLOP follow each other by less than this fraction are one.
+        seed, repeats: of the draws of residuals, which are pooled over the budgets and corrected for the degrees of
+            freedom. A draw whose minimum leaves the sizes of its budget is NaN.
+        tolerance: runs whose FLOP differ by less than this fraction have the same budget.
 
     Raises:
         UsageError: fewer than two budgets have a minimum, with the reasons.
@@ -125,16 +135,16 @@ def isoflop(runs: Runs, *, seed: int, repeats: int = 1000, tolerance: float = 0.
         left_out=left_out,
         parameters=_power_law(flop, np.array([one.parameters for one in parabolas])),
         seen=_power_law(flop, np.array([one.seen for one in parabolas])),
-        drawn_parameters=_power_law(flop, sizes),
-        drawn_seen=_power_law(flop, seen),
+        parameters_draws=_power_law(flop, sizes),
+        seen_draws=_power_law(flop, seen),
     )
 
 
 def _parabola(runs: Runs, rows: NDArray[np.intp]) -> Parabola | str:
-    """The parabola of one budget, or why it has none."""
+    """The parabola of one budget, or the reason why there is none."""
     x, y = np.log(runs.parameters[rows]), np.log(runs.loss[rows])
     flop = float(np.exp(np.log(runs.flop[rows]).mean()))
-    sizes = Need(name="sizes", values=runs.parameters[rows], least=3).kinds().max() + 1
+    sizes = Requirement(name="sizes", values=runs.parameters[rows], least=3).levels().max() + 1
     if sizes < 3:
         return f"{flop:.3g} FLOP: {sizes} of three sizes"
     curve = np.polyfit(x - x.mean(), y, 2)
@@ -155,26 +165,27 @@ def _parabola(runs: Runs, rows: NDArray[np.intp]) -> Parabola | str:
 
 
 def _lowest(curve: Array, x: Array) -> Array:
-    """Where curves [3, ...] are lowest; NaN where that is not between the ends of x."""
+    """The x of the minimum of curves [3, ...]; NaN where that is not between the ends of x."""
     with np.errstate(divide="ignore", invalid="ignore"):
         lowest = -curve[1] / (2 * curve[0])
-    return np.where((curve[0] > 0) & (lowest > x.min()) & (lowest < x.max()), lowest, np.nan)
+    inside: Array = np.where((curve[0] > 0) & (lowest > x.min()) & (lowest < x.max()), lowest, np.nan)
+    return inside
 
 
 def _draw_minima(
     runs: Runs, parabolas: tuple[Parabola, ...], rng: np.random.Generator, repeats: int
 ) -> tuple[Array, Array]:
-    """Sizes and amounts at the minima, [R, budgets] each, with residuals drawn anew."""
+    """Parameters and sequences at the minima, [R, budgets] each, of curves whose residuals are drawn again."""
     points = sum(len(one.rows) for one in parabolas)
-    free = points - 3 * len(parabolas)
+    freedom = points - 3 * len(parabolas)
     logs = [(np.log(runs.parameters[one.rows]), np.log(runs.loss[one.rows])) for one in parabolas]
     pooled = np.concatenate([y - np.polyval(one.curve, x) for one, (x, y) in zip(parabolas, logs, strict=True)])
-    if free == 0:
-        nothing = np.full((repeats, len(parabolas)), np.nan)
-        return nothing, nothing
+    if freedom == 0:
+        unknown = np.full((repeats, len(parabolas)), np.nan)
+        return unknown, unknown
     sizes, seen = [], []
     for one, (x, _) in zip(parabolas, logs, strict=True):
-        drawn = np.polyval(one.curve, x) + np.sqrt(points / free) * rng.choice(pooled, size=(repeats, len(x)))
+        drawn = np.polyval(one.curve, x) + np.sqrt(points / freedom) * rng.choice(pooled, size=(repeats, len(x)))
         lowest = _lowest(np.polyfit(x - x.mean(), drawn.T, 2), x - x.mean()) + x.mean()
         sizes.append(np.exp(lowest))
         seen.append(np.exp(np.polyval(np.polyfit(x, np.log(runs.seen[one.rows]), 1), lowest)))
@@ -183,6 +194,6 @@ def _draw_minima(
 
 def _power_law(x: Array, y: Array) -> PowerLaw:
     """By least squares on logarithms; y [n] or [R, n], a row with NaN gives NaN."""
-    away = np.log(x) - np.log(x).mean()
-    exponent = np.log(y) @ away / (away @ away)
+    centred = np.log(x) - np.log(x).mean()
+    exponent = np.log(y) @ centred / (centred @ centred)
     return PowerLaw(scale=np.exp(np.log(y).mean(axis=-1) - exponent * np.log(x).mean()), exponent=exponent)

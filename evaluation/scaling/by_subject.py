@@ -1,0 +1,142 @@
+"""Measures of held-out subjects: contrastive loss and error rates, each overall and for every subject alone.
+
+The values by subject let a bootstrap resample the subjects (law_bootstrap.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.retrieval.outcomes import Outcomes, Score
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BySubject:
+    """A measure overall, and the same for each subject; `weights` say how much each of them counts in `value`."""
+
+    value: float
+    subjects: tuple[str, ...]
+    values: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+def contrastive_losses(
+    queries: Array, keys: Array, walks: NDArray[np.int64], temperature: float, joint_temperature: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """InfoNCE of n queries against n keys without label smoothing: by part [n, P], and joint [n].
+
+    The loss of training, of each part over cosines and of their mean over parts, but against the same keys for every
+    run, so that runs compare.
+
+    Args:
+        queries, keys: [n, P, C] of any norm; row i of the keys is the positive of query i.
+        walks: [n]; other keys of a query's own walk are not negatives.
+        temperature, joint_temperature: of a part, and of the mean over parts.
+    """
+    count, parts, _ = queries.shape
+    excluded = (walks[:, None] == walks) & ~np.eye(count, dtype=bool)
+    losses, mean = np.empty((count, parts)), np.zeros((count, count))
+    for part in range(parts):
+        cosines = _unit(queries[:, part]) @ _unit(keys[:, part]).T
+        mean += cosines / parts
+        losses[:, part] = _infonce(1 / temperature * cosines, excluded)
+    return losses, _infonce(1 / joint_temperature * mean, excluded)
+
+
+def mean_by_subject(values: Array, subjects: NDArray[np.str_]) -> BySubject:
+    """The mean of values [n], overall and of each subject."""
+    names, index = np.unique(subjects, return_inverse=True)
+    counts = np.bincount(index)
+    means = np.bincount(index, weights=values) / counts
+    return BySubject(
+        value=float(np.mean(values)),
+        subjects=tuple(names.tolist()),
+        values=tuple(means.tolist()),
+        weights=tuple(counts.astype(float).tolist()),
+    )
+
+
+def rank1_errors(scores: Sequence[Score], collection: str) -> dict[str, BySubject]:
+    """100% minus Rank-1 as `error/<collection>/<kind>/<probe set>`, and `.../mean` over the probe sets of a kind.
+
+    Probe sets without a measurable probe are left out, and so is the mean of a single probe set.
+    """
+    found: dict[str, BySubject] = {}
+    kinds: dict[str, list[BySubject]] = {}
+    for score in scores:
+        error = _rank1_error(score.outcomes, collection)
+        if error is not None:
+            found[f"error/{collection}/{score.kind}/{score.probe_set}"] = error
+            kinds.setdefault(score.kind, []).append(error)
+    return found | {f"error/{collection}/{kind}/mean": _mean(some) for kind, some in kinds.items() if len(some) > 1}
+
+
+def class_error(predicted: NDArray[np.int64], truth: NDArray[np.int64], subjects: NDArray[np.str_]) -> BySubject:
+    """The percentage of wrong classes [n], averaged over classes; a subject weighs as much as its rows."""
+    wrong = 100.0 * (predicted != truth)
+    rows = 1.0 / np.bincount(truth)[truth]  # every class counts the same
+    rows *= len(rows) / rows.sum()
+    names, index = np.unique(subjects, return_inverse=True)
+    weights = np.bincount(index, weights=rows)
+    return BySubject(
+        value=float(np.average(wrong, weights=rows)),
+        subjects=tuple(names.tolist()),
+        values=tuple((np.bincount(index, weights=rows * wrong) / weights).tolist()),
+        weights=tuple(weights.tolist()),
+    )
+
+
+def _unit(rows: Array) -> NDArray[np.float64]:
+    vectors = np.asarray(rows, dtype=np.float64)
+    unit: NDArray[np.float64] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _infonce(logits: NDArray[np.float64], excluded: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[n] of logits [n, n] with the positives on the diagonal."""
+    candidates = np.where(excluded, -np.inf, logits)
+    top = candidates.max(axis=1)
+    losses: NDArray[np.float64] = top + np.log(np.exp(candidates - top[:, None]).sum(axis=1)) - np.diag(logits)
+    return losses
+
+
+def _rank1_error(outcomes: Outcomes, collection: str) -> BySubject | None:
+    """None where no probe can be measured."""
+    value = 100 - outcomes.rank(1)
+    counted = (outcomes.ranks > 0) & (outcomes.weights[outcomes.rows] > 0)
+    by_subject = {}
+    for subject in np.unique(outcomes.subjects).tolist():
+        mine = outcomes.subjects == subject
+        alone = replace(
+            outcomes,
+            ranks=outcomes.ranks[mine],
+            subjects=outcomes.subjects[mine],
+            rows=outcomes.rows[mine],
+            average_precision=None,
+            inverse_negative_penalty=None,
+        )
+        error = 100 - alone.rank(1)
+        if not np.isnan(error):
+            by_subject[f"{collection}/{subject}"] = (error, float(counted[mine].sum()))
+    if np.isnan(value):
+        return None
+    values, weights = zip(*by_subject.values(), strict=True)
+    return BySubject(value=value, subjects=tuple(by_subject), values=values, weights=weights)
+
+
+def _mean(errors: Sequence[BySubject]) -> BySubject:
+    """The unweighted mean of several errors, by the subjects that are in all of them."""
+    common = sorted(set.intersection(*(set(one.subjects) for one in errors)))
+    rows = [[one.subjects.index(subject) for subject in common] for one in errors]
+    values = np.mean([np.array(one.values)[row] for one, row in zip(errors, rows, strict=True)], axis=0)
+    weights = np.sum([np.array(one.weights)[row] for one, row in zip(errors, rows, strict=True)], axis=0)
+    return BySubject(
+        value=float(np.mean([one.value for one in errors])),
+        subjects=tuple(common),
+        values=tuple(values.tolist()),
+        weights=tuple(weights.tolist()),
+    )
