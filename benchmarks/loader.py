@@ -1,8 +1,9 @@
 """OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.loader --shards <store> [--root <OpenGait pickle tree>]
 
-The clip loader on one core, against packed bits in memory and against the pickles themselves: the same 16 frames of the
-same sequences, and without augmentation the same pixels. Contenders take turns, and the median counts. Then what a
-process holds of a map of a million sequences. Compare rates with each other, not with other machines.
+Clips a second of the clip loader on one core, against packed bits in memory and against reading the pickles: the same
+16 frames of the same sequences, and without augmentation the same pixels. Contenders alternate, and the median is
+printed. Then the memory of a process with a map of a million sequences. Compare rates with each other, not with those
+of other machines.
 """
 
 import pickle
@@ -21,7 +22,7 @@ from datasets.contours import codec, raster
 from datasets.loading import clips, corpus, random_numbers
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import write_map
-from datasets.loading.pairs import PairLoader
+from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
 from datasets.preprocessing.encoder_input import shrunk
 from datasets.schema.collection import CollectionSpec, Split
@@ -37,15 +38,15 @@ class Arguments:
     """What to measure on."""
 
     shards: str
-    """A store, best of one collection."""
+    """A store, ideally of one collection."""
     root: str = ""
-    """A tree of OpenGait pickles of the same collection, to measure these too."""
+    """A tree of OpenGait pickles of the same collection, to measure reading these too."""
     batch: int = 128
     """Pairs a step."""
     repeats: int = 15
-    """Steps that each contender draws."""
+    """Steps that each contender loads."""
     sequences: int = 1_000_000
-    """Of the synthetic map whose memory is measured."""
+    """Sequences of the synthetic map whose memory is measured."""
 
 
 def main(arguments: Arguments) -> None:
@@ -68,12 +69,11 @@ def main(arguments: Arguments) -> None:
 
 def _rates(arguments: Arguments, sequences: corpus.Corpus) -> None:
     order = GlobalSampler(sequences.sizes(), {}, arguments.batch, 0)
-    plain, augmented, walks = (
-        PairLoader(sequences, order, settings, arguments.batch, 0, positives=positives)
-        for settings, positives in ((STILL, "clip"), (ClipSettings(), "clip"), (ClipSettings(), "walk"))
-    )
+    plain = PairLoader(sequences, order, STILL, arguments.batch, 0, positives="clip")
+    augmented = PairLoader(sequences, order, ClipSettings(), arguments.batch, 0, positives="clip")
+    walks = PairLoader(sequences, order, ClipSettings(), arguments.batch, 0, positives="walk")
     packed = _packed(sequences)
-    contenders: dict[str, Callable[[int], object]] = {
+    contenders: dict[str, Callable[[int], PairBatch | _Clips]] = {
         "contours, plain": plain.at,
         "packed bits, plain": lambda step: _all(plain, step, lambda row, frames: _unpack(packed[row][frames])),
         "contours, augmented": augmented.at,
@@ -82,7 +82,7 @@ def _rates(arguments: Arguments, sequences: corpus.Corpus) -> None:
     if arguments.root:
         files = [_pickle_of(Path(arguments.root), sequences.sequence_id(row)) for row in range(len(sequences))]
         contenders["pickles, plain"] = lambda step: _all(plain, step, lambda row, frames: _load(files[row])[frames])
-    for name, contender in contenders.items():  # warm, and the same pixels
+    for name, contender in contenders.items():  # warms up, and checks that pixels are the same
         found = contender(0)
         if name.endswith("plain"):
             np.testing.assert_array_equal(found.query, plain.at(0).query, err_msg=name)
@@ -105,14 +105,14 @@ class _Clips:
 
 
 def _all(loader: PairLoader, step: int, read: Callable[[int, np.ndarray], np.ndarray]) -> _Clips:
-    """The same clips as the loader's, one after the other. read: a row and places to frames [T, 64, 44]."""
+    """The loader's clips, read one after the other. read: a row and its frames' numbers to masks [T, 64, 44]."""
     rows = loader.order.at(step).rows
     numbers = random_numbers.of_pairs(loader.seed, step, 0, loader.batch, loader.settings.window)
     counts = loader.corpus.num_frames[rows]
     found = []
     for branch in (0, 1):
-        places = clips.sample_places(counts, loader.settings, numbers[:, branch]) % counts[:, None]
-        found.append(np.stack([read(row, frames) for row, frames in zip(rows.tolist(), places, strict=True)]))
+        chosen = clips.sample_places(counts, loader.settings, numbers[:, branch]) % counts[:, None]
+        found.append(np.stack([read(row, frames) for row, frames in zip(rows.tolist(), chosen, strict=True)]))
     return _Clips(*found)
 
 
@@ -141,7 +141,10 @@ def _load(path: Path) -> np.ndarray:
 
 
 _SYNCHRONISED = CollectionSpec(
-    **dict.fromkeys(("name", "title", "citation", "access"), "many"),
+    name="many",
+    title="many",
+    citation="many",
+    access="many",
     layouts=(),
     split=Split(train=frozenset(), test=frozenset(), others="train"),
     synchronised="{subject}/{condition}",
@@ -163,7 +166,7 @@ def _tiny_tables(count: int) -> Iterator[pa.Table]:
 
 
 def _held(folder: str) -> int:
-    """Bytes of its own that a process gains with a corpus, its order and a first step: mapped files do not count."""
+    """Private bytes that a corpus, its sampler and a first step add to a process; mapped files do not count."""
     before = _own_bytes()
     sequences = corpus.Corpus(Path(folder))
     loader = PairLoader(sequences, GlobalSampler(sequences.sizes(), {}, 64, 0), STILL, 64, 0, positives="walk")

@@ -1,15 +1,15 @@
-"""Where files lie: a folder of this machine or a place in object storage, behind the few verbs that we need.
+"""Storage locations: local folders and object storage behind one small interface, `Place`.
 
-Local folders are read with the operating system's own calls, because pyarrow's local file system knows neither links
-nor names that are not UTF-8; whatever has a scheme (`s3://`, `gs://`) goes through pyarrow. A place is its address
-alone: it travels to any task, which finds its credentials in its own environment. Nothing here knows what is in a file.
+Local folders are read with the operating system's own calls, because pyarrow's local file system handles neither links
+nor names that are not UTF-8; whatever has a scheme (`s3://`, `gs://`) goes through pyarrow. A place holds its address
+alone: it travels to any task, which finds its credentials in its own environment.
 """
 
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -23,22 +23,24 @@ from datasets.schema.errors import Unreadable, UsageError
 
 MAX_FILE = 1 << 30  # bytes: more than any walk takes, as pictures or as one array
 _SCHEMES = ("s3", "gs", "gcs")
-_AT_ONCE = 16  # requests to object storage, each of which waits for the network
+_THREADS = 16  # for requests to object storage, which mostly wait for the network
 
-One, Result = TypeVar("One"), TypeVar("Result")
+Kind = Literal["folder", "file", "loop", "other"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a folder holds under a name; `circle` is a link to a folder that it lies in itself."""
+    """A directory entry. kind: `loop` is a link to a folder that contains it."""
 
     name: str
-    kind: Literal["folder", "file", "circle", "other"]
+    kind: Kind
 
 
 @dataclass(frozen=True)
 class LocalPlace:
-    """A file or folder of this machine, or of a file system that is mounted."""
+    """A file or folder of a local or mounted file system."""
 
     path: str
 
@@ -50,7 +52,7 @@ class LocalPlace:
 
     @property
     def filesystem(self) -> fs.FileSystem:
-        """What pyarrow reads `path` with."""
+        """The pyarrow file system in which `path` lies."""
         return fs.LocalFileSystem()
 
     @property
@@ -59,26 +61,26 @@ class LocalPlace:
         return os.path.basename(self.path)  # noqa: PTH119 (a Path for every frame would cost more than its opening)
 
     def exists(self) -> bool:
-        """Whether anything is there."""
+        """Whether there is a file or folder here."""
         return Path(self.path).exists()
 
     def entries(self) -> list[Entry]:
-        """What a folder holds, in order of name. OSError where it is none, or may not be read."""
+        """The entries of a folder, in order of name. OSError for what is no folder, or may not be read."""
         with os.scandir(self.path) as found:
             return sorted((Entry(one.name, self._kind(one)) for one in found), key=lambda one: one.name)
 
-    def _kind(self, entry: os.DirEntry) -> Literal["folder", "file", "circle", "other"]:
+    def _kind(self, entry: os.DirEntry) -> Kind:
         try:
             if entry.is_dir():
                 here = Path(self.path)
                 leads_up = entry.is_symlink() and here.resolve().is_relative_to((here / entry.name).resolve())
-                return "circle" if leads_up else "folder"
+                return "loop" if leads_up else "folder"
             return "file" if entry.is_file() else "other"
         except OSError:  # a link to itself
             return "other"
 
     def read(self, limit: int = MAX_FILE) -> bytes:
-        """A whole file. Unreadable for what is no file or has more than `limit` bytes; it never waits for a pipe."""
+        """The bytes of a file; does not block on pipes. Unreadable for what is no file or exceeds `limit` bytes."""
         handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(handle)
@@ -93,11 +95,11 @@ class LocalPlace:
             os.close(handle)
 
     def open(self) -> pa.NativeFile:
-        """A file to read at random, as pyarrow likes it."""
+        """A file for random reads by pyarrow."""
         return pa.OSFile(self.path, "rb")
 
     def write(self, content: bytes | pa.Buffer) -> None:
-        """A file with this content or none: written beside it and renamed."""
+        """Write a file atomically: beside its place under another name, then renamed."""
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
@@ -107,8 +109,8 @@ class LocalPlace:
         finally:
             beside.unlink(missing_ok=True)
 
-    def adopt(self, file: Path) -> None:
-        """Take in a local file, which is gone from where it was; whole or not at all."""
+    def move_from(self, file: Path) -> None:
+        """Move a local file here, atomically."""
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
@@ -119,21 +121,21 @@ class LocalPlace:
             beside.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Take a file away, if it is there."""
+        """Delete a file, if it exists."""
         Path(self.path).unlink(missing_ok=True)
 
     def remove_folder(self) -> None:
-        """Take a folder and all that is in it away, if it is there."""
+        """Delete a folder and all its content, if it exists."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def is_empty_folder(self) -> bool:
-        """Whether it is a folder with nothing in it."""
+        """Whether this is a folder without content."""
         return Path(self.path).is_dir() and not any(Path(self.path).iterdir())
 
 
 @dataclass(frozen=True)
 class ObjectPlace:
-    """An object, or a prefix of objects that plays the folder: `s3://bucket/key?endpoint_override=...`, `gs://...`."""
+    """An object, or a prefix of objects as a folder: `s3://bucket/key?endpoint_override=...`, `gs://...`."""
 
     scheme_and_options: tuple[str, str]
     path: str  # bucket/key
@@ -152,52 +154,52 @@ class ObjectPlace:
 
     @property
     def filesystem(self) -> fs.FileSystem:
-        """What pyarrow reads `path` with."""
+        """The pyarrow file system in which `path` lies."""
         return _object_storage(*self.scheme_and_options, self.path.partition("/")[0])
 
     def exists(self) -> bool:
-        """Whether anything is there."""
+        """Whether there is a file or folder here."""
         return self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound
 
     def entries(self) -> list[Entry]:
-        """What a prefix holds, in order of name. OSError where there is nothing, or it may not be read."""
+        """The entries of a prefix, in order of name. OSError where there are none, or they may not be read."""
         found = self.filesystem.get_file_info(fs.FileSelector(self.path))
-        kinds = {fs.FileType.Directory: "folder", fs.FileType.File: "file"}
+        kinds: dict[fs.FileType, Kind] = {fs.FileType.Directory: "folder", fs.FileType.File: "file"}
         return sorted((Entry(one.base_name, kinds[one.type]) for one in found), key=lambda one: one.name)
 
     def read(self, limit: int = MAX_FILE) -> bytes:
-        """A whole object. Unreadable where it has more than `limit` bytes."""
+        """The bytes of an object. Unreadable where it has more than `limit` bytes."""
         with self.filesystem.open_input_file(self.path) as file:
             _check_size(file.size(), limit)
             return file.read()
 
     def open(self) -> pa.NativeFile:
-        """An object to read at random, as pyarrow likes it."""
+        """An object for random reads by pyarrow."""
         return self.filesystem.open_input_file(self.path)
 
     def write(self, content: bytes | pa.Buffer) -> None:
-        """An object with this content or none: storage shows it once it is whole."""
+        """Write an object atomically: object storage shows it once it is complete."""
         with self.filesystem.open_output_stream(self.path) as stream:
             stream.write(content)
 
-    def adopt(self, file: Path) -> None:
-        """Take in a local file, which is gone from where it was; whole or not at all."""
+    def move_from(self, file: Path) -> None:
+        """Move a local file here, atomically."""
         with pa.OSFile(str(file), "rb") as source, self.filesystem.open_output_stream(self.path) as target:
             target.upload(source)
         file.unlink()
 
     def remove(self) -> None:
-        """Take an object away, if it is there."""
+        """Delete an object, if it exists."""
         if self.exists():
             self.filesystem.delete_file(self.path)
 
     def remove_folder(self) -> None:
-        """Take all objects of a prefix away, if there are any."""
+        """Delete all objects of a prefix, if there are any."""
         if self.exists():
             self.filesystem.delete_dir(self.path)
 
     def is_empty_folder(self) -> bool:
-        """Never: a prefix is there as long as there is something in it."""
+        """Never: a prefix exists only while there are objects below it."""
         return False
 
 
@@ -205,7 +207,7 @@ Place = LocalPlace | ObjectPlace
 
 
 def open_place(where: str | Path) -> Place:
-    """The place with an address: a path, made absolute, or a URI. UsageError for a scheme that we cannot read."""
+    """The place of an address: a path, which is made absolute, or a URI. UsageError for an unsupported scheme."""
     scheme, colon, rest = str(where).partition("://")
     if not colon:
         return LocalPlace(str(Path(where).resolve()))
@@ -221,18 +223,18 @@ def open_place(where: str | Path) -> Place:
     return ObjectPlace((scheme, options), path.strip("/"))
 
 
-def local(where: str | Path, what: str) -> Path:
-    """A local path. UsageError for an address in object storage, where `what` cannot lie."""
+def local_path(where: str | Path, what: str) -> Path:
+    """The path of a local address. UsageError for object storage, which names `what` is to be stored there."""
     place = open_place(where)
     if not isinstance(place, LocalPlace):
         raise UsageError(f"{what} must lie on a local or shared file system: {where} is in object storage")
     return Path(place.path)
 
 
-def at_once(work: Callable[[One], Result], many: Sequence[One]) -> Iterable[Result]:
-    """The results of small reads, in order, several under way at a time: over a network each of them waits."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from pool.map(work, many)
+def thread_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The function's results in order of the items, several threads at a time: for reads that wait for the network."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from pool.map(function, items)
 
 
 @cache

@@ -132,7 +132,7 @@ def _visit(
     if (parts := spec.read_path(layout, folder, position)) is not None:
         yield folder, parts
         return
-    if entry.kind == "circle" or depth == _DEPTH:
+    if entry.kind == "loop" or depth == _DEPTH:
         yield folder, None
         return
     try:

@@ -1,9 +1,7 @@
-"""The sequences that training sees: which rows of a store they are, and random access to them.
+"""The sequences that training visits, memory-mapped for random access to their contours.
 
-They are mapped into memory from the files of datasets/loading/corpus.py: one copy a node, whatever the number of
-ranks; a
-process has views of it and nothing of its own. This file knows nothing of the order in which sequences are visited, nor
-of clips.
+`write_map` writes rows of a store to flat files, once a node; every rank of the node maps them as a `Corpus`. Processes
+share these pages and hold no copy of their own, whatever their number.
 """
 
 from collections import Counter
@@ -23,10 +21,10 @@ from datasets.store.selection import walk_names
 
 
 class Corpus:
-    """Sequences by number, 0..len-1, from a folder of `write_map`; a collection is a range of rows, in order of name.
+    """Sequences by row, 0..len-1, from a folder of `write_map`; a collection is a range of rows, in order of name.
 
-    grids, first_frames, num_frames, walks: of each row; equal numbers in `walks` are one recorded walk. frame_numbers:
-    of all frames, as they were on disk. coded: the contours of all frames.
+    grids, first_frames, num_frames, walks: of each row, [rows]; equal numbers in `walks` are one recorded walk.
+    frame_numbers: of all frames, as numbered on disk, [frames]. coded: the contours of all frames.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +42,7 @@ class Corpus:
         return len(self.grids)
 
     def sizes(self) -> dict[str, int]:
-        """Sequences of each collection, in order of rows and of name."""
+        """The number of sequences of each collection, in order of rows and of name."""
         return self._sizes
 
     def sequence_id(self, row: int) -> str:
@@ -52,43 +50,46 @@ class Corpus:
         return self._table["sequence_id"][row].as_py()
 
     def described(self) -> pa.Table:
-        """What the store says of each sequence, WALK_COLUMNS of datasets/loading/corpus.py, in order of rows."""
+        """WALK_COLUMNS of each sequence, in order of rows."""
         return self._table.select(WALK_COLUMNS)
 
     def partners(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """For each row another one of the same recorded walk, by a number in [0, 1); itself where there is no other."""
+        """For each row another row of the same recorded walk, or itself where there is none.
+
+        numbers: in [0, 1), one for each row; chooses among the others with equal probability.
+        """
         first, end = (self._first_of_walk[self.walks[rows] + one] for one in (0, 1))
         partner = first + (numbers * (end - first - 1)).astype(np.int64)
         return np.where(end - first > 1, partner + (partner >= rows), rows)
 
 
 def _mapped(path: Path, kind: type) -> np.ndarray:
-    """A file as an array without a copy."""
-    if not path.stat().st_size:  # nothing cannot be mapped
+    """A memory-mapped file as an array."""
+    if not path.stat().st_size:  # an empty file cannot be mapped
         return np.zeros(0, dtype=kind)
     return np.asarray(np.memmap(path, dtype=kind, mode="r"))
 
 
 TABLE = "rows.arrow"  # WALK_COLUMNS, grid, first_frame, num_frames, walk
-ARRAYS = {  # of all frames, one after the other; see CodedFrames in datasets/contours/chains.py
+ARRAYS: dict[str, type] = {  # of all frames, concatenated; see CodedFrames in datasets/contours/chains.py
     "frame_numbers": np.int32,
     "contours": np.int64,
     "codes": np.int64,
     "starts": np.uint16,
     "lengths": np.uint32,
     "chain": np.uint8,
-    "walks": np.int64,  # the first row of each recorded walk, and the number of rows
+    "walks": np.int64,  # the first row of each recorded walk, and at the end the number of rows
 }
 
 
 def write_map(tables: Iterable[pa.Table], specs: Mapping[str, CollectionSpec], folder: Path) -> None:
-    """Write rows (COLUMNS at least) for mapping. specs: of their collections, by name. folder: a new one, or empty."""
+    """Write rows of a store for mapping. tables: COLUMNS at least. specs: by collection. folder: a new or empty one."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
-        written = Counter()
+        written: Counter[str] = Counter()
         rows = pa.concat_tables([_append(table.combine_chunks(), files, written) for table in tables])
-        _write(files, written, {"contours": [written["starts"]], "codes": [2 * written["chain"]]})
+        _write(files, written, {"contours": np.array([written["starts"]]), "codes": np.array([2 * written["chain"]])})
         names = walk_names(rows, specs)
         rows = rows.append_column("name", pa.array(names)).sort_by(
             [("collection", "ascending"), ("name", "ascending"), ("sequence_id", "ascending")]
@@ -102,11 +103,11 @@ def write_map(tables: Iterable[pa.Table], specs: Mapping[str, CollectionSpec], f
 
 
 def _append(table: pa.Table, files: Mapping[str, BinaryIO], written: Counter) -> pa.Table:
-    """Append the frames of some rows to the files; returns what the table of rows has to say of them."""
+    """Append the frames of some rows to the files; returns their lines of TABLE, without `walk`."""
     counts, starts, lengths = (table[f"contour_{part}"].combine_chunks() for part in ("counts", "starts", "lengths"))
     chain, chain_sizes = _bytes(table["chain_codes"].combine_chunks())
     num_frames = pc.list_value_length(counts).to_numpy()
-    contours = offsets(_flat(counts))  # all that follows counts from the first row of the table
+    contours = offsets(_flat(counts))  # these and what follows count from the table's first row
     codes = offsets(_flat(lengths).astype(np.int64) - 1)
     first_code = codes[offsets(pc.list_value_length(lengths).to_numpy())[:-1]]
     padding = 2 * offsets(chain_sizes)[:-1] - first_code  # each row begins with a whole byte
@@ -127,7 +128,7 @@ def _append(table: pa.Table, files: Mapping[str, BinaryIO], written: Counter) ->
 
 def _write(files: Mapping[str, BinaryIO], written: Counter, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
-        files[name].write(np.ascontiguousarray(array, dtype=ARRAYS[name]))
+        files[name].write(np.ascontiguousarray(array, dtype=ARRAYS[name]).data)
         written[name] += len(array)
 
 
@@ -136,7 +137,7 @@ def _flat(column: pa.ListArray) -> np.ndarray:
 
 
 def _bytes(column: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of all rows, and how many of them each row has."""
+    """The bytes of all rows, and the number of bytes of each row."""
     sizes = pc.binary_length(column).to_numpy()
     content = column.buffers()[2]
     if content is None or not len(sizes):

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.schema.rows import REJECT_SCHEMA, SEQUENCE_SCHEMA
-from datasets.storage import Place, at_once
+from datasets.storage import Place, thread_map
 from datasets.store.files import FileRecord, Row, collection_of, is_reject, read_file
 from datasets.store.sequence_ids import keys_of
 
@@ -80,7 +80,7 @@ class Blocks:
 
         piece: whether it is to be merged with others, and until then is no part of the store that readers see.
         """
-        tables = {}
+        tables: dict[str, pa.Table] = {}
         for content, schema, prefix in ((rows, SEQUENCE_SCHEMA, ""), (rejects, REJECT_SCHEMA, "rejects/")):
             by_folder: dict[str, list[Row]] = defaultdict(list)
             for row in content:
@@ -143,7 +143,7 @@ class Blocks:
 
     def committed(self) -> list[BlockRecord]:
         """The records of all committed blocks and pieces, in order of name, without those that another one replaces."""
-        records = [record for record in at_once(self._record, self.names()) if record]
+        records = [record for record in thread_map(self._record, self.names()) if record]
         replaced = {name for record in records for name in record["replaces"]}
         return [record for record in records if record["block"] not in replaced]
 
@@ -152,7 +152,7 @@ class Blocks:
         while True:
             files = [file for block in self.committed() for file in block["files"] if rejects or not is_reject(file)]
             try:
-                keys = [np.zeros(0, np.uint64), *at_once(self._keys, files)]
+                keys = [np.zeros(0, np.uint64), *thread_map(self._keys, files)]
             except FileNotFoundError:  # a concurrent run has just merged some pieces: they have another name now
                 continue
             return np.unique(np.concatenate(keys))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, VERSION_KEY
-from datasets.storage import Place, at_once
+from datasets.storage import Place, thread_map
 
 Row = dict[str, Any]  # a row of SEQUENCE_SCHEMA or REJECT_SCHEMA, by column
 
@@ -51,7 +51,7 @@ def read_file(store: Place, file: FileRecord, columns: list[str]) -> pa.Table:
 
 def read_files(store: Place, files: Sequence[FileRecord], columns: list[str], schema: pa.Schema) -> pa.Table:
     """Columns of several files of one schema, one after the other."""
-    tables = list(at_once(lambda file: read_file(store, file, columns), files))
+    tables = list(thread_map(lambda file: read_file(store, file, columns), files))
     fields = pa.schema([schema.field(name) for name in columns])
     return pa.concat_tables(tables) if tables else fields.empty_table()
 

@@ -19,14 +19,14 @@ from datasets.specs.resolve import from_manifest
 from datasets.storage import Place, open_place
 from datasets.store.files import FileRecord, check_version, of_collections, read_files
 
-Entry = dict[str, Any]  # of a collection in the manifest: Summary.result, and the facts that ingest noted
+CollectionEntry = dict[str, Any]  # in the manifest: the facts that ingest notes, and Summary.result
 
 
 class Manifest(TypedDict):
     """What manifest.json holds."""
 
     schema_version: int
-    collections: dict[str, Entry]
+    collections: dict[str, CollectionEntry]
     shards: list[FileRecord]
     rejects: list[FileRecord]
 
@@ -57,7 +57,7 @@ class Store:
         return str(self.place)
 
     @property
-    def collections(self) -> dict[str, Entry]:
+    def collections(self) -> dict[str, CollectionEntry]:
         """The manifest's entry of each collection, by name, in order of name."""
         return self.manifest["collections"]
 

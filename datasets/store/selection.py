@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import COLUMNS, WALK_COLUMNS, Modality
-from datasets.storage import at_once
+from datasets.storage import thread_map
 from datasets.store.files import read_file
 from datasets.store.reader import Store
 from datasets.store.sequence_ids import keys_of, walk_of
 
 Keys = NDArray[np.uint64]
 
-_FILES_AT_ONCE = 16
+_FILES = 16  # that are in memory together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +70,19 @@ def training_tables(store: Store, selection: Selection) -> Iterator[pa.Table]:
 
     The selection must be one that `training_rows` accepts.
     """
-    files, columns, specs = store.files(selection.collections, "train"), [*COLUMNS, "modality"], {}
+    files, columns = store.files(selection.collections, "train"), [*COLUMNS, "modality"]
+    specs: dict[str, CollectionSpec] = {}
     if selection.unique is not None:
         everything = training_rows(store, replace(selection, unique=None), WALK_COLUMNS)
         specs = store.specs(collections_of(everything))
         last = bound(keys(everything, specs), selection.unique)
-    for start in range(0, len(files), _FILES_AT_ONCE):
-        for rows in at_once(lambda file: read_file(store.place, file, columns), files[start : start + _FILES_AT_ONCE]):
+    for start in range(0, len(files), _FILES):
+        for rows in thread_map(lambda file: read_file(store.place, file, columns), files[start : start + _FILES]):
             held = of_subjects(rows["sequence_id"], selection.holdout)
-            trained_on = pc.and_(of_modalities(rows, selection.modalities), pc.invert(held))
-            trained = rows.filter(trained_on).select(COLUMNS)
+            chosen = rows.filter(pc.and_(of_modalities(rows, selection.modalities), pc.invert(held))).select(COLUMNS)
             if selection.unique is not None:
-                trained = trained.filter(pa.array(within(keys(trained, specs), last)))
-            yield trained
+                chosen = chosen.filter(pa.array(within(keys(chosen, specs), last)))
+            yield chosen
 
 
 def collections_of(rows: pa.Table) -> list[str]:

@@ -1,8 +1,7 @@
-"""What a store holds of one collection, in numbers: added up file by file, so that no store is too large for it.
+"""The counts of one collection in a store, added up file by file, so that memory does not limit the store.
 
-A `Summary` is given rows and rejects in any order and in pieces of any size; its `result` is the collection's entry in
-the manifest: plain values that come back from JSON as they were. Everything is counted in Arrow, never row by row in
-Python. It knows nothing of files, and it words and draws nothing (datasets/reports/text.py, datasets/reports/page.py).
+A `Summary` takes rows and rejects in any order and in tables of any size; its `result` goes into the collection's entry
+in the manifest: plain values that survive JSON unchanged. Everything is counted in Arrow, never row by row in Python.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +15,19 @@ from datasets.schema.rows import MODALITIES, SPLITS
 KEPT_COLUMNS = ["split", "subject", "condition", "view", "modality", "labels", "num_frames", "dropped_frames"]
 LOST_COLUMNS = ["sequence_id", "source", "frame", "reason", "detail"]
 
-COUNTED = ("sequences", "subjects", "frames")  # what publications count, and so what is compared with them
+COUNTED = ("sequences", "subjects", "frames")  # what publications report, and so what is compared
 # Consecutive frames from which a training clip is drawn (datasets/loading/clips.py); shorter sequences wrap around.
 WINDOW = 20
-# First lengths of the histogram's bins, four bins an octave, the same for every collection; the last bin has no end.
+# First lengths of the histogram's bins: four per octave, the same for every collection; the last bin is open.
 LENGTH_STARTS = tuple(sorted({round(WINDOW * 2 ** (step / 4)) for step in range(-18, 25)}))
-EXAMPLES = 3  # rejects that are named for each reason
-MOST_FREQUENT = 12  # conditions and views that are named
+EXAMPLES = 3  # rejects that are listed for each reason
+MOST_FREQUENT = 12  # conditions and views that are listed
 
-_UNMERGED = 1 << 16  # lines that a tally holds at least before it merges them
+_UNMERGED = 1 << 16  # lines at least, before a tally merges them
 
 
 class Summary:
-    """One collection. published: the counts that are known of it; anonymous: see CollectionSpec."""
+    """The counts of one collection. published and anonymous: see CollectionSpec."""
 
     def __init__(self, published: Mapping[str, int], anonymous: str) -> None:
         self._published = dict(published)
@@ -43,9 +42,9 @@ class Summary:
         self._frames_lost = _Losses()
 
     def add(self, kept: pa.Table, lost: pa.Table) -> None:
-        """Count some rows (KEPT_COLUMNS at least) and some rejects (LOST_COLUMNS at least) of the collection.
+        """Add some rows (KEPT_COLUMNS at least) and some rejects (LOST_COLUMNS at least) of the collection.
 
-        All dropped frames of one sequence must come in one piece, or a sequence may be an example twice.
+        All dropped frames of one sequence must be in one table, or a sequence may be an example twice.
         """
         for tally in (self._subjects, self._lengths, self._conditions, self._views):
             tally.add(kept)
@@ -55,10 +54,10 @@ class Summary:
         self._frames_lost.add(lost.filter(pc.is_valid(lost["frame"])))
 
     def result(self) -> dict[str, object]:
-        """All numbers so far. What is not known is None: a count that nobody published, people without names.
+        """All counts so far. Unknown ones are None: a count that is not published, subjects of an anonymous collection.
 
-        `splits` and `modalities` hold those that have sequences; tallies begin with the most frequent entry. Numbers
-        are over all modalities, but the published ones are those of silhouettes and are compared with these alone.
+        `splits` and `modalities` hold those that have sequences; tallies begin with the most frequent value. Counts are
+        over all modalities, but published ones are of silhouettes, and are compared with those alone.
         """
         subjects, lengths = self._subjects.counts(), self._lengths.counts()
         counts = self._counts(subjects, lengths)
@@ -83,7 +82,7 @@ class Summary:
         }
 
     def _by(self, column: str, values: Sequence[str], subjects: pa.Table, lengths: pa.Table) -> dict[str, dict]:
-        """The counts of each of these values of a column that has sequences."""
+        """The counts for each of these values of a column, where it has sequences."""
         there = set(pc.unique(lengths[column]).to_pylist())
         found = [value for value in values if value in there]
         return {one: self._counts(_where(subjects, column, one), _where(lengths, column, one)) for one in found}
@@ -109,10 +108,9 @@ def length_bins() -> list[str]:
 
 
 class _Tally:
-    """How often each combination of values of some columns occurs, over all tables that were added.
+    """The number of rows for each combination of values of some columns, over all tables that were added.
 
-    It grows with the number of combinations, and these are kept in Arrow: in some collections every walk has a view of
-    its own.
+    It grows with the number of combinations, which are kept in Arrow: in some collections every walk has another view.
     """
 
     def __init__(self, **columns: pa.DataType) -> None:
@@ -125,7 +123,7 @@ class _Tally:
         counted = rows.select(self._columns).group_by(self._columns).aggregate([([], "count_all")])
         self._added.append(counted.rename_columns([*self._columns, "count"]))
         self._lines += counted.num_rows
-        if self._lines > max(_UNMERGED, self._merged.num_rows):  # so that the whole is seldom gone through
+        if self._lines > max(_UNMERGED, self._merged.num_rows):  # so that merges are rare
             self._merge()
 
     def counts(self) -> pa.Table:
@@ -141,7 +139,7 @@ class _Tally:
 
 
 class _Losses:
-    """What was rejected, by reason, with the first few examples of each reason in order of sequence_id."""
+    """Rejects by reason, with the first few examples of each reason in order of sequence_id."""
 
     def __init__(self) -> None:
         self.tally = _Tally(reason=pa.string())
@@ -155,12 +153,12 @@ class _Losses:
             self._first[reason] = _first_of_each_sequence(pa.concat_tables([known, mine])).slice(0, EXAMPLES)
 
     def examples(self) -> dict[str, list[dict[str, str | None]]]:
-        """For each reason, the most frequent first: sequence_id, source, frame (None: all of them) and detail."""
+        """By reason, the most frequent first: sequence_id, source, frame (None: all frames) and detail."""
         return {reason: self._first[reason].drop_columns("reason").to_pylist() for reason in _sorted_tally(self.tally)}
 
 
 def _first_of_each_sequence(lost: pa.Table) -> pa.Table:
-    """In order of sequence_id one reject each, so that the examples are not three frames of one walk."""
+    """One reject of each sequence in order of sequence_id, so that examples are not three frames of one walk."""
     ordered = lost.sort_by([(name, "ascending") for name in ("sequence_id", "frame", "source", "detail")])
     ids = ordered["sequence_id"].combine_chunks()
     return ordered.filter(pa.concat_arrays([pa.array([True]), pc.not_equal(ids[1:], ids[:-1])]))
@@ -175,7 +173,7 @@ def _total(column: pa.ChunkedArray) -> int:
 
 
 def _against(found: int | None, published: int | None) -> dict[str, float | None]:
-    """A published count, what is found more (or, below 0, less) than that, and found as a share of it."""
+    """A published count, found minus published, and found as a share of published."""
     if found is None or published is None:
         return {"count": published, "difference": None, "share": None}
     return {"count": published, "difference": found - published, "share": found / published}
@@ -187,7 +185,7 @@ def _sorted_tally(tally: _Tally) -> dict[str, int]:
 
 
 def _frequent(tally: _Tally) -> dict[str, object]:
-    """How many different ones there are, and the most frequent ones."""
+    """The number of distinct values, and the counts of the most frequent ones."""
     counts = tally.counts()
     first = counts.slice(0, MOST_FREQUENT)
     return {
@@ -197,14 +195,14 @@ def _frequent(tally: _Tally) -> dict[str, object]:
 
 
 def _label_pairs(labels: pa.ChunkedArray) -> pa.Table:
-    """One line for each label of each sequence: its name and its value."""
+    """A row for each label of each sequence: its name and its value."""
     pair = pa.struct([("key", pa.string()), ("value", pa.string())])
     pairs = pc.list_flatten(labels.cast(pa.list_(pair)))  # not .keys and .items: these forget where a slice begins
     return pa.table({"label": pc.struct_field(pairs, "key"), "value": pc.struct_field(pairs, "value")})
 
 
 def _label_numbers(counts: pa.Table) -> dict[str, dict[str, int]]:
-    """For each label the count of each of its values."""
+    """The count of each value of each label."""
     names = sorted(pc.unique(counts["label"]).to_pylist(), key=lambda name: (len(name), name))  # x_2 before x_10
     of_name = {name: _where(counts, "label", name) for name in names}
     return {
@@ -214,11 +212,11 @@ def _label_numbers(counts: pa.Table) -> dict[str, dict[str, int]]:
 
 
 def _length_numbers(counts: pa.Table) -> dict[str, object]:
-    """Lengths of sequences in frames: exact minimum, median and maximum, and a histogram of the bins in use."""
+    """Lengths of sequences in frames: exact minimum, median and maximum, and a histogram without empty bins."""
     by_length = counts.group_by("num_frames").aggregate([("count", "sum")]).sort_by("num_frames")
     lengths, sequences = (column.to_numpy() for column in by_length.columns)
     total = int(sequences.sum())
-    numbers = {"min": None, "median": None, "max": None}
+    numbers: dict[str, float | None] = {"min": None, "median": None, "max": None}
     if total:
         middle = lengths[np.searchsorted(np.cumsum(sequences), [(total - 1) // 2, total // 2], side="right")]
         numbers = {"min": int(lengths[0]), "median": float(middle.mean()), "max": int(lengths[-1])}

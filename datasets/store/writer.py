@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA
-from datasets.storage import Place, at_once, open_place
+from datasets.storage import Place, open_place, thread_map
 from datasets.store.blocks import Blocks
 from datasets.store.files import FileRecord, collection_of, is_reject, of_collections, read_file, read_files
-from datasets.store.reader import Entry, Manifest, Store
+from datasets.store.reader import CollectionEntry, Manifest, Store
 from datasets.store.sequence_ids import keys_of
 from datasets.store.summary import KEPT_COLUMNS, LOST_COLUMNS, Summary
 
@@ -34,7 +34,7 @@ class StoreWriter:
     """
 
     place: Place
-    described: dict[str, Entry]
+    described: dict[str, CollectionEntry]
 
     @classmethod
     def open(cls, address: str | Path) -> "StoreWriter":
@@ -52,7 +52,7 @@ class StoreWriter:
             raise UsageError(f"{place} exists and holds something else than shards: give another --out")
         return cls(place, _described(place))
 
-    def describe(self, name: str, facts: Entry) -> None:
+    def describe(self, name: str, facts: CollectionEntry) -> None:
         """Note the facts of a collection, before anything of it is committed.
 
         facts: `published` and `anonymous` as in CollectionSpec; the others stand in the manifest as they are given.
@@ -97,7 +97,7 @@ class StoreWriter:
         }
         return {"schema_version": SCHEMA_VERSION, "collections": entries, "shards": rows, "rejects": rejects}
 
-    def _entry(self, facts: Entry, files: Iterable[FileRecord]) -> Entry:
+    def _entry(self, facts: CollectionEntry, files: Iterable[FileRecord]) -> CollectionEntry:
         """What a manifest holds of a collection: its facts, and the counts of its files."""
         said = dict(facts)
         counted = Summary(said.pop("published"), said.pop("anonymous"))
@@ -115,7 +115,7 @@ class StoreWriter:
 
     def _skip_known(self, files: list[FileRecord], columns: list[str], known: np.ndarray) -> np.ndarray:
         """Mark every row whose key is known or was seen in an earlier file; returns all keys."""
-        keys = list(at_once(lambda file: keys_of(_names(read_file(self.place, file, columns))), files))
+        keys = list(thread_map(lambda file: keys_of(_names(read_file(self.place, file, columns))), files))
         every = np.concatenate([known, *keys])
         _, first = np.unique(every, return_index=True)
         fresh = np.zeros(len(every), dtype=bool)
@@ -128,13 +128,13 @@ class StoreWriter:
         return every
 
 
-def _described(store: Place) -> dict[str, Entry]:
+def _described(store: Place) -> dict[str, CollectionEntry]:
     try:
         entries = (store / "collections").entries()
     except FileNotFoundError:
         return {}
     names = [one.name.removesuffix(".json") for one in entries if one.name.endswith(".json") and one.name[0] != "."]
-    facts = at_once(lambda name: json.loads((store / f"collections/{name}.json").read()), names)
+    facts = thread_map(lambda name: json.loads((store / f"collections/{name}.json").read()), names)
     return dict(zip(names, facts, strict=True))
 
 

@@ -1,8 +1,7 @@
-"""Driver of embedding: Ray Data from shards to a table of embeddings, one column a method.
+"""Driver of embedding: Ray Data from shards to a table of embeddings, with a column for each method.
 
-Actors hold the networks and read their rows from the store themselves; each sequence is decoded once and goes through
-every method. The same call goes on with what a killed one left. How the table lies is in
-orchestration/embedding/table.py.
+Actors hold the networks and read their rows from the store; each sequence is decoded once for all methods. The same
+call resumes a killed one. The layout of the table is in orchestration/embedding/table.py.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from datasets.contours import codec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import FRAME_COLUMNS, Modality
-from datasets.storage import Place, at_once, open_place
+from datasets.storage import Place, open_place, thread_map
 from datasets.store.files import Row, read_file
 from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, of_subjects
@@ -45,38 +44,37 @@ _MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedRun:
-    """What is embedded, with what, and into which table."""
+    """Which sequences are embedded, by which networks, and into which table."""
 
     run: str
     """The folder that `jobs.pretrain` or `jobs.finetune` wrote; one of `--schedule.steps 0` for published weights."""
     shards: str
     """The store whose sequences are embedded."""
     out: str
-    """The folder of the table: new, or that of a run of the same settings, which goes on."""
+    """The folder of the table: new, or of an earlier run with the same settings, which is resumed."""
     split: Split = "test"
-    """Which sequences: of a split, or of the subjects that the run held back from its training."""
+    """Which sequences: those of a split, or of the subjects that the run held out of its training."""
     collections: tuple[str, ...] | None = None
-    """Of these collections; of all in the store if none is given."""
+    """The collections to embed; all in the store if none is given."""
     modalities: tuple[Modality, ...] = ("silhouette",)
-    """What shows the walk."""
+    """The modalities to embed."""
     step: int | None = None
-    """The checkpoint, by the steps behind it; the newest if none is given."""
+    """The step of the checkpoint; the newest if none is given."""
     methods: tuple[Method, ...] = ()
-    """One column each: the run's own network, and what it is compared with; the former alone if none is given."""
+    """A column each: the run's network and its baselines; the run's network alone if none is given."""
     form: Form = "float32"
-    """How they are kept: as numbers of four bytes, or of one with a scale for each body part."""
+    """The storage format of embeddings: float32, or int8 with a scale for each body part."""
     precision: Precision = "fp32"
-    """Of the matrix products of the encoder."""
+    """The precision of the encoder's matrix products."""
 
 
 def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
     """Embed the sequences of a store that the table lacks; returns the table. store: opened from `settings.shards`."""
     folder = open_place(settings.run)
-    places = {"run": str(folder), "shards": str(store), "out": str(open_place(settings.out))}
-    settings = dataclasses.replace(settings, **places, methods=settings.methods or (own_method(folder),))
+    table, methods = open_place(settings.out), settings.methods or (own_method(folder),)
+    settings = dataclasses.replace(settings, run=str(folder), shards=str(store), out=str(table), methods=methods)
     run, chosen = read_any(folder), checkpoint.chosen(folder, settings.step)
-    networks_of(folder, chosen, settings.methods)  # mistakes are said here, not by actors
-    table = open_place(settings.out)
+    networks_of(folder, chosen, settings.methods)  # so that mistakes are reported here, and not by actors
     subjects = None if settings.split != "holdout" else held_out_subjects(run, settings.collections)
     parts = _parts(store, settings, subjects)
     embeddings.claim(table, _identity(settings, chosen, subjects))
@@ -89,16 +87,16 @@ def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
 
 
 def _parts(store: Store, settings: EmbedRun, subjects: list[str] | None) -> list[tuple[Part, int]]:
-    """The parts of the table with any rows, and how many they have; UsageError where there are none."""
+    """The parts of the table that have rows, and their number of rows; UsageError where there are none."""
     split = "train" if subjects else settings.split
     names = settings.collections
     if subjects and names is None:
         names = tuple(sorted({one.split("/")[0] for one in subjects}))
     files = store.files(names, split)
-    tables = list(at_once(lambda file: read_file(store.place, file, ["sequence_id", "modality"]), files))
+    tables = list(thread_map(lambda file: read_file(store.place, file, ["sequence_id", "modality"]), files))
     if subjects and tables:
         held_out(pa.concat_tables(tables)["sequence_id"], subjects)
-    found = []
+    found: list[tuple[Part, int]] = []
     for file, rows in zip(files, tables, strict=True):
         wanted = _wanted(rows, settings, subjects).to_numpy()
         parts = ((part, int(wanted[part.start : part.stop].sum())) for part in embeddings.parts_of(file))
@@ -119,7 +117,7 @@ def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> p
 
 
 def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> Row:
-    """What makes a table another one: all settings but places, and the weights."""
+    """What a table must agree with to be resumed: all settings but places, and the weights."""
     said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("run", "shards", "out")}
     weights = json.loads((chosen / "state.json").read())["files"]["weights.safetensors"][1]
     said |= {"step": checkpoint.step_of(chosen), "weights": weights, "subjects": subjects}
@@ -129,7 +127,7 @@ def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> 
 def _embed(
     todo: list[Part], settings: EmbedRun, chosen: Place, subjects: list[str] | None, counts: dict[str, int], total: int
 ) -> None:
-    """Make parts, with as many actors as there are cores, or GPUs where there are any."""
+    """Make parts, with an actor for each GPU, or for each core where there is no GPU."""
     session.start()
     ray.data.DataContext.get_current().enable_progress_bars = False
     gpus = int(ray.cluster_resources().get("GPU", 0))
@@ -145,12 +143,12 @@ def _embed(
     )
     done = total - sum(counts[part.path] for part in todo)
     with tqdm(total=total, initial=done, unit="sequences", desc="embed", mininterval=2, smoothing=0) as bar:
-        for batch in made.iter_batches(batch_size=None, batch_format="pyarrow"):
-            bar.update(sum(batch["sequences"].to_pylist()))
+        for row in made.iter_rows():
+            bar.update(row["sequences"])
 
 
 class Embedder:
-    """Runs in a Ray actor: parts to files of the table."""
+    """A Ray actor: writes parts of the table."""
 
     def __init__(self, settings: EmbedRun, chosen: str, subjects: list[str] | None) -> None:
         self.settings, self.subjects = settings, subjects
@@ -160,18 +158,19 @@ class Embedder:
         networks = networks_of(open_place(settings.run), open_place(chosen), settings.methods)
         self.networks = {name: one.to(self.device) for name, one in networks.items()}
         codec.use_one_thread()
-        torch.set_num_threads(1)  # an actor a core
+        torch.set_num_threads(1)  # Ray runs one actor for each core
 
     def __call__(self, parts: pa.Table) -> pa.Table:
+        """The number of sequences in each part that was written."""
         return pa.table({"sequences": [self._make(Part(**json.loads(part))) for part in parts["part"].to_pylist()]})
 
     def _make(self, part: Part) -> int:
-        """Embed the rows of a part and write them; how many they are."""
+        """Embed the rows of a part and write them; returns their number."""
         rows = read_file(self.store, part.file, [*embeddings.NAMES, *FRAME_COLUMNS])
         rows = rows.slice(part.start, part.stop - part.start)
         rows = rows.filter(_wanted(rows, self.settings, self.subjects))
         walks = [decode_walk(row) for row in rows.to_pylist()]
-        found = {method: self._embed(method, walks) for method in self.settings.methods}
+        found: dict[str, np.ndarray] = {method: self._embed(method, walks) for method in self.settings.methods}
         embeddings.write_part(self.table / part.path, rows, found, self.settings.form)
         return rows.num_rows
 

@@ -1,15 +1,15 @@
-"""The table of embeddings on disk or in object storage: what it is of, its parts, and reading it back.
+"""A table of embeddings: its files, and how it is claimed, written in parts, finished and read.
 
-    <table>/table.json                                    what it is of; `sequences` once all of it is there
+    <table>/table.json                                    its identity; `sequences` once it is complete
             collection=CASIA-B/split=test/<part>.parquet  some sequences: their names, and a column for each method
 
-A part is made of a few rows of one shard, and is there whole or not at all: what a killed job left is gone on from, and
-parts of rows that the store has lost or changed since are not read. Knows neither networks nor how parts are made.
+A part holds the embeddings of a few rows of one shard and is written atomically, so that a killed job is resumed. Parts
+of rows that the store has lost or changed since are not read.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.schema.errors import UsageError
-from datasets.storage import Place, at_once
+from datasets.storage import Place, thread_map
 from datasets.store.files import FileRecord, Row
 from evaluation.distances.embeddings import Embeddings, Int8Embeddings, quantise
 
 Form = Literal["float32", "int8"]
 NAMES = ("sequence_id", "collection", "split", "subject", "condition", "view", "modality", "labels", "num_frames")
 TABLE = "table.json"
-_SCALES = " scales"  # what the column of an int8 method's scales is called, after its name
-_ROWS = 64  # of a part: what a killed actor loses at most
-_READ_AT_ONCE = 16  # parts
+_SCALES = " scales"  # suffix of the column with the scales of an int8 method
+_ROWS = 64  # in a part: what a killed actor loses at most
+_PARTS = 16  # that are read together
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Part:
 
     @property
     def path(self) -> str:
-        """Below the table; another one where the file was written anew, or other rows of it are skipped."""
+        """Relative to the table; changes where the file was rewritten, or other rows of it are skipped."""
         path = self.file["path"].removesuffix(".parquet")
         version = hashlib.sha256(json.dumps(self.file, sort_keys=True).encode()).hexdigest()[:8]
         return f"{path}-{version}-{self.start:06d}.parquet"
@@ -53,7 +53,7 @@ def parts_of(file: FileRecord) -> list[Part]:
 
 
 def claim(table: Place, identity: Row) -> None:
-    """Begin a table, or go on with one of the same identity; UsageError for a place that holds anything else."""
+    """Begin a table, or resume one of the same identity; UsageError for a place that holds anything else."""
     if (table / TABLE).exists():
         there = json.loads((table / TABLE).read())
         changed = [name for name in identity if there.get(name) != identity[name]]
@@ -69,13 +69,13 @@ def claim(table: Place, identity: Row) -> None:
 
 
 def missing(table: Place, parts: Sequence[Part]) -> list[Part]:
-    """The parts that are not there yet."""
-    there = at_once(lambda part: (table / part.path).exists(), parts)
+    """The parts that are not written yet."""
+    there = thread_map(lambda part: (table / part.path).exists(), parts)
     return [part for part, found in zip(parts, there, strict=True) if not found]
 
 
 def finish(table: Place, parts: Sequence[Part], sequences: int) -> None:
-    """Say that all is there; what is no part of the table any more is taken away."""
+    """Mark the table as complete, and delete files that are no part of it any more."""
     kept = {part.path for part in parts}
     for folder in sorted({path.rpartition("/")[0] for path in kept}):
         for entry in (table / folder).entries():
@@ -86,8 +86,8 @@ def finish(table: Place, parts: Sequence[Part], sequences: int) -> None:
     (table / TABLE).write(json.dumps(said, indent=1).encode())
 
 
-def write_part(place: Place, rows: pa.Table, embeddings: dict[str, np.ndarray], form: Form) -> None:
-    """rows: NAMES at least. embeddings: float32 [n, C, P] by method; kept as bytes where the form is int8."""
+def write_part(place: Place, rows: pa.Table, embeddings: Mapping[str, np.ndarray], form: Form) -> None:
+    """Write a part. rows: NAMES at least. embeddings: float32 [n, C, P] by method; quantised where form is int8."""
     table = rows.select(list(NAMES))
     for method, values in embeddings.items():
         if form == "int8":
@@ -103,7 +103,7 @@ def write_part(place: Place, rows: pa.Table, embeddings: dict[str, np.ndarray], 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingTable:
-    """A finished table, of which the names are in memory: NAMES of its sequences, in order of sequence_id."""
+    """A complete table. names: NAMES of its sequences, in order of sequence_id; embeddings are read by method."""
 
     place: Place
     names: pa.Table
@@ -114,25 +114,25 @@ class EmbeddingTable:
     _part_of: np.ndarray  # of each row of all parts
 
     def embeddings(self, method: str) -> Embeddings:
-        """Those of one method, float32 [n, C, P], or as bytes: one method at a time is in memory."""
+        """The embeddings by one method: float32 [n, C, P], or int8 with scales."""
         if method not in self.methods:
             raise UsageError(f"{self.place} has no embeddings of {method!r}: it has {', '.join(self.methods)}")
         values = self._read(method)
         return values if self.form == "float32" else Int8Embeddings(values, self._read(method + _SCALES))
 
     def shard_of(self, number: int) -> str:
-        """The file of the store in which a sequence lies, by its number."""
+        """The path of the shard that holds a sequence, by its number."""
         folder, _, file = self._parts[self._part_of[self._order[number]]].rpartition("/")
         return f"{folder}/{file.rsplit('-', 2)[0]}.parquet"
 
     def _read(self, column: str) -> np.ndarray:
-        """A column of tensors in the order of the names, without a second copy of it all."""
+        """A column of tensors in the order of `names`, without a second copy of all of it."""
         numbers = np.empty(len(self._order), dtype=np.int64)
         numbers[self._order] = np.arange(len(self._order))
         whole, filled = None, 0
-        for start in range(0, len(self._parts), _READ_AT_ONCE):
-            some = self._parts[start : start + _READ_AT_ONCE]
-            for one in at_once(lambda path: _read_column(self.place / path, column), some):
+        for start in range(0, len(self._parts), _PARTS):
+            some = self._parts[start : start + _PARTS]
+            for one in thread_map(lambda path: _read_column(self.place / path, column), some):
                 if whole is None:
                     whole = np.empty((len(numbers), *one.shape[1:]), dtype=one.dtype)
                 whole[numbers[filled : filled + len(one)]] = one
@@ -142,7 +142,7 @@ class EmbeddingTable:
 
 
 def read_table(place: Place, collection: str | None = None) -> EmbeddingTable:
-    """A table of embeddings, of one collection alone if it is named; UsageError where there is no finished one."""
+    """Open a table, of one collection alone where it is named; UsageError where there is no complete one."""
     try:
         said = json.loads((place / TABLE).read())
     except OSError as error:
@@ -152,7 +152,7 @@ def read_table(place: Place, collection: str | None = None) -> EmbeddingTable:
     parts = [path for path in said["parts"] if collection is None or path.startswith(f"collection={collection}/")]
     if not parts:
         raise UsageError(f"{place} has no embeddings of {collection}: embed it with --collections {collection}")
-    tables = list(at_once(lambda path: _read_names(place / path), parts))
+    tables = list(thread_map(lambda path: _read_names(place / path), parts))
     names, part_of = pa.concat_tables(tables), np.repeat(np.arange(len(parts)), [one.num_rows for one in tables])
     order = np.argsort(np.asarray(names["sequence_id"].to_pylist(), dtype=object), kind="stable").astype(np.int64)
     methods, form = tuple(said["methods"]), said["form"]
@@ -165,7 +165,7 @@ def _read_names(place: Place) -> pa.Table:
 
 
 def _read_column(place: Place, column: str) -> np.ndarray:
-    """A column of tensors."""
+    """A column of tensors, [n, ...]."""
     with place.open() as source:
         return pq.read_table(source, columns=[column])[column].combine_chunks().to_numpy_ndarray()
 

@@ -1,7 +1,7 @@
-"""Find the sequences of collections: Ray tasks list some top folders each, and what is new stays in Ray's object store.
+"""Listing the sequences of collections: Ray tasks list some top folders each; references stay in Ray's object store.
 
 A collection may have millions of sequences, so their references are Arrow blocks that Ray holds (and spills to disk);
-the driver sees eight bytes of each. It knows nothing of what is in a sequence.
+the driver sees a key of eight bytes for each.
 """
 
 import json
@@ -26,18 +26,22 @@ REF_SCHEMA = pa.schema(
         ("key", pa.uint64()),
     ]
 )
-_TOGETHER = 1024  # references that a listing task hands over at once
-_SHARES = 4  # of a core in the listing of a collection, so that all cores end at about the same time
+_YIELD = 1024  # references in each table that a listing task yields
+_TASKS_PER_CORE = 4  # in the listing of a collection, so that all cores finish at about the same time
 
 
 def list_new(roots: dict[str, Root], done: np.ndarray) -> tuple[ray.data.Dataset, int]:
-    """References to every sequence below the roots whose key is not among the done ones, and how many they are.
+    """References (REF_SCHEMA) to every sequence below the roots whose key is not in `done`, and their number.
 
-    UsageError where one of them lies in two folders: it would be trained on twice, and be its own gallery.
+    done: sorted keys of sequences, uint64. UsageError where a sequence lies in two folders: it would be trained on
+    twice, and be its own gallery.
     """
     chunks = [chunk for root in roots.values() for chunk in _chunks(root)]
     new = ray.data.from_arrow(chunks).map_batches(
-        list_chunk, batch_size=None, batch_format="pyarrow", fn_kwargs={"roots": roots, "done": done}
+        list_chunk,  # type: ignore[arg-type]  # Ray's annotation leaves out the parameters that fn_kwargs fills
+        batch_size=None,
+        batch_format="pyarrow",
+        fn_kwargs={"roots": roots, "done": done},
     )
     new = new.materialize()
     keys = [np.zeros(0, np.uint64)]
@@ -52,22 +56,22 @@ def list_new(roots: dict[str, Root], done: np.ndarray) -> tuple[ray.data.Dataset
 
 
 def _chunks(root: Root) -> list[pa.Table]:
-    """The top folders of a root in as many tables as there will be tasks to list them: each costs 20 ms of Ray's."""
-    # As JSON, because a name may hold bytes that are no text.
+    """The top folders of a root, a table for each listing task; a task costs Ray 20 ms."""
+    # As JSON, because a name may hold bytes that are not UTF-8.
     tops = [json.dumps([position, entry.name, entry.kind]) for position, entry in top_folders(root)]
-    size = -(-len(tops) // (_SHARES * max(int(ray.cluster_resources().get("CPU", 1)), 1)))
+    size = -(-len(tops) // (_TASKS_PER_CORE * max(int(ray.cluster_resources().get("CPU", 1)), 1)))
     parts = [tops[start : start + size] for start in range(0, len(tops), size)]
     return [pa.table({"collection": [root.spec.name] * len(part), "top": part}) for part in parts]
 
 
 def list_chunk(chunk: pa.Table, roots: dict[str, Root], done: np.ndarray) -> Iterator[pa.Table]:
-    """Runs in a Ray task: some top folders to the references below them that are not done, some at a time."""
+    """A Ray task: references to the sequences below some top folders that are not done, _YIELD at a time."""
     waiting: list[SequenceRef] = []
     for row in chunk.to_pylist():
         position, name, kind = json.loads(row["top"])
         for ref in list_below(roots[row["collection"]], position, Entry(name, kind)):
             waiting.append(ref)
-            if len(waiting) == _TOGETHER:
+            if len(waiting) == _YIELD:
                 yield _new(waiting, done)
                 waiting = []
     yield _new(waiting, done)
@@ -86,5 +90,5 @@ def _refuse(refs: ray.data.Dataset, key: np.uint64) -> None:
 
 
 def references(table: pa.Table) -> list[SequenceRef]:
-    """The rows of a table of REF_SCHEMA as references."""
+    """The references in a table of REF_SCHEMA."""
     return [SequenceRef(**{**row, "labels": dict(row["labels"])}) for row in table.drop_columns(["key"]).to_pylist()]

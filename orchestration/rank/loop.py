@@ -121,7 +121,7 @@ def _profiler(wanted: bool, folder: Place) -> Iterator[profile | None]:
         with tempfile.TemporaryDirectory() as made:
             file = Path(made) / "trace.json"
             profiler.export_chrome_trace(str(file))
-            (folder / "profile/trace.json").adopt(file)
+            (folder / "profile/trace.json").move_from(file)
 
     schedule = torch.profiler.schedule(wait=3, warmup=1, active=PROFILED, repeat=1)
     with torch.profiler.profile(schedule=schedule, on_trace_ready=keep) as profiler:

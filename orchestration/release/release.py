@@ -36,7 +36,7 @@ class ReleaseRun:
 
 def release(settings: ReleaseRun) -> Path:
     """Write the release and return its folder."""
-    folder, out = storage.open_place(settings.run), storage.local(settings.out, "a release")
+    folder, out = storage.open_place(settings.run), storage.local_path(settings.out, "a release")
     run = run_folder.read_run(folder)
     newest = checkpoint.chosen(folder, None)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):

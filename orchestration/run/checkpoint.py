@@ -112,7 +112,7 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> 
                 file = Path(staged) / name
                 _save_tensors(tensors, file)
                 files[name] = [file.stat().st_size, _digest_of_file(file)]
-                (target / name).adopt(file)
+                (target / name).move_from(file)
         (target / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
         (target / "state.json").write(json.dumps({"step": step, "files": files}).encode())
     except BaseException:

@@ -68,7 +68,7 @@ def run_study(plan: StudyPlan, uri: str) -> Analysis:
         with tempfile.TemporaryDirectory() as made:
             found = write_study(study, tracker, failed | plan.left_out(), Path(made))
             for path in sorted(Path(made).iterdir()):
-                (folder / f"{REPORT_FOLDER}/{path.name}").adopt(path)
+                (folder / f"{REPORT_FOLDER}/{path.name}").move_from(path)
     if failed:
         raise Unfinished(
             f"{len(failed)} of {len(plan.cells())} cells failed and are left out of {folder}/{REPORT_FOLDER}; the same "

@@ -99,7 +99,7 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
             tracker.log(0, _metrics(rows))
             for path in sorted(Path(made).iterdir()):
                 tracker.attach(path)
-                (results_folder(settings) / path.name).adopt(path)
+                (results_folder(settings) / path.name).move_from(path)
     if settings.embeddings is None:
         table.remove_folder()
     return rows

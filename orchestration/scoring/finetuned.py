@@ -59,7 +59,7 @@ def score(run: FinetuneRun, scoring: Scoring, uri: str) -> str:
             tracker.log(0, metrics)
             for path in sorted(Path(made).iterdir()):
                 tracker.attach(path)
-                (results_folder(run, scoring) / path.name).adopt(path)
+                (results_folder(run, scoring) / path.name).move_from(path)
     return text
 
 

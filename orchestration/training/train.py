@@ -58,7 +58,7 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
         tracker.flush()
         loss_figure(*zip(*tracker.history("loss"), strict=True), figure)
         tracker.attach(figure)
-        (folder_of(run) / "loss.png").adopt(figure)
+        (folder_of(run) / "loss.png").move_from(figure)
 
 
 def _attempts(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:

@@ -11,7 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import Unreadable, UsageError
-from datasets.storage import Entry, LocalPlace, Place, local, open_place
+from datasets.storage import Entry, LocalPlace, Place, local_path, open_place
 from datasets.store.blocks import Blocks
 from datasets.store.reader import Store
 from jobs import ingest as ingest_job
@@ -80,7 +80,7 @@ def test_what_is_no_plain_file_is_told_apart_and_never_waited_for(tmp_path: Path
     (tmp_path / "file").write_bytes(b"x")
     kinds = {entry.name: entry.kind for entry in open_place(tmp_path).entries()}
     assert kinds == {
-        "file": "file", "folder": "folder", "gone": "other", "itself": "other", "pipe": "other", "up": "circle"
+        "file": "file", "folder": "folder", "gone": "other", "itself": "other", "pipe": "other", "up": "loop"
     }  # fmt: skip
     for name in ("pipe", "folder"):
         with pytest.raises(Unreadable, match="not a file"):
@@ -94,7 +94,7 @@ def test_addresses_that_cannot_be_read_are_refused() -> None:
     with pytest.raises(UsageError, match="keep credentials out of addresses"):
         open_place("s3://AKIA:secret@walks/tree")
     with pytest.raises(UsageError, match="must lie on a local or shared file system"):
-        local("s3://walks/run", "a run")
+        local_path("s3://walks/run", "a run")
     assert isinstance(open_place("file:///walks"), LocalPlace)
 
 
@@ -119,7 +119,7 @@ def test_ingest_reads_from_and_writes_to_object_storage(bucket, walks: Path, sto
 def test_files_are_taken_in_and_folders_taken_away(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "made"
     file.write_bytes(b"content")
-    (place / "a/b").adopt(file)
+    (place / "a/b").move_from(file)
     assert (place / "a/b").read() == b"content" and not file.exists()
     (place / "a/c/d").write(b"")
     assert not (place / "a").is_empty_folder()
