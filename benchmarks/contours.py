@@ -43,7 +43,7 @@ def main(arguments: Arguments) -> None:
     masks, rows, exact, frames = [], [], 0, 0
     for ref in refs:
         raw = np.stack(read_frames.read(root, ref, np.asarray).frames)
-        row = sequence_to_row.harmonise(root, ref).row
+        row = sequence_to_row.ingest_sequence(root, ref).row
         back = codec.decode(contours_of(row))
         exact += int((back == (raw > 127)).all(axis=(1, 2)).sum())
         frames += len(raw)

@@ -24,7 +24,7 @@ from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import write_map
 from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
-from datasets.preprocessing.encoder_input import shrunk
+from datasets.preprocessing.encoder_input import downsample
 from datasets.schema.collection import CollectionSpec, Split
 from datasets.schema.rows import COLUMNS, HEIGHT, SEQUENCE_SCHEMA, WIDTH
 from datasets.store.reader import Store
@@ -121,7 +121,7 @@ def _packed(sequences: corpus.Corpus) -> list[np.ndarray]:
     found = []
     for row in range(len(sequences)):
         frames = sequences.first_frames[row] + np.arange(sequences.num_frames[row])
-        rows = shrunk(raster.masks(sequences.coded.choose(frames, int(sequences.grids[row]))))
+        rows = downsample(raster.masks(sequences.coded.choose(frames, int(sequences.grids[row]))))
         found.append(np.packbits(rows.transpose(1, 0, 2).reshape(len(frames), -1), axis=1))
     return found
 

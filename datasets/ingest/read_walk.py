@@ -1,6 +1,6 @@
-"""One walk from a folder of silhouettes, as an encoder takes it, without a store: for a first look at one's own data.
+"""Reads one walk from a folder of silhouettes as input of an encoder, without a store: for a first look at own data.
 
-The same reading and normalising as ingest's, on one folder; what ingest would make a reject is an error here.
+It reads and normalises as ingest does; where ingest would write a reject, it raises an error.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.ingest.layouts import Root, SequenceRef, frame_files
-from datasets.ingest.sequence_to_row import harmonise
+from datasets.ingest.sequence_to_row import ingest_sequence
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
@@ -20,10 +20,10 @@ _NAME = "walk"
 
 
 def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The frames of a folder, uint8 0/1 [T, 64, 44], and their numbers, float32 [T].
+    """The frames of a folder, uint8 0/1 [T, HEIGHT, WIDTH], and their numbers, float32 [T].
 
-    folder: masks as PNG or JPEG, or one pickled array of an aligned walk. aligned: the pictures are aligned already, 64
-    or 128 high. UsageError where nobody walks in it.
+    folder: masks as PNG or JPEG, or one pickled array of an aligned walk. aligned: whether the pictures are aligned
+    already, 64 or 128 pixels high. UsageError for a folder without a walk.
     """
     spec, place = custom.default_spec(_NAME), open_place(folder)
     try:
@@ -33,7 +33,7 @@ def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np
     if layout is None:
         raise UsageError(f"{place} holds no silhouettes: give a folder of PNG or JPEG masks, or of one pickled array")
     ref = SequenceRef(_NAME, _NAME, "", _NAME, custom.UNNAMED, custom.UNNAMED, {})
-    made = harmonise(Root(spec, place, layout, 0), ref)
+    made = ingest_sequence(Root(spec, place, layout, 0), ref)
     if made.row is None:
         raise UsageError(f"{place} holds no walk: {made.rejects[0]['reason']}, {made.rejects[0]['detail']}")
     frames = to_input(codec.decode(contours_of(made.row)))

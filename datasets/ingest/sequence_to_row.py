@@ -1,101 +1,111 @@
-"""One sequence, from its folder to its row: read, normalise, encode; or a reject with the reason.
+"""One sequence, from its folder to its row: reads, preprocesses and encodes its frames.
 
-The one place where layouts, modalities and contours meet. A bad sequence never raises: what is wrong with it becomes
-a row of REJECT_SCHEMA. It knows nothing of Parquet and nothing of a cluster.
+A bad sequence must not raise, since Ray Data would end the whole ingest: it becomes a row of REJECT_SCHEMA.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from datasets.contours import codec
 from datasets.ingest.layouts import Root, SequenceRef
-from datasets.ingest.read_frames import Dropped, RawFrames, read
-from datasets.preprocessing.modalities import FORMS, Forms
+from datasets.ingest.read_frames import DroppedFrame, RawFrames, read
+from datasets.preprocessing.preprocessors import PREPROCESSORS, Preprocessor
 from datasets.preprocessing.silhouettes import Normalised
 from datasets.schema.errors import Unreadable
 
-Row = dict[str, object]
-Frames = tuple[
-    list[int], np.ndarray, list[Dropped]
-]  # indices of the kept ones, their masks [T, G, G], the dropped ones
+Row = dict[str, Any]
 
 
-@dataclass
-class Harmonised:
-    """What became of one sequence: a row, or None; and a reject for the sequence or for each frame it lost."""
+@dataclass(frozen=True)
+class SequenceResult:
+    """What ingest makes of one sequence: a row or None, and a reject for the sequence or for each frame it lost."""
 
     row: Row | None
     rejects: list[Row] = field(default_factory=list)
 
 
-def harmonise(root: Root, ref: SequenceRef) -> Harmonised:
-    """One sequence as a row of SEQUENCE_SCHEMA with rejects for its dropped frames, or as one reject."""
-    forms = FORMS[root.layout.modality]
+@dataclass(frozen=True)
+class _Masks:
+    """The frames of a sequence that are kept, and those that are not."""
+
+    kept: list[int]  # indices into the frames as read
+    masks: np.ndarray  # uint8 0/1 [T, G, G], of the kept frames
+    dropped: list[DroppedFrame] = field(default_factory=list)
+
+
+def ingest_sequence(root: Root, ref: SequenceRef) -> SequenceResult:
+    """A row of SEQUENCE_SCHEMA with a reject for each dropped frame, or no row and one reject."""
+    preprocessor = PREPROCESSORS[root.layout.modality]
     try:
-        if root.layout.aligned and forms.aligned is not None:
+        if root.layout.aligned and preprocessor.align is not None:
             raw = read(root, ref, np.asarray)
-            kept, masks, dropped = _aligned(raw, forms)
+            unreadable, raw_numbers, found = raw.unreadable, raw.numbers, _align(raw, preprocessor)
         else:
-            raw = read(root, ref, lambda frame: _normalise(frame, forms))
-            kept, masks, dropped = _normalised(raw.names, raw.frames)
+            normalised = read(root, ref, lambda frame: _normalise(frame, preprocessor))
+            unreadable, raw_numbers = normalised.unreadable, normalised.numbers
+            found = _collect(normalised.names, normalised.frames)
     except Unreadable as error:
-        return Harmonised(None, [_reject(ref, None, error.reason, error.detail)])
-    dropped = raw.unreadable + dropped
-    if not kept:
-        reasons = Counter(reason for _, reason, _ in dropped)
-        seen = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        return Harmonised(None, [_reject(ref, None, "no usable frame", seen or "an empty array")])
-    numbers = [raw.numbers[i] * root.layout.spacing for i in kept]
+        return SequenceResult(None, [_reject(ref, None, error.reason, error.detail)])
+    dropped = unreadable + found.dropped
+    if not found.kept:
+        reasons = Counter(frame.reason for frame in dropped)
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        return SequenceResult(None, [_reject(ref, None, "no usable frame", counts or "an empty array")])
+    numbers = [raw_numbers[index] * root.layout.spacing for index in found.kept]
     if len(set(numbers)) < len(numbers):
         (number, count), *_ = Counter(numbers).most_common(1)
-        return Harmonised(None, [_reject(ref, None, "frames with one number", f"{count} frames are number {number}")])
-    row = _row(ref, root, numbers, masks, len(dropped))
-    return Harmonised(row, [_reject(ref, *frame) for frame in dropped])
+        detail = f"{count} frames are number {number}"
+        return SequenceResult(None, [_reject(ref, None, "frames with one number", detail)])
+    row = _row(ref, root, numbers, found.masks, len(dropped))
+    return SequenceResult(row, [_reject(ref, *frame) for frame in dropped])
 
 
-def _aligned(raw: RawFrames[np.ndarray], forms: Forms) -> Frames:
-    """Frames of an aligned release, all kept as they are; normalised where they are of other sizes and may be raw."""
+def _align(raw: RawFrames[np.ndarray], preprocessor: Preprocessor) -> _Masks:
+    """All frames of an aligned release; normalised where they have no aligned size and may be raw."""
+    assert preprocessor.align is not None, f"{preprocessor.name} is always normalised"
     if not raw.frames:
-        return [], np.zeros((0, 1, 1), np.uint8), []
-    shapes = Counter(frame.shape[:2] for frame in raw.frames)
+        return _Masks([], np.zeros((0, 1, 1), np.uint8))
+    sizes = Counter(frame.shape[:2] for frame in raw.frames)
     try:
-        if len(shapes) > 1:
-            raise Unreadable("frames of several sizes", ", ".join(map(str, shapes)))
-        masks = forms.aligned(np.stack([forms.one(frame) for frame in raw.frames]))
+        if len(sizes) > 1:
+            raise Unreadable("frames of several sizes", ", ".join(map(str, sizes)))
+        masks = preprocessor.align(np.stack([preprocessor.to_plane(frame) for frame in raw.frames]))
     except (ValueError, Unreadable) as error:
-        if forms.perhaps_raw:
-            return _normalised(raw.names, [_normalise(frame, forms) for frame in raw.frames])
+        if preprocessor.may_be_raw:
+            return _collect(raw.names, [_normalise(frame, preprocessor) for frame in raw.frames])
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(f"not an aligned {forms.name}", str(error)) from error
+        raise Unreadable(f"not an aligned {preprocessor.name}", str(error)) from error
     if not masks.any():
         raise Unreadable("no usable frame", f"{len(masks)} empty frames")
-    return list(range(len(masks))), masks, []
+    return _Masks(list(range(len(masks))), masks)
 
 
-def _normalise(frame: np.ndarray, forms: Forms) -> Normalised:
+def _normalise(frame: np.ndarray, preprocessor: Preprocessor) -> Normalised:
     """One raw frame on the canonical grid."""
     try:
-        return forms.normalise(frame)
+        return preprocessor.normalise(frame)
     except ValueError as error:
-        return None, f"not a {forms.frame}", str(error)
+        return None, f"not a {preprocessor.frame_name}", str(error)
 
 
-def _normalised(names: list[str], frames: list[Normalised]) -> Frames:
-    """Raw frames, each normalised on its own."""
+def _collect(names: list[str], frames: list[Normalised]) -> _Masks:
+    """Sorts normalised frames into kept and dropped ones."""
     kept, masks, dropped = [], [], []
     for index, (name, (mask, reason, detail)) in enumerate(zip(names, frames, strict=True)):
         if mask is None:
-            dropped.append((name, reason, detail))
+            dropped.append(DroppedFrame(name, reason, detail))
         else:
             kept.append(index)
             masks.append(mask)
-    return kept, np.stack(masks) if masks else np.zeros((0, 1, 1), np.uint8), dropped
+    return _Masks(kept, np.stack(masks) if masks else np.zeros((0, 1, 1), np.uint8), dropped)
 
 
 def _row(ref: SequenceRef, root: Root, numbers: list[int], masks: np.ndarray, dropped: int) -> Row:
+    assert ref.subject is not None and ref.condition is not None and ref.view is not None, f"{ref.folder} was read"
     coded, spec = codec.encode(masks), root.spec
     return {
         "sequence_id": ref.sequence_id,

@@ -15,7 +15,7 @@ from datasets.contours import raster
 from datasets.loading import augment, clips
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
-from datasets.preprocessing.encoder_input import shrunk
+from datasets.preprocessing.encoder_input import downsample
 from datasets.schema.rows import HEIGHT, WIDTH
 
 PREFETCH = 2  # steps drawn ahead of the one in training
@@ -57,12 +57,12 @@ class ClipDrawer:
         """Frames of clips or their mirror images, as rows [64, F, 44]."""
         mirrored = np.repeat(augment.is_mirrored(numbers, self.settings), self.settings.frames)
         chains = self.corpus.coded.choose(frames, grid)
-        return shrunk(raster.masks(chains, mirrored if mirrored.any() else None))
+        return downsample(raster.masks(chains, mirrored if mirrored.any() else None))
 
     def _moved(self, frames: np.ndarray, grid: int, numbers: np.ndarray) -> np.ndarray:
         """Frames of clips whose outlines are moved, as rows [64, F, 44]."""
         maps = np.stack([augment.homography(its, self.settings, grid) for its in numbers])
-        return shrunk(raster.draw(raster.outlines(self.corpus.coded.choose(frames, grid)), maps, grid))
+        return downsample(raster.draw(raster.outlines(self.corpus.coded.choose(frames, grid)), maps, grid))
 
 
 def prefetch(at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:

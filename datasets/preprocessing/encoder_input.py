@@ -1,4 +1,4 @@
-"""Masks on the canonical grid to the encoder's input of 64 x 44 pixels."""
+"""Masks on the canonical grid to the encoder's input of HEIGHT x WIDTH pixels."""
 
 import numpy as np
 
@@ -8,12 +8,15 @@ _MARGIN = (HEIGHT - WIDTH) // 2
 
 
 def to_input(frames: np.ndarray) -> np.ndarray:
-    """Canonical frames uint8 0/1 [T, G, G] at the encoder's size: uint8 0/1 [T, 64, 44]."""
-    return np.ascontiguousarray(shrunk(frames.transpose(1, 0, 2)).transpose(1, 0, 2))
+    """Canonical frames uint8 0/1 [T, G, G] at the encoder's size: uint8 0/1 [T, HEIGHT, WIDTH]."""
+    return np.ascontiguousarray(downsample(frames.transpose(1, 0, 2)).transpose(1, 0, 2))
 
 
-def shrunk(rows: np.ndarray) -> np.ndarray:
-    """Rows of canonical frames [G, T, G] at the encoder's size: [64, T, 44]. Where half of a pixel is body, it is."""
+def downsample(rows: np.ndarray) -> np.ndarray:
+    """Rows of canonical frames [G, T, G] at the encoder's size, [HEIGHT, T, WIDTH].
+
+    A pixel is body where at least half of its area is.
+    """
     grid = len(rows)
     factor = grid // HEIGHT
     assert grid == factor * HEIGHT and factor & (factor - 1) == 0, f"grid {grid} is not 64, 128, 256"

@@ -1,8 +1,8 @@
-"""One raw mask to the canonical grid: rows cropped to the body, scaled to the grid's height, centred on its mass.
+"""Masks to the canonical grid: cropped to the body's rows, scaled to the grid's height, centred on the body's mass.
 
 The rules are those of OpenGait's `pretreatment.py` (Fan et al., CVPR 2023), so that numbers compare with the field's;
-the result is thresholded, since the store is binary. Releases that are already aligned pass through `aligned_masks`
-and are never normalised a second time. Arrays in, arrays or a reason out: nothing here knows files or collections.
+the result is thresholded, since the store is binary. Masks of aligned releases pass through `aligned_masks` instead: a
+second normalisation would move and blur them.
 """
 
 from dataclasses import dataclass
@@ -13,20 +13,19 @@ import numpy as np
 
 RAW_GRID = 128  # what raw masks are normalised to; aligned releases keep their own height
 ALIGNED_GRIDS = (64, 128)
-MIN_MASS = 10_000  # grey levels summed over the picture: 39 white pixels; below that nobody is in view
+MIN_MASS = 10_000  # grey levels summed over the picture, 39 white pixels: with less nobody is in view
 THRESHOLD = 127
-_WIDEST = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
+_MAX_WIDTH = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
 
-Reason = str
-Normalised = tuple[np.ndarray | None, Reason | None, str]  # a mask, or None with a reason and a detail
+Normalised = tuple[np.ndarray | None, str, str]  # a mask uint8 0/1 [G, G], or None with a reason and a detail
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """Where the canonical grid lies on a raw picture, and what is in it.
+class Crop:
+    """The part of a raw picture that the canonical grid shows.
 
-    rows: of the picture. width: in columns, to which these rows are scaled, the grid high. left: the column of the
-    scaled rows at which the grid begins, below 0 where it begins outside. mask: uint8 0/1 [grid, grid].
+    rows: those of the body in the picture. width: columns to which these rows are scaled, at the grid's height. left:
+    column of the scaled rows at which the grid begins, negative where it begins outside. mask: uint8 0/1 [grid, grid].
     """
 
     rows: slice
@@ -36,20 +35,19 @@ class Placed:
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """Any mask image as uint8 [H, W] in 0..255. image: [H, W] or [H, W, C], bool, integer or float.
+    """Any mask image [H, W] or [H, W, C], bool, integer or float, as uint8 [H, W] in 0..255.
 
-    Several channels become one by `one_channel`. The range is told from the values: a maximum of 1 means 0/1 masks,
-    more than 255 means 16 bits. ValueError for what is no mask: NaN, infinity, negatives.
+    Several channels become one by `one_channel`, and the range is told from the values by `to_full_range`. ValueError
+    for an image that is not a mask.
     """
     return to_full_range(one_channel(image))
 
 
 def one_channel(image: np.ndarray) -> np.ndarray:
-    """The channel of an image that is the mask, [H, W]. image: [H, W] or [H, W, C], the last of 2 or 4 being alpha.
+    """The mask [H, W] in an image [H, W] or [H, W, C]; the last of 2 or 4 channels is alpha. ValueError for others.
 
-    Most releases repeat the mask in each colour; the body of a label picture may be of any colour (a palette's dark red
-    has no blue). So the largest colour of each pixel counts. An alpha channel that is not the same everywhere counts
-    instead of the colours: it cuts the body out of them. ValueError for another shape.
+    It is the maximum over the colours: most releases repeat the mask in each of them, but a body may have any colour (a
+    palette's dark red has no blue). An alpha channel that is not constant is the mask instead: it cuts the body out.
     """
     if image.ndim == 2:
         return image
@@ -64,7 +62,10 @@ def one_channel(image: np.ndarray) -> np.ndarray:
 
 
 def to_full_range(values: np.ndarray) -> np.ndarray:
-    """Values of any range as uint8 in 0..255, the range told from the largest value. ValueError for what is no mask."""
+    """Values of any range as uint8 in 0..255: a maximum of 1 means 0/1, a maximum above 255 means 16 bits.
+
+    ValueError for values that are not a mask: NaN, infinite, negative, or above 65535.
+    """
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * 255
     if values.dtype.kind not in "uif":
@@ -80,24 +81,24 @@ def to_full_range(values: np.ndarray) -> np.ndarray:
     return np.rint(values.astype(np.float32) * (255 / full)).astype(np.uint8)
 
 
-def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, Reason | None]:
+def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, str]:
     """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped.
 
     The mask is thresholded before it is measured: OpenGait measures grey values, so that the ringing of a JPEG around
     the head moves its crop. On masks of 0 and 255 the two are the same.
     """
-    placed, reason = place(grey, grid)
-    return (None if placed is None else placed.mask), reason
+    found, reason = crop(grey, grid)
+    return (None if found is None else found.mask), reason
 
 
 def normalise_frame(frame: np.ndarray) -> Normalised:
-    """A raw frame as it was read, [H, W] or [H, W, C], on the grid of RAW_GRID. ValueError for what is no mask."""
+    """A raw frame as it was read, [H, W] or [H, W, C], on a grid of RAW_GRID. ValueError where it is not a mask."""
     mask, reason = normalise(to_grey(frame))
     return mask, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"
 
 
-def place(grey: np.ndarray, grid: int) -> tuple[Placed | None, Reason | None]:
-    """What `normalise` does, with the place of the grid: for pictures that are to be cut out as their silhouette is."""
+def crop(grey: np.ndarray, grid: int) -> tuple[Crop | None, str]:
+    """`normalise`, with the crop that it takes: other pictures of the same frame can be cropped alike."""
     _, mask = cv2.threshold(grey, THRESHOLD, 255, cv2.THRESH_BINARY)
     if cv2.sumElems(mask)[0] <= MIN_MASS:
         return None, "nearly empty frame"
@@ -107,24 +108,24 @@ def place(grey: np.ndarray, grid: int) -> tuple[Placed | None, Reason | None]:
     width = int(grid * (body.shape[1] / body.shape[0]))
     if width == 0:
         return None, "frame too narrow"
-    if width > _WIDEST:
+    if width > _MAX_WIDTH:
         return None, "frame too wide"
     body = cv2.resize(body, (width, grid), interpolation=cv2.INTER_CUBIC)
     centre = _median_column(body)
     if centre == 0:
         return None, "no centre of mass"
     left = centre - grid // 2
-    return Placed(span, width, left, _window(body, left)), None
+    return Crop(span, width, left, _window(body, left)), ""
 
 
 def _median_column(body: np.ndarray) -> int:
-    """The first column at which more than half of the mass lies to its left, itself included."""
+    """The first column up to which, itself included, more than half of the mass lies."""
     mass = cv2.reduce(body, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).cumsum()
     return int(mass.searchsorted(mass[-1] // 2, side="right"))
 
 
 def _window(body: np.ndarray, left: int) -> np.ndarray:
-    """The square of a body [grid, width] from column `left` on, thresholded to 0/1; empty where it leaves the body."""
+    """The square of a body [grid, width] from column `left` on, thresholded to 0/1; 0 outside of the body's columns."""
     grid, width = body.shape
     mask = np.zeros((grid, grid), dtype=np.uint8)
     first, last = max(left, 0), min(left + grid, width)
@@ -135,8 +136,8 @@ def _window(body: np.ndarray, left: int) -> np.ndarray:
 def aligned_masks(frames: np.ndarray) -> np.ndarray:
     """Frames that their owners aligned, [T, H, W] of any mask type, as uint8 0/1 [T, H, H].
 
-    H must be 64 or 128 and W at most H; narrower releases (64x44) are centred between empty columns. ValueError with
-    the reason otherwise.
+    H must be one of ALIGNED_GRIDS and W at most H; narrower releases (64 x 44) are centred between empty columns.
+    ValueError for other shapes and for values that are not a mask.
     """
     if frames.ndim != 3:
         raise ValueError(f"an array of shape {frames.shape} instead of [frames, height, width]")

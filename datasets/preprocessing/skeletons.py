@@ -1,9 +1,8 @@
-"""The joints of one body to the canonical grid: limbs as thick lines, a disc for the head.
+"""Skeletons to the canonical grid: limbs are drawn as thick lines, the head as a disc.
 
-So a skeleton has contours as a silhouette has, of about the same height and at about the same place. Joints are those
-of COCO (Lin et al., Microsoft COCO, ECCV 2014), 17 in this order, left and right as the person has them: nose; eyes,
-ears, shoulders, elbows, wrists, hips, knees, ankles, of each the left one first. Arrays in, an array or a reason out:
-nothing here knows files or collections.
+So a skeleton has contours as a silhouette has, at about the same height and in the same columns. The joints are the 17
+of COCO (Lin et al., Microsoft COCO, ECCV 2014) in their order: nose, then eyes, ears, shoulders, elbows, wrists, hips,
+knees and ankles, the person's left one first.
 """
 
 import cv2
@@ -19,7 +18,7 @@ LEGS = ((11, 13), (13, 15), (12, 14), (14, 16))
 LIMBS = ARMS + TRUNK + LEGS
 
 GRID = RAW_GRID
-THICKNESS = 6  # pixels of the grid's 128, as thick as a forearm; odd shares of a pixel are drawn by OpenCV
+THICKNESS = 6  # pixels of the grid's 128, as thick as a forearm
 HEAD = 0.065 * GRID  # radius in pixels: a head is 0.13 of the body's height (Drillis and Contini, 1966)
 NECK = 0.39  # from the shoulders to the middle of the head, as a share of the way from the hips to them (the same)
 MIN_CONFIDENCE = 0.3  # the threshold below which MMPose does not draw a joint
@@ -27,11 +26,11 @@ _SHIFT = 4  # fractional bits of the coordinates handed to OpenCV
 
 
 def normalise(frame: np.ndarray) -> Normalised:
-    """One skeleton as uint8 0/1 [128, 128], or None with a reason and a detail.
+    """One skeleton as uint8 0/1 [GRID, GRID], or None with the reason and a detail why the frame is dropped.
 
-    frame: see `as_joints`; x to the right, y down, in any unit. Joints that are not a number, lie at (0, 0) or are less
-    sure than MIN_CONFIDENCE are left out, with the limbs that they end. The figure fills the grid's height, from the
-    crown to the ankles; the trunk is in the middle. Unreadable for what is no skeleton.
+    frame: joints of a shape that `as_joints` accepts; x to the right, y down, in any unit. Joints that are NaN, lie at
+    (0, 0) or have a confidence below MIN_CONFIDENCE are left out with their limbs. The figure fills the grid's height
+    from the crown to the ankles; the trunk is in the middle. Unreadable for another shape.
     """
     joints = as_joints(frame)
     seen = np.isfinite(joints).all(axis=1) & (joints[:, :2] != 0).any(axis=1)
@@ -50,11 +49,11 @@ def normalise(frame: np.ndarray) -> Normalised:
     scale = min((GRID - HEAD - THICKNESS / 2) / (bottom - head[1]), (GRID - THICKNESS) / (bottom - top))
     middle = np.array([(shoulders[0] + hips[0]) / 2, bottom])
     to_grid = np.array([GRID / 2, GRID - THICKNESS / 2]) - 0.5  # pixels are counted by their middles
-    return _draw(*((one - middle) * scale + to_grid for one in (points, head, shoulders))), None, ""
+    return _draw(*((one - middle) * scale + to_grid for one in (points, head, shoulders))), "", ""
 
 
 def _draw(points: np.ndarray, head: np.ndarray, shoulders: np.ndarray) -> np.ndarray:
-    """Joints [17, 2], NaN where they are left out, the middles of head and of shoulders [2], in pixels."""
+    """points: joints [17, 2], NaN where they are left out. head, shoulders: their middles [2]. All in pixels."""
     picture = np.zeros((GRID, GRID), np.uint8)
     for start, end in [*((points[a], points[b]) for a, b in LIMBS), (shoulders, head)]:
         if np.isfinite(start).all() and np.isfinite(end).all():
@@ -64,6 +63,6 @@ def _draw(points: np.ndarray, head: np.ndarray, shoulders: np.ndarray) -> np.nda
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """A point as OpenCV takes it. What lies far outside the picture is brought nearer, so that no number overflows."""
+    """A point in OpenCV's fixed-point numbers, clipped so that points far outside of the picture do not overflow."""
     x, y = np.clip(point, -8 * GRID, 8 * GRID)
     return round(x * (1 << _SHIFT)), round(y * (1 << _SHIFT))

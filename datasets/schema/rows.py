@@ -14,7 +14,7 @@ VERSION_KEY = b"foundationgait.schema_version"
 SPLITS = ("train", "test", "none")
 Modality = Literal[
     "silhouette", "lidar", "parsing", "skeleton"
-]  # what a sequence was seen as (datasets/preprocessing/modalities.py)
+]  # what a sequence was seen as (datasets/preprocessing/preprocessors.py)
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from datasets.catalog import registry
-from datasets.preprocessing.modalities import FORMS
+from datasets.preprocessing.preprocessors import PREPROCESSORS
 from datasets.schema.collection import CollectionSpec, Layout
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
@@ -86,8 +86,8 @@ def describe(spec: CollectionSpec, layout: Layout) -> list[str]:
         similar = {custom.normalize_name(known): known for known in registry.CATALOG}
         close = difflib.get_close_matches(custom.normalize_name(spec.name), similar, n=1, cutoff=0.8)
         known = f" (where {similar[close[0]]} is)" if close else ""
-        forms = FORMS[layout.modality]
-        taken = "taken as aligned" if layout.aligned and forms.aligned else forms.how
+        preprocessor = PREPROCESSORS[layout.modality]
+        taken = "taken as aligned" if layout.aligned and preprocessor.align else preprocessor.action
         lines.append(f"{spec.name} is not in the catalog{known}: read as {layout.name}, {taken}")
         if spec.split.others != "none":
             everyone = "all others" if spec.split.train or spec.split.test else "every subject"

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from datasets import storage
 from datasets.contours import codec
 from datasets.ingest.layouts import Root, SequenceRef, find_root
-from datasets.ingest.sequence_to_row import harmonise
+from datasets.ingest.sequence_to_row import ingest_sequence
 from datasets.reports import page
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
@@ -189,15 +189,15 @@ class Ingester:
             for collection, root in self.roots.items():
                 mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
                 ids = [ref.sequence_id for ref in mine]
-                rejected += self.blocks.commit(ids, partial(_harmonise, root, mine), self.piece) if mine else 0
+                rejected += self.blocks.commit(ids, partial(_ingest_sequences, root, mine), self.piece) if mine else 0
         except OSError as error:  # of the store (disk full, network gone); an unreadable sequence is a reject
             problem = error.strerror or str(error)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this process since its start
         return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak], "problem": [problem]})
 
 
-def _harmonise(root: Root, refs: list[SequenceRef], some: slice) -> tuple[list[Row], list[Row]]:
+def _ingest_sequences(root: Root, refs: list[SequenceRef], some: slice) -> tuple[list[Row], list[Row]]:
     """The rows and rejects of some of the references."""
-    made = [harmonise(root, ref) for ref in refs[some]]
+    made = [ingest_sequence(root, ref) for ref in refs[some]]
     rows = [one.row for one in made if one.row is not None]
     return rows, [reject for one in made for reject in one.rejects]

@@ -15,7 +15,7 @@ from datasets.catalog import registry
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.ingest import layouts
-from datasets.ingest.sequence_to_row import harmonise
+from datasets.ingest.sequence_to_row import ingest_sequence
 from datasets.schema.rows import REJECT_SCHEMA, SEQUENCE_SCHEMA
 from datasets.storage import open_place
 from datasets.synthetic.casts import CASTS
@@ -39,7 +39,7 @@ def ingested(root: Path, hazard: Hazard) -> tuple[dict[str, Row], list[Row]]:
     spec, layout = layout_of(hazard)
     there = layouts.find_root(open_place(root), spec)
     assert there.layout == layout
-    found = [harmonise(there, ref) for ref in layouts.list_sequences(there)]
+    found = [ingest_sequence(there, ref) for ref in layouts.list_sequences(there)]
     rows = pa.Table.from_pylist([one.row for one in found if one.row is not None], schema=SEQUENCE_SCHEMA)
     rejects = pa.Table.from_pylist([reject for one in found for reject in one.rejects], schema=REJECT_SCHEMA)
     assert len(set(rows["sequence_id"].to_pylist())) == len(rows)

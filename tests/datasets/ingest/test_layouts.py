@@ -60,7 +60,7 @@ def test_jpeg_frames_are_read_with_their_grey_edges(tmp_path: Path) -> None:
     for suffix in ("png", "jpg"):
         write_png(tmp_path / suffix / f"001/nm-01/090/001-nm-01-090-001.{suffix}", mask)
     png, jpg = (
-        sequence_to_row.harmonise(root_of(tmp_path / one), next(layouts.list_sequences(root_of(tmp_path / one))))
+        sequence_to_row.ingest_sequence(root_of(tmp_path / one), next(layouts.list_sequences(root_of(tmp_path / one))))
         for one in ("png", "jpg")
     )
     masks = [codec.decode(contours_of(one.row)) for one in (png, jpg)]

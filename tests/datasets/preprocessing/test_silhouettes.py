@@ -65,7 +65,7 @@ def test_agrees_with_the_reference_arithmetic_bit_for_bit(grid: int) -> None:
 
 def test_body_fills_the_height_and_sits_in_the_middle() -> None:
     mask, reason = silhouettes.normalise(walker_mask(), 128)
-    assert reason is None
+    assert not reason
     assert mask.shape == (128, 128)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     assert rows[0] <= 1 and rows[-1] >= 126
@@ -82,7 +82,7 @@ def test_place_in_the_picture_does_not_matter() -> None:
 def test_a_body_at_the_border_is_padded() -> None:
     at_border = np.roll(walker_mask(), -95, axis=1)
     mask, reason = silhouettes.normalise(at_border)
-    assert reason is None
+    assert not reason
     assert mask.any()
 
 

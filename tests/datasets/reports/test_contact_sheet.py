@@ -19,7 +19,7 @@ from datasets.storage import open_place
 def kept(walks: Path) -> pa.Table:
     """Every third walk of the synthetic CASIA-B, as rows."""
     root = layouts.find_root(open_place(walks / "CASIA-B"), registry.CASIA_B)
-    rows = [sequence_to_row.harmonise(root, ref).row for ref in list(layouts.list_sequences(root))[::3]]
+    rows = [sequence_to_row.ingest_sequence(root, ref).row for ref in list(layouts.list_sequences(root))[::3]]
     return pa.Table.from_pylist(rows, SEQUENCE_SCHEMA)
 
 

@@ -33,7 +33,7 @@ Tables = tuple[pa.Table, pa.Table]
 def tables(root: Path, spec: CollectionSpec) -> Tables:
     """A folder as ingest would leave it: rows and rejects."""
     found = layouts.find_root(open_place(root), spec)
-    made = [sequence_to_row.harmonise(found, ref) for ref in layouts.list_sequences(found)]
+    made = [sequence_to_row.ingest_sequence(found, ref) for ref in layouts.list_sequences(found)]
     rows = [one.row for one in made if one.row is not None]
     rejects = [reject for one in made for reject in one.rejects]
     return pa.Table.from_pylist(rows, SEQUENCE_SCHEMA), pa.Table.from_pylist(rejects, REJECT_SCHEMA)

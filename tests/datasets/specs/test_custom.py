@@ -12,7 +12,7 @@ import pytest
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.ingest import layouts, read_frames
-from datasets.ingest.sequence_to_row import Harmonised, harmonise
+from datasets.ingest.sequence_to_row import SequenceResult, ingest_sequence
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.specs import custom
@@ -42,9 +42,9 @@ def write_pictures(folder: Path, frames: np.ndarray, names: list[str]) -> None:
         assert cv2.imwrite(str(folder / name), frame)
 
 
-def harmonised(root: Path, spec: CollectionSpec = SPEC) -> list[Harmonised]:
+def ingested(root: Path, spec: CollectionSpec = SPEC) -> list[SequenceResult]:
     found = layouts.find_root(open_place(root), spec)
-    return [harmonise(found, ref) for ref in layouts.list_sequences(found)]
+    return [ingest_sequence(found, ref) for ref in layouts.list_sequences(found)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -57,7 +57,7 @@ def test_a_tree_is_known_by_its_depth(tmp_path: Path, form: str, kind: str) -> N
         folder.mkdir(parents=True)
         (folder / "any.pkl").write_bytes(pickle.dumps(np.ones((3, 64, 44), np.uint8)))
     assert layouts.find_root(open_place(tmp_path), SPEC).layout.name == f"{form}, {kind}"
-    (done,) = harmonised(tmp_path)
+    (done,) = ingested(tmp_path)
     condition, view = (FORMS[form].split("/") + ["none", "none"])[1:3]
     assert done.row["sequence_id"] == f"my-walks/s 1/{condition}/{view}"
     assert (done.row["subject"], done.row["condition"], done.row["view"]) == ("s 1", condition, view)
@@ -92,7 +92,7 @@ def test_the_number_of_a_frame(name: str, number: int | None) -> None:
 
 def test_frames_are_in_natural_order_and_hidden_files_are_none(tmp_path: Path) -> None:
     write_pictures(tmp_path / "a/b/c", masks(4), ["w_10.png", "w_9.png", "w_2.png", "._w_1.png"])
-    (done,) = harmonised(tmp_path)
+    (done,) = ingested(tmp_path)
     assert done.row["frame_numbers"] == [2, 9, 10]
 
 
@@ -113,7 +113,7 @@ def test_numbers_that_repeat_are_none_and_the_names_decide(tmp_path: Path) -> No
 
 def test_one_frame_in_two_files_is_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path / "a/b/c", masks(3), ["1.png", "1.jpg", "2.png"])
-    (done,) = harmonised(tmp_path)
+    (done,) = ingested(tmp_path)
     assert done.row is None
     assert [(one["reason"], one["detail"]) for one in done.rejects] == [
         ("frames with one number", "2 frames are number 1")
@@ -126,7 +126,7 @@ def test_aligned_pictures_are_kept_to_the_bit_and_others_refused(tmp_path: Path)
     frames[:, 5:40, 20:33] = 255
     write_pictures(tmp_path / "a/b/c", frames, ["1.png", "2.png"])
     write_pictures(tmp_path / "a/b/raw", masks(2), ["1.png", "2.png"])
-    kept, refused = harmonised(tmp_path, aligned)
+    kept, refused = ingested(tmp_path, aligned)
     np.testing.assert_array_equal(codec.decode(contours_of(kept.row)), frames > 0)
     assert [one["reason"] for one in refused.rejects] == ["not an aligned silhouette"]
 
@@ -136,12 +136,12 @@ def test_what_lies_at_another_depth_is_refused_and_not_passed_over(tmp_path: Pat
     write_pictures(tmp_path / "b/shallow", masks(1), ["1.png"])
     write_pictures(tmp_path / ".cache/b/c", masks(1), ["1.png"])
     (tmp_path / "contact-sheet.png").write_bytes(b"no tree has frames here")
-    assert [done.row["source"] if done.row else done.rejects[0]["source"] for done in harmonised(tmp_path)] == [
+    assert [done.row["source"] if done.row else done.rejects[0]["source"] for done in ingested(tmp_path)] == [
         *(".cache/b/c", "a/b/c", "b/shallow")
     ]
-    assert sum(done.row is not None for done in harmonised(tmp_path)) == 1
+    assert sum(done.row is not None for done in ingested(tmp_path)) == 1
     write_pictures(tmp_path / "a/b", masks(1), ["energy.png"])
-    refused = [done.rejects[0]["source"] for done in harmonised(tmp_path) if done.row is None]
+    refused = [done.rejects[0]["source"] for done in ingested(tmp_path) if done.row is None]
     assert refused == [".cache/b/c", "a/b", "b/shallow"]
 
 
@@ -181,7 +181,7 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
         spec = resolve(name, spec_file)
         for walk in ("a/slow/left", "a/fast/left", "b/slow/left"):
             write_pictures(tmp_path / name / walk, masks(2), ["1.png", "2.png"])
-        done = harmonised(tmp_path / name, spec)
+        done = ingested(tmp_path / name, spec)
         writer.describe(name, {"declared": to_manifest(spec), "published": {}, "anonymous": ""})
         writer.blocks().write([one.row["sequence_id"] for one in done], [one.row for one in done], [])
     store = writer.finish()

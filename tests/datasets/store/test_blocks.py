@@ -26,7 +26,7 @@ def some_rows(root: Path, count: int) -> tuple[list[str], list[dict], list[dict]
     spec = registry.CASIA_B
     found = layouts.find_root(open_place(root), spec)
     refs = list(layouts.list_sequences(found))[:count]
-    made = [sequence_to_row.harmonise(found, ref) for ref in refs]
+    made = [sequence_to_row.ingest_sequence(found, ref) for ref in refs]
     return [ref.sequence_id for ref in refs], [one.row for one in made], [r for one in made for r in one.rejects]
 
 

@@ -14,7 +14,7 @@ from datasets.catalog.registry import CATALOG
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.ingest import layouts
-from datasets.ingest.sequence_to_row import Harmonised, harmonise
+from datasets.ingest.sequence_to_row import SequenceResult, ingest_sequence
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.storage import open_place
@@ -50,7 +50,7 @@ class Trees:
     spec: CollectionSpec
     walks: dict[str, Walk]  # by the sequence id that must come of each
     roots: dict[str, Path]  # by layout
-    read: dict[str, list[Harmonised]]
+    read: dict[str, list[SequenceResult]]
 
 
 @pytest.fixture(scope="module", params=sorted(CATALOG))
@@ -66,7 +66,7 @@ def trees(request, tmp_path_factory) -> Iterator[Trees]:
         roots[layout.name] = root = tmp_path_factory.mktemp(layout.name)
         assert write_tree(root, layout, walks, num_frames=FRAMES) == len(walks)
         there = layouts.Root(spec, open_place(root), layout, layouts.find_root(open_place(root), spec).numbered)
-        read[layout.name] = [harmonise(there, ref) for ref in layouts.list_sequences(there)]
+        read[layout.name] = [ingest_sequence(there, ref) for ref in layouts.list_sequences(there)]
     return Trees(spec, by_id, roots, read)
 
 

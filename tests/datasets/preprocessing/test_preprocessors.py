@@ -14,7 +14,7 @@ from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.formats import joints
 from datasets.ingest import layouts
-from datasets.ingest.sequence_to_row import Harmonised, harmonise
+from datasets.ingest.sequence_to_row import SequenceResult, ingest_sequence
 from datasets.preprocessing import parsing, silhouettes, skeletons
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.collection import CollectionSpec
@@ -30,7 +30,7 @@ from datasets.synthetic.modalities import see
 from datasets.synthetic.trees import write_tree
 from evaluation.baselines import gei
 
-Read = dict[str, Harmonised]
+Read = dict[str, SequenceResult]
 OTHERS = [
     (spec.name, layout.name)
     for spec in registry.CATALOG.values()
@@ -46,7 +46,7 @@ def masks(row: dict) -> np.ndarray:
 def read(root: Path, spec: CollectionSpec, modality: Modality) -> Read:
     """What comes of a tree in one modality, by id."""
     found = layouts.find_root(open_place(root), spec, modality)
-    return {ref.sequence_id: harmonise(found, ref) for ref in layouts.list_sequences(found)}
+    return {ref.sequence_id: ingest_sequence(found, ref) for ref in layouts.list_sequences(found)}
 
 
 def tree(root: Path, collection: str, layout: str, every: int = 9, num_frames: int = 6) -> dict[str, object]:
@@ -136,7 +136,7 @@ def test_a_raw_map_has_the_outline_of_its_silhouette_and_every_part_apart() -> N
         labels[top:bottom, 70 - 8 * number : 120 + 8 * number] = 7 * number
     cut, reason, _ = parsing.normalise(labels)
     whole, _ = silhouettes.normalise((labels > 0).astype(np.uint8) * 255, 64)
-    assert reason is None
+    assert not reason
     assert (cut <= whole).all()
     assert cv2.connectedComponents(cut, connectivity=4)[0] - 1 == 3
     assert sorted(np.flatnonzero((whole - cut).any(axis=1))) == [14, 36]  # the last rows of the upper two parts
@@ -151,12 +151,12 @@ def test_what_is_no_parsing_map_says_why(tmp_path: Path) -> None:
     assert made.row is None
     assert made.rejects[0]["detail"] == "6 one part alone"
     with pytest.raises(ValueError, match=r"no frame with more than one part: silhouettes\?"):
-        parsing.aligned(np.full((2, 64, 44), 255, np.int32))
+        parsing.aligned_masks(np.full((2, 64, 44), 255, np.int32))
     photograph = np.random.default_rng(0).integers(1, 255, (90, 60, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="different values: more than a body has parts"):
         parsing.normalise(photograph)
     with pytest.raises(ValueError, match="no numbers of parts"):
-        parsing.one_label(np.full((4, 4), 0.5))
+        parsing.to_labels(np.full((4, 4), 0.5))
     tree(tmp_path / "maps", "Gait3D", "released parsing", every=99)
     (made,) = read(tmp_path / "maps", spec, "silhouette").values()  # the other way round
     assert (made.row, made.rejects[0]["reason"]) == (None, "no usable frame")
@@ -175,7 +175,7 @@ def standing() -> np.ndarray:
 def test_limbs_are_where_the_joints_are() -> None:
     body = standing()
     drawn, reason, _ = skeletons.normalise(body)
-    assert reason is None
+    assert not reason
     assert drawn.shape == (128, 128) and drawn[[0, -1]].any(axis=1).all()
     for start, end in skeletons.LIMBS:
         for share in np.linspace(0, 1, 9):
@@ -295,7 +295,7 @@ def test_ones_own_walks_may_have_any_modality(tmp_path: Path, modality: Modality
         else:
             cv2.imwrite(str(folder / f"{number}.png"), frame)
     if kind == "array":
-        released = frames if modality == "skeleton" else [parsing.place(frame, 64)[0] for frame in frames]
+        released = frames if modality == "skeleton" else [parsing.crop(frame, 64)[0] for frame in frames]
         (folder / "walk.pkl").write_bytes(pickle.dumps(np.stack(released)))
     ((name, made),) = read(tmp_path, spec, modality).items()
     assert (name, made.row["modality"]) == (f"mine/001/coat/none@{modality}", modality)
