@@ -5,9 +5,10 @@ Where KubeRay's operator is needed to say more of docs/kuberay.yaml, only its st
 
 import copy
 import re
+import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -17,6 +18,7 @@ import yaml
 from moto import mock_aws
 from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.aws.config import bootstrap_aws
+from ray.autoscaler._private.commands import warn_about_bad_start_command
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.train import ScalingConfig
 
@@ -119,39 +121,67 @@ def test_every_machine_has_the_environment_of_the_lock_file() -> None:
     images.append(re.search(r"^FROM (\S+)$", dockerfile, re.MULTILINE)[1])
     assert all(image.startswith(f"rayproject/ray:{LOCKED_RAY}-py311") for image in images)
     assert config["file_mounts"]["~/requirements.lock"] == "requirements.lock"
-    assert "COPY requirements.lock " in dockerfile
+    assert config["file_mounts"]["~/node.sh"] == "orchestration/cluster/node.sh"
+    copied = re.search(r"^COPY (.*) /tmp/$", dockerfile, re.MULTILINE)[1].split()
+    assert copied == ["requirements.lock", "orchestration/cluster/node.sh"]
+    assert all((ROOT / one).is_file() for one in copied)
+    assert "bash /tmp/node.sh install /tmp/requirements.lock" in dockerfile
     assert "ENV PATH=/home/ray/gait/bin:$PATH" in dockerfile
     assert kuberay()["rayVersion"] == LOCKED_RAY
     assert {pod["containers"][0]["image"].rpartition(":")[2] for _, pod in pods()} == {LOCKED_RAY}
 
 
-def test_the_set_up_puts_its_interpreter_first_and_once(tmp_path: Path) -> None:
-    """The commands as a shell runs them, with an interpreter that notes what it is asked for, and makes one like it."""
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[[str], str]:
+    """Runs a command as a shell of a new machine does, which has the mounted files and a python3; returns its output.
+
+    The interpreter notes what it is asked for, and makes an environment with an interpreter like it and a `ray`.
+    """
+    for target, source in launcher()["file_mounts"].items():
+        if not source.startswith("~"):
+            shutil.copy(ROOT / source, tmp_path / target.removeprefix("~/"))
     python = tmp_path / "bin/python3"
     python.parent.mkdir()
     python.write_text(
-        '#!/bin/sh\necho "$*" >> ~/asked\nmkdir -p ~/gait/bin\ntest -e ~/gait/bin/python || cp "$0" ~/gait/bin/python\n'
+        '#!/bin/sh\necho "$*" >> ~/asked\ntest "$2" = venv || exit 0\nmkdir -p "$3/bin"\ncp "$0" "$3/bin/python"\n'
+        'printf \'#!/bin/sh\\necho "$* $(command -v python) $RAY_AUTH_MODE"\' > "$3/bin/ray"\nchmod +x "$3/bin/ray"\n'
     )
     python.chmod(0o755)
-    (tmp_path / ".bashrc").touch()
-    environment = {"HOME": str(tmp_path), "PATH": f"{python.parent}:/usr/bin:/bin"}
+    environment = {"HOME": str(tmp_path), "PATH": f"{python.parent}:/usr/bin:/bin", "RAY_HEAD_IP": "10.0.0.1"}
+
+    def run(command: str) -> str:
+        done = subprocess.run(["bash", "-c", command], check=True, env=environment, capture_output=True, text=True)
+        return done.stdout
+
+    return run
+
+
+def test_the_set_up_of_a_node_is_done_once_and_starts_ray_in_its_environment(
+    node: Callable[[str], str], tmp_path: Path
+) -> None:
     for command in 2 * launcher()["setup_commands"]:
-        subprocess.run(["bash", "-c", command], check=True, env=environment)
+        node(command)
     install = f"-m pip install --disable-pip-version-check --quiet -r {tmp_path}/requirements.lock"
     assert (tmp_path / "asked").read_text().splitlines() == [f"-m venv {tmp_path}/gait", install, install]
-    assert (tmp_path / ".bashrc").read_text() == "export PATH=$HOME/gait/bin:$PATH RAY_AUTH_MODE=token\n"
-    for role in ("head", "worker"):
-        script = launcher()[f"{role}_start_ray_commands"][1].split(";")[0] + "; command -v python; echo $RAY_AUTH_MODE"
-        said = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
-        assert said.stdout.split() == [str(tmp_path / "gait/bin/python"), "token"]
+    assert (tmp_path / ".bashrc").read_text() == f"export PATH={tmp_path}/gait/bin:$PATH RAY_AUTH_MODE=token\n"
+    head, worker = (launcher()[f"{role}_start_ray_commands"] for role in ("head", "worker"))
+    inherited = f" {tmp_path}/gait/bin/python token\n"
+    options = "--head --port=6379 --dashboard-host=127.0.0.1 --autoscaling-config=~/ray_bootstrap_config.yaml"
+    assert [node(command) for command in head] == ["stop" + inherited, f"start {options}" + inherited]
+    assert [node(command) for command in worker] == ["stop" + inherited, "start --address=10.0.0.1:6379" + inherited]
+
+
+def test_the_launcher_finds_the_command_that_starts_ray(capsys) -> None:
+    """Else `ray up` warns that no Ray will run, or no worker."""
+    warn_about_bad_start_command(launcher()["head_start_ray_commands"])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_authentication_is_on_everywhere() -> None:
     config = launcher()
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
-    for role in ("head", "worker"):
-        *_, start = config[f"{role}_start_ray_commands"]
-        assert re.search(r"\bRAY_AUTH_MODE=token\b.*;\s*ray start ", start)
+    for role in ("head", "worker"):  # node.sh turns it on: see the set-up above
+        assert all(command.startswith("bash ~/node.sh ray ") for command in config[f"{role}_start_ray_commands"])
     environments = {name: pod["containers"][0]["env"] for name, pod in pods()}
     environments["autoscaler"] = kuberay()["autoscalerOptions"]["env"]
     assert set(environments) == {"head", "cpu", "gpu", "autoscaler"}
@@ -162,8 +192,7 @@ def test_authentication_is_on_everywhere() -> None:
 
 
 def test_the_job_server_listens_to_the_head_alone() -> None:
-    *_, start = launcher()["head_start_ray_commands"]
-    assert "--dashboard-host=127.0.0.1" in start
+    assert "--dashboard-host=127.0.0.1" in launcher()["head_start_ray_commands"][-1]
     assert "0.0.0.0" not in (ROOT / "ray_cluster.yaml").read_text() + (ROOT / "docs/kuberay.yaml").read_text()
     assert kuberay()["headGroupSpec"]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
     for kind in launcher()["available_node_types"].values():  # else Ray makes a group that lets all the world try SSH
@@ -177,8 +206,9 @@ def test_the_job_server_listens_to_the_head_alone() -> None:
     }
 
 
-def test_nothing_travels_to_the_machines_but_the_lock_file_and_the_token() -> None:
-    assert set(launcher()["file_mounts"].values()) == {"requirements.lock", "~/.ray/auth_token"}
+def test_the_machines_are_sent_their_set_up_and_the_token_and_nothing_more() -> None:
+    files = {"orchestration/cluster/node.sh", "requirements.lock", "~/.ray/auth_token"}
+    assert set(launcher()["file_mounts"].values()) == files
     assert "COPY . " not in (ROOT / "docs/Dockerfile").read_text()
 
 

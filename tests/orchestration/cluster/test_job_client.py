@@ -56,9 +56,9 @@ def head() -> Iterator[Head]:
     places = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
     ports = {place: free_port() for place in places}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
-    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
+    environment |= {"RAY_AUTH_TOKEN_PATH": str(folder / "token"), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    environment |= {"GAIT_ENVIRONMENT": str(Path(sys.executable).parents[1])}
+    command = ["bash", str(ROOT / "orchestration/cluster/node.sh"), "ray", "start", "--head", "--block", "--num-cpus=2"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={folder / 'ray'}"]
     command += [f"--{place}={port}" for place, port in ports.items()]
     with (folder / "log").open("wb") as log:
