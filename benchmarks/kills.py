@@ -78,7 +78,7 @@ def _kill(run: PretrainRun, arguments: Arguments, found: list[tuple[float, int]]
         chance.choice(_ranks()).kill()
         began = time.monotonic()
         time.sleep(0.05)  # a checkpoint that was all but there may still appear
-        committed = _newest(folder)
+        committed = checkpoint.newest_step(folder)
         reached = _wait_for_step_after(folder, committed)
         found.append((time.monotonic() - began, max(reached - committed - 1, 0)))
         print(f"kill {number + 1} after step {committed}: {found[-1][0]:.1f} s", flush=True)
@@ -93,14 +93,9 @@ def _ranks() -> list[psutil.Process]:
     return found
 
 
-def _newest(folder: Place) -> int:
-    found = checkpoint.complete(folder)
-    return checkpoint.step_of(found[-1]) if found else 0
-
-
 def _wait_for_step_after(folder: Place, step: int) -> int:
     """The first checkpoint of a later step, once it is there."""
-    while (newest := _newest(folder)) <= step:
+    while (newest := checkpoint.newest_step(folder)) <= step:
         time.sleep(0.02)
     return newest
 

@@ -146,6 +146,12 @@ def test_a_planted_arrow_upwards_is_found(path: str, source: str) -> None:
     assert upward(path, f"{source}  # twice\nfrom datasets.schema import errors") == upward(path, source)
 
 
+def test_what_ray_may_change_without_notice_is_in_one_file() -> None:
+    """Names inside Ray Train and Ray Data; orchestration/training/ray_internals.py says what it relies on."""
+    inside = {path for path in FILES if any("._internal" in name for name in imports(path.read_text()))}
+    assert inside == {ROOT / "orchestration/training/ray_internals.py"}
+
+
 def test_no_folder_is_a_heap() -> None:
     counts = Counter(path.parent for path in FILES if path.name != "__init__.py")
     assert {str(folder): count for folder, count in counts.items() if count > MOST_FILES} == {}
@@ -183,6 +189,7 @@ import sys
 import orchestration.rank.{work}
 sys.modules.setdefault("mlflow", None)  # as orchestration/rank/entry.py does
 import orchestration.rank.loop
+import orchestration.training.restarts  # with the settings of Ray Train, which reach every rank
 print(*sorted(name for name in ("mlflow", "matplotlib") if sys.modules.get(name)))
 """
 

@@ -47,7 +47,7 @@ class CheckpointWriter:
         try:
             checkpoint.save(self._folder, self._run, step, weights, moments)
         except OSError as error:
-            after = f"step {checkpoint.reached(self._folder)}"
+            after = f"step {checkpoint.resumable_step(self._folder)}"
             full = error.errno == errno.ENOSPC or "No space left" in str(error)
             why = "no space left on the device" if full else str(error.strerror or error)
             raise SaveFailed(

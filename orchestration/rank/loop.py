@@ -22,7 +22,7 @@ from orchestration.rank import collectives, engine, optimizer_state
 from orchestration.rank.checkpoint_writer import CheckpointWriter, SaveFailed
 from orchestration.rank.engine import DeepSpeedEngine
 from orchestration.rank.metrics import MetricsLogger, NotFinite, matrix_flops
-from orchestration.rank.status import HeartbeatThread, TrainingFailed, TrainingStarted
+from orchestration.rank.status import CheckpointDamaged, HeartbeatThread, TrainingFailed, TrainingStarted
 from orchestration.rank.work import Work
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
@@ -45,7 +45,7 @@ def train_rank(work: Work, status: ActorHandle, profiled: bool) -> None:
 
 def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled: bool) -> None:
     run, folder = work.run, folder_of(work.run)
-    trained, start = _start(work, folder)
+    trained, start = _start(work, folder, status)
     writer = CheckpointWriter(folder, run, status.report.remote)
     peak = matrix_flops(trained.device, run.cluster.precision)
     metrics = MetricsLogger(run, start, trained.device, peak, work.flops, status.report.remote)
@@ -77,12 +77,12 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
     ray.get(status.heartbeat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
 
 
-def _start(work: Work, folder: Place) -> tuple[DeepSpeedEngine, int]:
-    """The engine, with the state of the newest whole checkpoint, and the steps that it has behind it."""
+def _start(work: Work, folder: Place, status: ActorHandle) -> tuple[DeepSpeedEngine, int]:
+    """The engine, with the state of the newest intact checkpoint, and the steps that it has behind it."""
     torch.manual_seed(work.run.seed)
     module = work.module()
     share_statistics(module, collectives.total)
-    newest = _agreed(folder)
+    newest = _newest_checkpoint(folder, status)
     if newest is not None:
         checkpoint.load_weights(newest, module)
     trained = engine.start_engine(work.run, module)
@@ -92,12 +92,16 @@ def _start(work: Work, folder: Place) -> tuple[DeepSpeedEngine, int]:
     return trained, start
 
 
-def _agreed(folder: Place) -> Place | None:
-    """The newest whole checkpoint as rank 0 finds it, which also clears away what was left half-written."""
+def _newest_checkpoint(folder: Place, status: ActorHandle) -> Place | None:
+    """The newest intact checkpoint as rank 0 finds it, which also deletes those that a kill left unfinished.
+
+    One rank looks and tells the others: a file that becomes readable between two looks would let ranks disagree.
+    """
     found: list[int | None] = [None]
     if dist.get_rank() == 0:
         checkpoint.discard_unfinished(folder)
-        newest = checkpoint.newest_whole(folder)
+        # Ray keeps what ranks print in log files that nobody reads: damage is reported to the driver's terminal.
+        newest = checkpoint.newest_intact(folder, lambda line: status.report.remote(CheckpointDamaged(line)))
         found = [None if newest is None else checkpoint.step_of(newest)]
     dist.broadcast_object_list(found)
     return None if found[0] is None else checkpoint.chosen(folder, found[0])

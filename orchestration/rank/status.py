@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 PHASES = ("starting", "data", "training", "checkpoint")  # in the order in which a rank passes through them
@@ -45,7 +46,26 @@ class TrainingFailed:
     reason: str
 
 
-Event = TrainingStarted | MetricsReported | CheckpointSaved | TrainingFailed
+@dataclass(frozen=True)
+class WorkersStarted:
+    """Ray Train has started the processes of the ranks; sent by its controller, again after each restart.
+
+    placement_group: reserves the workers' resources. Ray keeps it until the driver ends, unless the controller or the
+    driver removes it.
+    """
+
+    controller: ActorHandle
+    placement_group: PlacementGroup
+
+
+@dataclass(frozen=True)
+class CheckpointDamaged:
+    """A checkpoint whose files are not what was written; ranks resume from an older one."""
+
+    message: str
+
+
+Event = WorkersStarted | CheckpointDamaged | TrainingStarted | MetricsReported | CheckpointSaved | TrainingFailed
 
 
 @dataclass(frozen=True)
@@ -86,9 +106,11 @@ class StatusActor:
 
 
 def start_status_actor() -> ActorHandle:
-    """A status actor on this node."""
+    """Start a status actor on this node."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0)(StatusActor).options(scheduling_strategy=here).remote()
+    handle = ray.remote(StatusActor).options(num_cpus=0, scheduling_strategy=here).remote()
+    assert isinstance(handle, ActorHandle)
+    return handle
 
 
 class HeartbeatThread:

@@ -13,7 +13,7 @@ storage alike. This file alone knows the folder; who keeps which checkpoints is 
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -30,6 +30,10 @@ State = dict[str, Tensor]
 _ANY_SIZE = 1 << 42  # bytes
 
 
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
 def complete(folder: Place) -> list[Place]:
     """The complete checkpoints of a run's folder, in order of step."""
     try:
@@ -44,20 +48,29 @@ def at_step(folder: Place, step: int) -> Place:
     return folder / f"checkpoints/step-{step:08d}"
 
 
-def reached(folder: Place) -> int:
-    """How many steps the newest complete checkpoint of a run's folder has behind it; 0 where there is none."""
+def newest_step(folder: Place) -> int:
+    """The step of the newest complete checkpoint, to show progress: its files are not read. 0 where there is none."""
     found = complete(folder)
     return step_of(found[-1]) if found else 0
 
 
-def newest_whole(folder: Place) -> Place | None:
-    """The newest checkpoint whose files are as they were written; says which ones are not, and why."""
+def newest_intact(folder: Place, on_damage: Callable[[str], object] = _print_line) -> Place | None:
+    """The newest checkpoint whose files are what was written, from which a run resumes. Reads the files.
+
+    on_damage: called with a line for each newer checkpoint that is damaged.
+    """
     for one in reversed(complete(folder)):
         damage = damage_of(one)
         if damage is None:
             return one
-        print(f"{one} is damaged and left out: {damage}", flush=True)
+        on_damage(f"{one} is damaged and skipped: {damage}")
     return None
+
+
+def resumable_step(folder: Place) -> int:
+    """The step after which a run would resume: that of its newest intact checkpoint, 0 where there is none."""
+    newest = newest_intact(folder, on_damage=lambda _line: None)
+    return 0 if newest is None else step_of(newest)
 
 
 def damage_of(checkpoint: Place) -> str | None:
@@ -72,20 +85,20 @@ def damage_of(checkpoint: Place) -> str | None:
         except OSError as error:
             return f"{name}: {error.strerror or error}"
         if [len(content), _digest(content)] != written:
-            return f"{name} is not what was written ({len(content):,} of {written[0]:,} bytes)"
+            return f"{name} does not match its checksum ({len(content):,} of {written[0]:,} bytes)"
     return None
 
 
 def chosen(folder: Place, step: int | None) -> Place:
-    """The checkpoint of a step, the newest whole one where None; UsageError where there is none."""
+    """The checkpoint of a step, the newest intact one where None; UsageError where there is none."""
     found = complete(folder)
     if not found:
         raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
     if step is None:
-        whole = newest_whole(folder)
-        if whole is None:
+        intact = newest_intact(folder)
+        if intact is None:
             raise UsageError(f"all checkpoints of {folder} are damaged: run the same `python -m jobs.pretrain` again")
-        return whole
+        return intact
     steps = {step_of(one): one for one in found}
     if step not in steps:
         raise UsageError(f"{folder} has no checkpoint of step {step}: it has {', '.join(map(str, steps))}")

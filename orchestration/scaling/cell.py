@@ -76,7 +76,7 @@ def take_over(plan: StudyPlan, cell: Cell) -> None:
     folder = folder_of(run)
     run_folder.check_folder(run)
     best = _furthest(storage.open_place(plan.out) / "cells", run, cell)
-    if best is None or best[1] <= checkpoint.reached(folder):
+    if best is None or best[1] <= checkpoint.resumable_step(folder):
         return
     run_folder.claim_folder(run)
     source, step = best

@@ -154,7 +154,7 @@ class _Queue:
 
     def shown(self) -> str:
         """How far the cells under way are."""
-        steps = ((cell, checkpoint.reached(self._folder(cell))) for cell in self._under_way.values())
+        steps = ((cell, checkpoint.newest_step(self._folder(cell))) for cell in self._under_way.values())
         return ", ".join(f"{cell.name} {step}/{cell.steps}" for cell, step in steps)
 
     def _next(self) -> Cell | None:

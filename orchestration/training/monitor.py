@@ -4,19 +4,28 @@ It sends metrics to MLflow and the terminal, hands finished checkpoints to the s
 does not keep, and ends a run whose ranks make no progress, naming the rank that holds up the others.
 """
 
+import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event, Lock
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.placement_group import remove_placement_group
 from tqdm import tqdm
 
 from datasets.storage import Place
-from orchestration.rank import status
-from orchestration.rank.status import PHASES, Heartbeat
+from orchestration.rank.status import (
+    PHASES,
+    CheckpointDamaged,
+    CheckpointSaved,
+    Event,
+    Heartbeat,
+    MetricsReported,
+    TrainingFailed,
+    TrainingStarted,
+    WorkersStarted,
+)
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import Run
@@ -37,14 +46,14 @@ class Monitor:
     tracker: Tracker
     scorer: Scorer
     bar: tqdm
-    end_run: Callable[[], None]
     failure: str | None = None
+    _workers: WorkersStarted | None = None
     _step: int = 0
     _starts: int = 0
     _progressed: float = field(default_factory=time.monotonic)
     _flushed: float = field(default_factory=time.monotonic)
-    _stop: Event = field(default_factory=Event)
-    _updating: Lock = field(default_factory=Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _updating: threading.Lock = field(default_factory=threading.Lock)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="monitor"))
     _thread: Future[None] | None = None
 
@@ -63,12 +72,14 @@ class Monitor:
                 self.update()
             self.update()
         except BaseException:  # without a monitor the run would go on and lose its metrics
-            self.end_run()
+            self._end_run()
             raise
 
     def update(self) -> None:
         """Poll the status actor once, and act on what it has; from any thread."""
         with self._updating:
+            events: list[Event]
+            heartbeats: dict[int, Heartbeat]
             events, heartbeats = ray.get(self.status.drain.remote())
             for event in events:
                 self._on_event(event)
@@ -78,17 +89,32 @@ class Monitor:
                 self._flushed = time.monotonic()
             self._end_if_stalled(heartbeats)
 
-    def _on_event(self, event: status.Event) -> None:
+    def free_placement_group(self) -> None:
+        """Free the resources of the last workers, which a controller that died leaves reserved."""
+        if self._workers is not None:
+            remove_placement_group(self._workers.placement_group)
+
+    def _end_run(self) -> None:
+        """Kill the controller, and with it the workers: ranks that hang answer no request to stop."""
+        if self._workers is not None:
+            ray.kill(self._workers.controller)
+
+    def _on_event(self, event: Event) -> None:
         match event:
-            case status.TrainingStarted(step, workers):
+            case WorkersStarted():
+                self._workers = event
+            case CheckpointDamaged(message):
+                if self._starts:  # at the first start, the driver has found and named it already
+                    self.bar.write(message)
+            case TrainingStarted(step, workers):
                 self._on_start(step, workers)
-            case status.MetricsReported(step, metrics):
+            case MetricsReported(step, metrics):
                 self._on_metrics(step, metrics)
-            case status.CheckpointSaved(step):
+            case CheckpointSaved(step):
                 self._progressed = time.monotonic()
                 self.scorer.add(step)
                 prune_checkpoints(folder_of(self.run), self.run, self.scorer.pending())
-            case status.TrainingFailed(reason):
+            case TrainingFailed(reason):
                 self.failure = self.failure or reason
 
     def _on_start(self, step: int, workers: int) -> None:
@@ -124,7 +150,7 @@ class Monitor:
             self._step, self._progressed = max(furthest, self._step), time.monotonic()
         if self.failure is None and time.monotonic() - self._progressed > self.run.cluster.patience:
             self.failure = describe_stall(heartbeats, self.run.cluster.patience)
-            self.end_run()
+            self._end_run()
 
 
 def describe_stall(heartbeats: dict[int, Heartbeat], patience: float) -> str:

@@ -1,11 +1,11 @@
-"""Driver of pretraining: from shards to checkpoints.
+"""Driver of pretraining: checks the settings against the store before a worker starts, then trains.
 
-All that can be wrong with the settings is found here, before a worker starts. How workers are driven is in
-orchestration/training/train.py, what they do in orchestration/rank/loop.py.
+What it shares with fine-tuning is in orchestration/training/driver.py, what ranks do in orchestration/rank/loop.py.
 """
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,23 +20,20 @@ from datasets.store.selection import collections_of, training_rows, walk_names
 from model import sizes
 from model.objective import PartContrast
 from model.p3d.checkpoint import load_published
-from orchestration.cluster import session
 from orchestration.rank.pretrain import pretrain_rank
-from orchestration.run import checkpoint, tracking
+from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
 from orchestration.run.folder import folder_of
-from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import PretrainRun
-from orchestration.training import train
-from orchestration.training.validation import Scorer, scored_collections
+from orchestration.training.driver import Job, drive
+from orchestration.training.validation import scored_collections
 
 
 def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | None = None) -> Place:
-    """Train, or go on training, and return the last checkpoint.
+    """Train a run, or resume it; returns its last checkpoint. For the arguments and errors, see `drive`.
 
-    uri: where MLflow keeps its records, below the run `parent` where one is given. profile: also trace a few steps,
-    into the run's folder. Unfinished where the run ends too early; the same call goes on with it.
+    parent: the MLflow run below which this one is recorded.
     """
     run = run_folder.with_whole_paths(run)
     scored: list[str] = []
@@ -44,40 +41,28 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
         store = Store.open(run.shards)
         run = without_left_out(run, store)
     if run.schedule.steps:
-        for said in check_data(run, store):
-            print(said, flush=True)
+        for line in check_data(run, store):
+            print(line, flush=True)
         scored = scored_collections(run, store)
-    run_folder.check_folder(run)
-    folder = folder_of(run)
-    newest = checkpoint.newest_whole(folder)
-    if newest and checkpoint.step_of(newest) >= run.schedule.steps:
-        print(f"{folder} is trained already: {run.schedule.steps} steps", flush=True)
-        return newest
-    if newest:
-        print(f"going on after step {checkpoint.step_of(newest)} of {folder}", flush=True)
-    published = published_weights(run) if run.start and newest is None else None
-    if run.schedule.steps:
-        session.start(run.cluster.workers)
-        if run.cluster.gpu:
-            session.require_gpus()
-    settings = flatten(to_json(run))
-    name = f"pretrain {folder.name}"
-    tags = {"job": "pretrain"} | ({"mlflow.parentRunId": parent} if parent else {})
-    with tracking.open_run(uri, name, settings, tags, run_folder.tracked_run(folder)) as tracker:
-        run_folder.claim_folder(run)
-        (folder / run_folder.TRACKED).write(tracker.run_id.encode())
-        if published:
-            newest = checkpoint.save(folder, run, 0, published, {})
-        if run.schedule.steps:
-            scorer = Scorer(run, tracker, scored, run.score.every)
-            done = checkpoint.step_of(newest) if newest else 0
-            train.train(run, tracker, scorer, pretrain_rank, done, profile)
-    assert checkpoint.reached(folder) == run.schedule.steps, "the run ended before its last step"
-    return checkpoint.at_step(folder, run.schedule.steps)
+
+    def plan(newest: Place | None) -> Job:
+        first = None
+        if run.start is not None and newest is None:
+            first = partial(checkpoint.save, folder_of(run), run, 0, published_weights(run, Path(run.start)), {})
+        return Job(
+            name="pretrain",
+            tags={"mlflow.parentRunId": parent} if parent else {},
+            rank=pretrain_rank,
+            write_first_checkpoint=first,
+            scored=scored,
+            score_every=run.score.every,
+        )
+
+    return drive(run, plan, uri, profile)
 
 
 def without_left_out(run: PretrainRun, store: Store) -> PretrainRun:
-    """The run with the collections named that it trains on, where some of the store are left out."""
+    """The run with `data.leave_out` replaced by the collections that remain. UsageError for one that is not there."""
     if not run.data.leave_out or run.data.collections is not None:
         return run
     there = store.collections
@@ -90,7 +75,7 @@ def without_left_out(run: PretrainRun, store: Store) -> PretrainRun:
 
 
 def check_data(run: PretrainRun, store: Store) -> list[str]:
-    """Whether the store has what the run wants; UsageError otherwise. Lines on what each collection contributes."""
+    """Lines on what each collection contributes to a run; UsageError where the store lacks what the run needs."""
     rows = training_rows(store, run.data.selection, WALK_COLUMNS)
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
     specs = store.specs(collections_of(rows))
@@ -104,7 +89,7 @@ def check_data(run: PretrainRun, store: Store) -> list[str]:
 
 
 def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> list[str]:
-    """UsageError where no sequence has a partner; else a line on how many have."""
+    """A line on how many sequences have a positive from another sequence; UsageError where none has."""
     walks = Counter(walk_names(rows, specs))
     with_partner = sum(count for count in walks.values() if count > 1)
     if not with_partner:
@@ -112,18 +97,16 @@ def _check_walks(rows: pa.Table, specs: dict[str, CollectionSpec]) -> list[str]:
             f"--data.positives walk finds no walk that several cameras filmed at once in {', '.join(sorted(specs))}: "
             "add a collection that has them, give several --data.modalities, or give --data.positives clip"
         )
-    return [
-        f"{with_partner:,} of {rows.num_rows:,} sequences were seen otherwise too at that time: these are positives"
-    ]
+    return [f"{with_partner:,} of {rows.num_rows:,} sequences have positives from other cameras or modalities"]
 
 
-def published_weights(run: PretrainRun) -> State:
-    """Weights of student and teacher, both those of the published teacher, which is what is evaluated.
+def published_weights(run: PretrainRun, start: Path) -> State:
+    """Weights of student and teacher, both those of the teacher in a published checkpoint.
 
     UsageError where the file is missing, is no such checkpoint, or is of another network than the run's.
     """
     module = PartContrast(run.network, run.contrast)
-    load_published(Path(run.start), module.teacher)
+    load_published(start, module.teacher)
     module.student.load_state_dict(module.teacher.state_dict())
-    print(f"starting from the teacher in {run.start}", flush=True)
+    print(f"starting from the teacher in {start}", flush=True)
     return module.state_dict()

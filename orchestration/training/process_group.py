@@ -1,48 +1,98 @@
-"""How the ranks of a run find each other: torch's process group, at addresses of their nodes and at no others.
+"""Sets up torch's process group among the ranks of a run, at the addresses of their nodes and at no others.
 
-As Ray Train sets it up, but for what listens: torch's store, at which ranks meet, listens on every interface of its
-machine, and gloo on that of the machine's name. Here both keep to the address that the node has in Ray, which is the
-loopback on a Ray of one machine. Knows nothing of what ranks say to each other.
+Ray Train's own set-up would listen on every interface of a machine: torch's store, through which ranks find each other,
+binds to all of them, and gloo binds to the one that the host name resolves to. Here both bind to the address that the
+node has in Ray, which is the loopback interface on a Ray of one machine.
 """
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Protocol
 
 import psutil
 import ray
 import torch.distributed as dist
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
+from ray.train import BackendConfig
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
-from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.util.placement_group import get_current_placement_group
 
-_meeting: list[dist.TCPStore] = []  # of this process: the store of rank 0, from its start until the others have come
+from orchestration.rank.status import WorkersStarted
+
+_SHUTDOWN_TIMEOUT = 30.0  # seconds
+_opened: list[dist.TCPStore] = []  # of rank 0's process: the store, from _open_store until _join
+
+
+class WorkerGroup(Protocol):
+    """What Ray Train passes to a backend: the workers of a run, by rank."""
+
+    def __len__(self) -> int: ...
+
+    def execute(self, fn: Callable[..., Any], /, *args: object) -> list[Any]:
+        """Run a function on every worker."""
+        ...
+
+    def execute_async(self, fn: Callable[..., Any], /, *args: object) -> list[Any]:
+        """The same, without waiting."""
+        ...
+
+    def execute_single(self, rank: int, fn: Callable[..., Any], /, *args: object) -> Any:  # noqa: ANN401
+        """Run a function on one worker."""
+        ...
+
+    def execute_single_async(self, rank: int, fn: Callable[..., Any], /, *args: object) -> Any:  # noqa: ANN401
+        """The same, without waiting."""
+        ...
 
 
 @dataclass
-class Meeting(TorchConfig):
-    """Ray Train's configuration of torch, with a backend of our own."""
+class ProcessGroupConfig(TorchConfig):
+    """Ray Train's configuration of torch, with our backend and the status actor to which that reports."""
+
+    status: ActorHandle | None = None
 
     @property
-    def backend_cls(self) -> type[_TorchBackend]:
-        """What Ray's controller calls."""
-        return _Backend
+    def backend_cls(self) -> type[Backend]:
+        """The class that Ray Train's controller calls when workers have started and when they stop."""
+        return ProcessGroupBackend
 
 
-class _Backend(_TorchBackend):
-    def on_start(self, worker_group: WorkerGroup, backend_config: Meeting) -> None:
-        """Bring the ranks together; they are in order of their places in the group."""
-        ranks = len(worker_group)
-        where = worker_group.execute_single(0, _open, ranks, backend_config.timeout_s)
-        worker_group.execute(_set_torch_distributed_env_vars)
-        given = (ranks, where, backend_config.backend, backend_config.timeout_s)
-        ray.get([worker_group.execute_single_async(rank, _join, rank, *given) for rank in range(ranks)])
+class ProcessGroupBackend(Backend):
+    """Runs in Ray Train's controller. Rank 0 opens a store at its node's address, and all ranks join there."""
+
+    share_cuda_visible_devices = True  # as Ray's own backend for torch: NCCL needs to see the node's other GPUs
+
+    def on_start(self, worker_group: WorkerGroup, backend_config: BackendConfig) -> None:
+        """Report the workers to the driver, and set up the process group; their order in the group is their rank."""
+        assert isinstance(backend_config, ProcessGroupConfig) and backend_config.status is not None
+        # First of all, since the driver needs both to end a run whose ranks hang and to clean up after a lost one.
+        controller = ray.get_runtime_context().current_actor
+        placement_group = worker_group.execute_single(0, get_current_placement_group)
+        ray.get(backend_config.status.report.remote(WorkersStarted(controller, placement_group)))
+        ranks, timeout = len(worker_group), backend_config.timeout_s
+        address = worker_group.execute_single(0, _open_store, ranks, timeout)
+        worker_group.execute(_set_rank_variables)
+        settings = (ranks, address, backend_config.backend, timeout)
+        ray.get([worker_group.execute_single_async(rank, _join, rank, *settings) for rank in range(ranks)])
+
+    def on_shutdown(self, worker_group: WorkerGroup, backend_config: BackendConfig) -> None:
+        """Leave the process group; ranks that hang are killed by Ray Train after this."""
+        del backend_config
+        try:
+            ray.get(worker_group.execute_async(_leave), timeout=_SHUTDOWN_TIMEOUT)
+        except GetTimeoutError:
+            return
 
 
-def _open(ranks: int, seconds: int) -> tuple[str, int]:
-    """Open the store, on rank 0; where it is."""
+def _open_store(ranks: int, timeout: int) -> tuple[str, int]:
+    """Open torch's store on rank 0; returns its address and port."""
     address = ray.util.get_node_ip_address()
+    # TCPStore listens on all interfaces, unless it is given a socket that listens already.
     listening = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
     port = listening.getsockname()[1]
     store = dist.TCPStore(
@@ -51,18 +101,34 @@ def _open(ranks: int, seconds: int) -> tuple[str, int]:
         ranks,
         is_master=True,
         wait_for_workers=False,
-        timeout=timedelta(seconds=seconds),
+        timeout=timedelta(seconds=timeout),
         master_listen_fd=listening.detach(),
     )
-    _meeting.append(store)
+    _opened.append(store)
     return address, port
 
 
-def _join(rank: int, ranks: int, where: tuple[str, int], backend: str, seconds: int) -> None:
-    """Make the process group, on every rank."""
+def _set_rank_variables() -> None:
+    """Set the environment variables of torchrun, which DeepSpeed reads."""
+    context = ray.train.get_context()
+    os.environ["LOCAL_RANK"] = str(context.get_local_rank())
+    os.environ["LOCAL_WORLD_SIZE"] = str(context.get_local_world_size())
+    os.environ["NODE_RANK"] = str(context.get_node_rank())
+    os.environ["RANK"] = str(context.get_world_rank())
+    os.environ["WORLD_SIZE"] = str(context.get_world_size())
+
+
+def _join(rank: int, ranks: int, address: tuple[str, int], backend: str, timeout: int) -> None:
+    """Join the process group."""
     mine = ray.util.get_node_ip_address()
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.address == mine for one in addresses):
             os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = name
-    store = _meeting.pop() if rank == 0 else dist.TCPStore(*where, ranks, timeout=timedelta(seconds=seconds))
-    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timedelta(seconds=seconds))
+    store = _opened.pop() if rank == 0 else dist.TCPStore(*address, ranks, timeout=timedelta(seconds=timeout))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timedelta(seconds=timeout))
+
+
+def _leave() -> None:
+    """Leave the process group, if this rank ever joined it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

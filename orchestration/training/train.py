@@ -1,6 +1,6 @@
-"""Driver of any training: Ray Train with the workers that the run asks for, its ends and new beginnings.
+"""Training on Ray Train, whatever is trained: workers, restarts and failures.
 
-What the ranks do is handed in, and done in orchestration/rank/loop.py. Knows nothing of what is trained.
+What the ranks run is passed in (orchestration/rank/loop.py).
 """
 
 import hashlib
@@ -8,11 +8,11 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ray.train
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
-from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train import ControllerError, TrainingFailedError
 from tqdm import tqdm
 
 from datasets.schema.errors import Unfinished
@@ -25,16 +25,22 @@ from orchestration.run.serialise import to_json
 from orchestration.run.settings import Run
 from orchestration.run.tracking import Tracker
 from orchestration.training.monitor import Monitor, prune_checkpoints
-from orchestration.training.process_group import Meeting
-from orchestration.training.ray_trainer import Trainer
+from orchestration.training.process_group import ProcessGroupConfig
+from orchestration.training.ray_internals import Trainer
+from orchestration.training.restarts import RestartPolicy, RunFailed, is_lost
 from orchestration.training.validation import Scorer
 
+if TYPE_CHECKING:  # to a type checker, ray.train has the classes of its first version
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+else:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
 Rank = Callable[[dict[str, object]], None]
-_RETRIES = 3  # attempts after the loss of a controller that made no step
+_CONTROLLER_RESTARTS = 3  # losses of the controller without a checkpoint between them that are survived
 
 
 def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, profile: bool) -> None:
-    """All steps after the first `done`, and the figure of the whole curve. Unfinished where the run ends too early.
+    """Train all steps after the first `done`, and plot the loss curve. Unfinished where the run ends too early.
 
     rank: runs on every rank, given the settings as plain values, the status actor and whether to profile. profile:
     also trace a few steps, into the run's folder.
@@ -43,9 +49,9 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
     trainer = _trainer(run, status, rank, profile)
     with (
         tqdm(total=run.schedule.steps, initial=done, desc="train", unit="step", dynamic_ncols=True) as bar,
-        Monitor(run, status, tracker, scorer, bar, trainer.end) as monitor,
+        Monitor(run, status, tracker, scorer, bar) as monitor,
     ):
-        failure = _attempts(run, trainer, monitor)
+        failure = _fit(run, trainer, monitor)
     if failure:
         raise Unfinished(failure)
     if scorer.pending():
@@ -56,75 +62,71 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
     with tempfile.TemporaryDirectory() as made:
         figure = Path(made) / "loss.png"
         tracker.flush()
-        loss_figure(*zip(*tracker.history("loss"), strict=True), figure)
+        steps, losses = zip(*tracker.history("loss"), strict=True)
+        loss_figure(steps, losses, figure)
         tracker.attach(figure)
         (folder_of(run) / "loss.png").move_from(figure)
 
 
-def _attempts(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:
-    """Run the trainer, again where its controller is lost; why the run could not be trained, or None."""
-    lost, reached = 0, -1
+def _fit(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:
+    """Run the trainer, again where its controller is lost; returns why the run failed, or None."""
+    losses, newest = 0, -1
     while True:
         try:
             trainer.fit()
-        except RayActorError as error:  # the controller: workers that die are its own matter
+        except (RayActorError, TrainingFailedError) as error:
             monitor.update()
-            step = checkpoint.reached(folder_of(run))
-            lost, reached = (lost + 1 if step == reached else 1), step
-            if monitor.failure or lost > _RETRIES:
-                return monitor.failure or f"Ray lost the controller of the run {lost} times after step {step}: {error}"
-            monitor.bar.write(f"the controller of the run was lost: starting again after step {step}")
-        except TrainingFailedError as error:
-            monitor.update()
-            return monitor.failure or _why(run, error)
+            if monitor.failure or not _is_lost_controller(error):
+                return monitor.failure or _reason(error)
+            step = checkpoint.resumable_step(folder_of(run))
+            losses, newest = (losses + 1 if step == newest else 1), step
+            if losses > _CONTROLLER_RESTARTS:
+                return f"Ray lost the run's controller {losses} times after step {step}: {_reason(error)}"
+            monitor.bar.write(f"Ray lost the run's controller: restarting after step {step}")
         else:
             monitor.update()
             return monitor.failure
         finally:
-            session.free_places(_record_name(run))
+            monitor.free_placement_group()
 
 
-def _why(run: Run, error: TrainingFailedError) -> str:
-    """One line for what ended the workers."""
-    step = checkpoint.reached(folder_of(run))
-    failures = getattr(error, "worker_failures", {})
-    if any("memory" in str(one).lower() and "kill" in str(one).lower() for one in failures.values()):
-        return (
-            f"workers ran out of memory and were killed after step {step}: give a smaller --cluster.micro-batch, "
-            "--cluster.recompute, or fewer --cluster.workers a machine"
-        )
-    ranks = ", ".join(map(str, sorted(failures)))
-    words = " ".join(str(next(iter(failures.values()), error)).split())
-    return f"rank {ranks or '?'} failed after the checkpoint of step {step}: {words[:400]}"
+def _is_lost_controller(error: RayActorError | TrainingFailedError) -> bool:
+    """Whether the controller's process died, or it gave up since a worker died while it was starting the workers.
+
+    Ray Train restarts workers that die later, by itself (orchestration/training/restarts.py).
+    """
+    cause = error.controller_failure if isinstance(error, ControllerError) else error
+    return not isinstance(cause, RunFailed) and is_lost(cause)
+
+
+def _reason(error: RayActorError | TrainingFailedError) -> str:
+    """One line for what Ray Train raises."""
+    cause = error.controller_failure if isinstance(error, ControllerError) else error
+    return str(cause) if isinstance(cause, RunFailed) else f"Ray Train failed: {' '.join(str(cause).split())[:400]}"
 
 
 def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Trainer:
-    """Ray Train over the run's workers; its own records lie in the run's folder, and nothing reads them."""
+    """Ray Train over the run's workers; it keeps records in the run's folder, which this project never reads."""
     variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # how soon a death is seen; 2 s by default
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # to notice a death sooner than after Ray's 2 s
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
     return Trainer(
-        folder=folder,
-        restarts=run.cluster.restarts,
-        allowed=counts,
+        worker_counts=counts,
         train_loop_per_worker=rank,
         train_loop_config={"run": to_json(run), "status": status, "profile": profile},
-        torch_config=Meeting(backend="nccl" if run.cluster.gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
+        torch_config=ProcessGroupConfig(backend="nccl" if run.cluster.gpu else "gloo", status=status),
+        scaling_config=ScalingConfig(
             num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
             use_gpu=run.cluster.gpu,
             elastic_resize_monitor_interval_s=run.cluster.resize_every,
         ),
-        run_config=ray.train.RunConfig(
-            name=_record_name(run),
+        run_config=RunConfig(
+            name=hashlib.sha256(run.out.encode()).hexdigest()[:16],
             storage_path=(folder / "ray").path,
             storage_filesystem=(folder / "ray").filesystem,
+            failure_config=FailureConfig(max_failures=-1),  # RestartPolicy decides
+            callbacks=[RestartPolicy(folder, run.cluster.restarts)],
             worker_runtime_env={"env_vars": variables},
         ),
     )
-
-
-def _record_name(run: Run) -> str:
-    """Under which Ray knows the run, and the places that it sets aside."""
-    return hashlib.sha256(run.out.encode()).hexdigest()[:16]

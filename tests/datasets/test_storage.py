@@ -136,8 +136,8 @@ def test_checkpoints_lie_anywhere(place: Place) -> None:
     checkpoint.write_score(checkpoint.complete(folder)[0], {"mean": 5.0})
     (folder / "checkpoints/step-00000009/weights.safetensors").write(b"half of")
     (folder / "checkpoints/step-00000003/weights.safetensors").write(b"damaged")
-    assert checkpoint.step_of(checkpoint.newest_whole(folder)) == 2
-    assert torch.equal(checkpoint.load_moments(checkpoint.newest_whole(folder))["a"], state["a"])
+    assert checkpoint.step_of(checkpoint.newest_intact(folder)) == 2
+    assert torch.equal(checkpoint.load_moments(checkpoint.newest_intact(folder))["a"], state["a"])
     checkpoint.discard_unfinished(folder)
     assert not (folder / "checkpoints/step-00000009").exists()
     prune_checkpoints(folder, run, needed=set())

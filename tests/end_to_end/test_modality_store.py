@@ -131,7 +131,7 @@ def test_training_sees_the_silhouettes_unless_asked_for_more(store: Path, tmp_pa
     there = Store.open(store)
     assert f"train on {len(trained)} sequences of SUSTech1K" in "\n".join(pretraining.check_data(run_of(store), there))
     both = "\n".join(pretraining.check_data(run_of(store, "silhouette", "lidar", positives="walk"), there))
-    assert f"{2 * len(trained)} of {2 * len(trained)} sequences were seen otherwise too" in both
+    assert f"{2 * len(trained)} of {2 * len(trained)} sequences have positives from other cameras or modalities" in both
     with pytest.raises(UsageError, match="finds no walk that several cameras filmed at once"):
         pretraining.check_data(run_of(store, positives="walk"), there)
 

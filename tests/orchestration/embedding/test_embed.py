@@ -57,7 +57,7 @@ def asked(run: Path, store: Path, local_ray, tmp_path_factory) -> EmbedRun:
 def whole_module_of(run: Path) -> PartContrast:
     settings = read_run(open_place(str(run)))
     module = PartContrast(settings.network, settings.contrast)
-    checkpoint.load_weights(checkpoint.newest_whole(open_place(str(run))), module)
+    checkpoint.load_weights(checkpoint.newest_intact(open_place(str(run))), module)
     return module
 
 

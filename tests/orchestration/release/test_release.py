@@ -60,7 +60,7 @@ def test_a_release_embeds_as_the_teacher_of_its_run(trained: Path, tmp_path: Pat
     release(ReleaseRun(run=str(trained), out=str(tmp_path / "out")))
     run = read_run(open_place(trained))
     module = PartContrast(run.network, run.contrast)
-    checkpoint.load_weights(checkpoint.newest_whole(open_place(trained)), module)
+    checkpoint.load_weights(checkpoint.newest_intact(open_place(trained)), module)
     encoder = load_release(tmp_path / "out")
     expected = embed(module.teacher, [walk(), walk(40)], run.clips.frames, torch.device("cpu"))
     np.testing.assert_array_equal(encoder.embed([walk(), walk(40)]), expected)

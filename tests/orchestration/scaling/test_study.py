@@ -166,12 +166,12 @@ def test_a_killed_study_goes_on_where_it_was(plan: StudyPlan, local_ray, tmp_pat
     command += ["--sizes", "xxs", "--steps", "100", "200", "--keep-every", "10", "--tracking", uri, "--data.holdout"]
     with (tmp_path / "log").open("wb") as log:
         job = subprocess.Popen([*command, *plan.data.holdout], cwd=ROOT, stderr=log, start_new_session=True)
-        while checkpoint.reached(open_place(out / f"cells/{trunk.name}")) < 20:
+        while checkpoint.newest_step(open_place(out / f"cells/{trunk.name}")) < 20:
             assert job.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.2)
         os.killpg(job.pid, signal.SIGKILL)
         job.wait()
-        reached = checkpoint.reached(open_place(out / f"cells/{trunk.name}"))
+        reached = checkpoint.newest_step(open_place(out / f"cells/{trunk.name}"))
         assert 20 <= reached < 200, "it was killed too late to tell anything"
         subprocess.run([*command, *plan.data.holdout], cwd=ROOT, stderr=log, check=True, timeout=300)
     run_id = tracked_run(open_place(out))

@@ -105,31 +105,36 @@ def after_step(run: PretrainRun, step: int, deed: Callable[[], None]) -> Callabl
 
 
 def test_a_run_whose_processes_are_killed_is_the_same_run(
-    undisturbed: PretrainRun, uri: str, tmp_path: Path, listening: Callable[[psutil.Process], list[str]]
+    undisturbed: PretrainRun, uri: str, tmp_path: Path, listening: Callable[[psutil.Process], list[str]], capsys
 ) -> None:
     """A rank, then the controller: the losses and the weights are those of the undisturbed run, to the bit.
 
-    And what the ranks listen on is of this machine alone.
+    The newest checkpoint is damaged when the rank dies: the terminal says why the run resumes from an older one. And
+    what the ranks listen on is of this machine alone.
     """
     run = replace(undisturbed, out=str(tmp_path / "run"))
-    addresses = set()
+    addresses, damaged = set(), []
 
     def look_and_kill() -> None:
         addresses.update(*map(listening, processes(WORKER)))
         processes(WORKER)[-1].kill()
+        time.sleep(0.3)  # in which the other rank finishes what it writes, and cannot begin another step
+        damaged.append(checkpoint.complete(open_place(run.out))[-1])
+        (damaged[0] / "weights.safetensors").write(b"half of")
 
     kill_a_rank = after_step(run, 4, look_and_kill)
     kill_the_controller = after_step(run, 8, lambda: processes(CONTROLLER)[-1].kill())
     with meanwhile(kill_a_rank, kill_the_controller):
         pretrain(run, uri)
     assert addresses and addresses <= {"127.0.0.1", "::1"}
+    assert f"{damaged[0]} is damaged and skipped: weights.safetensors does not match" in capsys.readouterr().out
     assert losses(run, uri) == losses(undisturbed, uri)
     for name, value in weights(undisturbed, 12).items():
         assert torch.equal(weights(run, 12)[name], value), name
 
 
 @pytest.mark.slow
-def test_the_newest_whole_checkpoint_is_gone_on_from(
+def test_a_run_resumes_from_its_newest_intact_checkpoint(
     undisturbed: PretrainRun, uri: str, tmp_path: Path, capsys
 ) -> None:
     """Of two damaged ones and one that a kill left unfinished none is taken, and each damaged one is named."""
@@ -147,9 +152,9 @@ def test_the_newest_whole_checkpoint_is_gone_on_from(
     flipped.write_bytes(content)
     pretrain(run, uri)
     said = capsys.readouterr().out
-    assert "step-00000010 is damaged and left out: optimizer.safetensors is not what was written" in said
-    assert "step-00000008 is damaged and left out: weights.safetensors is not what was written" in said
-    assert "going on after step 6 of" in said
+    assert "step-00000010 is damaged and skipped: optimizer.safetensors does not match its checksum" in said
+    assert "step-00000008 is damaged and skipped: weights.safetensors does not match its checksum" in said
+    assert f"resuming {run.out} after step 6" in said
     assert all(torch.equal(weights(run, 12)[name], value) for name, value in weights(undisturbed, 12).items())
     assert not (folder / "step-00000099").exists()
     assert [checkpoint.damage_of(one) for one in checkpoint.complete(open_place(run.out))] == [

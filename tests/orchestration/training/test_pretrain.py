@@ -64,7 +64,7 @@ def test_checkpoints_are_whole_and_free_of_pickles(trained: PretrainRun) -> None
     for one in folder.iterdir():
         files = ["optimizer.safetensors", "run.json", "score.json", "state.json", "weights.safetensors"]
         assert sorted(path.name for path in one.iterdir()) == files
-    assert read_run(checkpoint.newest_whole(open_place(trained.out))) == replace(trained, shards=trained.shards)
+    assert read_run(checkpoint.newest_intact(open_place(trained.out))) == replace(trained, shards=trained.shards)
     assert largest_difference(weights(trained, 3), weights(trained)) > 0
 
 
@@ -217,4 +217,4 @@ def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: st
 def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:
     other = PartContrast(NetworkSettings(channels=8), trained.contrast)
     with pytest.raises(UsageError, match="do not fit the network"):
-        checkpoint.load_weights(checkpoint.newest_whole(open_place(trained.out)), other)
+        checkpoint.load_weights(checkpoint.newest_intact(open_place(trained.out)), other)

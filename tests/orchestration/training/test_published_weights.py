@@ -102,7 +102,7 @@ def zero_shot(start: str, store: Path, uri: str, tmp_path_factory) -> Path:
 
 
 def test_a_run_of_no_steps_holds_the_published_weights(zero_shot: Path, uri: str, capsys) -> None:
-    newest = checkpoint.newest_whole(open_place(zero_shot))
+    newest = checkpoint.newest_intact(open_place(zero_shot))
     assert [checkpoint.step_of(newest), newest.name] == [0, "step-00000000"]
     for whose in ("student", "teacher"):
         assert_published(of(whose, weights(zero_shot, 0)))
@@ -116,7 +116,7 @@ def test_published_weights_are_scored_beside_random_ones(zero_shot: Path, store:
     table = pd.read_csv(zero_shot / "evaluation" / "test" / "results.csv")
     assert set(table["method"]) == set(METHODS)
     assert table["excluding_identical"].between(0, 100).all()
-    networks = networks_of(open_place(zero_shot), checkpoint.newest_whole(open_place(zero_shot)), METHODS)
+    networks = networks_of(open_place(zero_shot), checkpoint.newest_intact(open_place(zero_shot)), METHODS)
     assert_published(networks["pretrained"].state_dict())
     torch.manual_seed(0)
     seeded = GaitNetwork(TINY).state_dict()

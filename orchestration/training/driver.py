@@ -1,0 +1,62 @@
+"""What the drivers of pretraining and fine-tuning share: start or resume a run, record it, train it to its end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from datasets.storage import Place
+from orchestration.cluster import session
+from orchestration.run import checkpoint, tracking
+from orchestration.run import folder as run_folder
+from orchestration.run.folder import folder_of
+from orchestration.run.serialise import flatten, to_json
+from orchestration.run.settings import Run
+from orchestration.training import ray_internals, train
+from orchestration.training.validation import Scorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What differs between kinds of training."""
+
+    name: str  # of the kind
+    tags: dict[str, str]  # in MLflow, beside the name
+    rank: train.Rank
+    write_first_checkpoint: Callable[[], Place] | None  # of a new run that starts from given weights
+    scored: list[str] = field(default_factory=list)  # collections on which checkpoints are scored
+    score_every: int = 1  # checkpoints from one that is scored to the next
+
+
+def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool) -> Place:
+    """Train a run, or resume it, to its last step; returns the last checkpoint.
+
+    run: with whole paths (run_folder.with_whole_paths). plan: given the checkpoint to resume from, or None for a new
+    run, checks all that can be wrong before a worker starts. uri: where MLflow keeps its records. profile: also trace
+    a few steps, into the run's folder. UsageError where the run cannot start. Unfinished where it ends too early; the
+    same call resumes it.
+    """
+    ray_internals.check_version()
+    run_folder.check_folder(run)
+    folder, steps = folder_of(run), run.schedule.steps
+    newest = checkpoint.newest_intact(folder)  # prints which newer ones are damaged
+    if newest is not None and checkpoint.step_of(newest) >= steps:
+        print(f"{folder} is trained already: {steps} steps", flush=True)
+        return newest
+    if newest is not None:
+        print(f"resuming {folder} after step {checkpoint.step_of(newest)}", flush=True)
+    job = plan(newest)
+    if steps:
+        session.start(run.cluster.workers)
+        if run.cluster.gpu:
+            session.require_gpus()
+    name, tags = f"{job.name} {folder.name}", {"job": job.name} | job.tags
+    with tracking.open_run(uri, name, flatten(to_json(run)), tags, run_folder.tracked_run(folder)) as tracker:
+        run_folder.claim_folder(run)
+        (folder / run_folder.TRACKED).write(tracker.run_id.encode())
+        if newest is None and job.write_first_checkpoint is not None:
+            newest = job.write_first_checkpoint()
+        if steps:
+            scorer = Scorer(run, tracker, job.scored, job.score_every)
+            done = checkpoint.step_of(newest) if newest is not None else 0
+            train.train(run, tracker, scorer, job.rank, done, profile)
+    assert checkpoint.newest_step(folder) == steps, "the run ended before its last step"
+    return checkpoint.at_step(folder, steps)
