@@ -1,8 +1,7 @@
-"""Chain codes of chosen frames, walked: where every point of every contour lies, and how the border turns there.
+"""Chain codes of chosen frames, traced: where every point of every contour lies, and how the border turns there.
 
-The frames may be of one sequence or of many. All of them are walked at once, since a call of NumPy costs more than the
-contour of a frame. What is made of the points is datasets/contours/raster.py's matter; this file knows no sequence and
-no file.
+The frames may be of one sequence or of many. All of them are traced at once, since a call of NumPy takes longer than
+the contour of a frame.
 """
 
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ _HALVES = np.stack([_BYTE & 15, _BYTE >> 4], axis=1).view(np.uint16)[:, 0]  # th
 
 @dataclass(frozen=True, eq=False)
 class Chains:
-    """The contours of F frames, as stored; int64 but for the codes.
+    """The C contours of F frames, as stored; int64 but for the codes.
 
     counts [F]: contours of each frame. starts [C]: first point, y * grid + x. lengths [C]: points of each contour.
-    codes: bytes of two codes, low half first; of each frame those from its first code to its last. begins [F]: which of
-    the 2 * len(codes) codes is the first of a frame. A contour has one code less than points: the step that closes it
-    is not stored.
+    codes: bytes of two codes, low half first; of each frame those from its first code to its last. begins [F]: the
+    index, among the 2 * len(codes) codes, of the first of each frame. A contour has one code less than points, since
+    the step that closes it is not stored.
     """
 
     grid: int
@@ -52,8 +51,8 @@ class Chains:
 class CodedFrames:
     """The contours of N frames one after the other, of one sequence or of a whole corpus.
 
-    contours [N + 1], codes [N + 1]: where those of each frame begin, and of one frame after the last. The codes of a
-    sequence may begin with a whole byte: a code that pads the byte before is no frame's.
+    contours [N + 1], codes [N + 1]: where those of each frame begin, and where those of the last one end. The codes of
+    a sequence begin with a whole byte: a code that pads the byte before belongs to no frame.
     """
 
     contours: np.ndarray
@@ -63,13 +62,13 @@ class CodedFrames:
     chain: np.ndarray
 
     def choose(self, frames: np.ndarray, grid: int) -> Chains:
-        """Some frames, in the order and with the repeats asked for. No other frame is touched."""
+        """Some frames, in the order and with the repeats of `frames`. It reads no byte of other frames."""
         first = self.contours[frames]
         counts = self.contours[frames + 1] - first
         which = ranges(first, counts)
         begin, end = self.codes[frames], self.codes[frames + 1]
         first_byte, end_byte = begin >> 1, (end + 1) >> 1
-        chain = memoryview(self.chain)  # slices of it cost half of what slices of an array do
+        chain = self.chain.data  # slices of a memoryview take half the time of slices of an array
         pieces = [chain[here:there] for here, there in zip(first_byte.tolist(), end_byte.tolist(), strict=True)]
         sizes = end_byte - first_byte
         return Chains(
@@ -83,11 +82,11 @@ class CodedFrames:
 
 
 def offsets(sizes: np.ndarray) -> np.ndarray:
-    """Where each of several runs begins, and where the last one ends: int64 [n + 1]."""
+    """Where each of n runs of these sizes begins, and where the last one ends: int64 [n + 1]."""
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
-def walk(chains: Chains, row: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
+def trace(chains: Chains, row: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Every point of every contour, in order: where it lies, int32 [P], and how the border turns there, uint8 [P].
 
     A point (x, y) of frame f lies at y * row + f * frame + x; row is at least 4. Its turn is 16 times the code of the
@@ -96,7 +95,7 @@ def walk(chains: Chains, row: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
     lengths = chains.lengths
     last = np.cumsum(lengths) - 1
     first = last - lengths + 1
-    onwards = _steps_stored(chains, last)
+    onwards = _stored_steps(chains, last)
     position = np.zeros(len(onwards), dtype=np.int32)
     np.cumsum(_look_up(onwards, _step_table(row))[:-1], dtype=np.int32, out=position[1:])
     closing = _closing(position[first] - position[last], row)
@@ -118,11 +117,11 @@ def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
-def _steps_stored(chains: Chains, last: np.ndarray) -> np.ndarray:
+def _stored_steps(chains: Chains, last: np.ndarray) -> np.ndarray:
     """The code of the step that leads on from each point, uint8 [P]; STAY at the last point of a contour."""
     ends = chains.begins + np.diff(offsets(chains.lengths - 1)[offsets(chains.counts)])
     codes = _look_up(chains.codes, _HALVES).view(np.uint8)
-    used = np.ones(len(codes), dtype=bool)  # but not the half bytes that belong to a neighbouring frame
+    used = np.ones(len(codes), dtype=bool)  # all but the half bytes that belong to a neighbouring frame
     used[(chains.begins - 1)[chains.begins % 2 == 1]] = False
     used[ends[ends % 2 == 1]] = False
     moving = np.ones(last[-1] + 1, dtype=bool)
@@ -132,18 +131,18 @@ def _steps_stored(chains: Chains, last: np.ndarray) -> np.ndarray:
     return onwards
 
 
-def _closing(way: np.ndarray, row: int) -> np.ndarray:
-    """The codes of the steps that lead such a way."""
-    dy = np.rint(way / row).astype(np.int64)
-    return CODE_OF_STEP[3 * dy + (way - dy * row) + 4]
+def _closing(difference: np.ndarray, row: int) -> np.ndarray:
+    """The codes of the steps between neighbouring points, from the differences of their positions."""
+    dy = np.rint(difference / row).astype(np.int64)
+    return CODE_OF_STEP[3 * dy + (difference - dy * row) + 4]
 
 
 @cache
 def _step_table(row: int) -> np.ndarray:
-    """How far each code leads, int32 [256]."""
+    """The difference of positions along each code, int32 [256]."""
     return (DY * row + DX)[np.minimum(_BYTE, STAY)]
 
 
 def _look_up(values: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """table[values] for bytes; OpenCV takes half of NumPy's time."""
+    """table[values] for bytes, by OpenCV in half of NumPy's time."""
     return cv2.LUT(values, table).ravel() if len(values) else table[:0]

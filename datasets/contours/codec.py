@@ -1,14 +1,16 @@
-"""Masks to contours and back, exactly: outlines as chain codes, drawn again bit for bit.
+"""Masks to contours and back, bit for bit: outlines are stored as chain codes and drawn again.
 
     masks [T, G, G]  --encode-->  Contours  --decode-->  the same masks
 
 A contour is the closed 8-connected path over the border pixels of a body or of a hole (OpenCV's RETR_CCOMP); even-odd
 filling of all contours of a frame, borders included, gives the frame back. Chain codes after Freeman (1961), two steps
 a byte. All frames of a sequence are stacked into one tall picture, so that OpenCV is called once a sequence and not
-once a frame. This file knows nothing of files, collections or training.
+once a frame.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from datasets.contours import raster
 from datasets.contours.chains import CODE_OF_STEP, CodedFrames, offsets
 
 MAX_GRID = 256  # a start point y * grid + x must fit 16 bits
-_AT_ONCE = 512  # frames that are decoded together: more do not fit the caches
+_CHUNK = 512  # frames that are decoded together: more do not fit the caches
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def encode(masks: np.ndarray) -> Contours:
     xy = np.concatenate([found[index] for index in order])[:, 0]
     first = np.cumsum(lengths) - lengths
     within = np.ones(len(xy) - 1, dtype=bool)
-    within[first[1:] - 1] = False  # the jump from one contour to the next is no step
+    within[first[1:] - 1] = False  # not a step but the jump from one contour to the next
     step = np.diff(3 * xy[:, 1] + xy[:, 0])[within]  # 3 * dy + dx, one number a step
     starts = (xy[first, 1] - frame_of * (height + 1)) * width + xy[first, 0]
     return Contours(
@@ -71,18 +73,18 @@ def encode(masks: np.ndarray) -> Contours:
 
 
 def decode(contours: Contours, frames: np.ndarray | None = None) -> np.ndarray:
-    """The masks of some frames (all where None), in the order asked for, as encoded: uint8 0/1 [frames, G, G]."""
+    """The masks of some frames (all where None), in their order, as encoded: uint8 0/1 [frames, G, G]."""
     frames = np.arange(contours.num_frames) if frames is None else np.asarray(frames, dtype=np.int64)
-    chosen = np.empty((len(frames), contours.grid, contours.grid), dtype=np.uint8)
+    masks = np.empty((len(frames), contours.grid, contours.grid), dtype=np.uint8)
     coded = coded_frames(contours)
-    for start in range(0, len(frames), _AT_ONCE):
-        some = coded.choose(frames[start : start + _AT_ONCE], contours.grid)
-        chosen[start : start + _AT_ONCE] = raster.masks(some).transpose(1, 0, 2)
-    return chosen
+    for start in range(0, len(frames), _CHUNK):
+        chains = coded.choose(frames[start : start + _CHUNK], contours.grid)
+        masks[start : start + _CHUNK] = raster.masks(chains).transpose(1, 0, 2)
+    return masks
 
 
 def coded_frames(contours: Contours) -> CodedFrames:
-    """The contours of a sequence, with a note where those of each frame begin."""
+    """The contours of a sequence, with an index of where those of each frame begin."""
     first = offsets(contours.counts)
     codes = offsets(contours.lengths.astype(np.int64) - 1)[first]
     return CodedFrames(first, codes, contours.starts, contours.lengths, contours.chain)
@@ -99,8 +101,12 @@ def _pack(codes: np.ndarray) -> np.ndarray:
     return codes[::2] | (codes[1::2] << 4)
 
 
-def contours_of(row: dict[str, object]) -> Contours:
-    """The contours in one row of a store, as plain Python or numpy values."""
-    chain = np.frombuffer(row["chain_codes"], dtype=np.uint8)
-    parts = [("contour_counts", np.uint16), ("contour_starts", np.uint16), ("contour_lengths", np.uint32)]
-    return Contours(int(row["grid"]), *(np.asarray(row[name], dtype=kind) for name, kind in parts), chain)
+def contours_of(row: Mapping[str, Any]) -> Contours:
+    """The contours in one row of a store, whose values are plain Python or NumPy."""
+    return Contours(
+        grid=int(row["grid"]),
+        counts=np.asarray(row["contour_counts"], dtype=np.uint16),
+        starts=np.asarray(row["contour_starts"], dtype=np.uint16),
+        lengths=np.asarray(row["contour_lengths"], dtype=np.uint32),
+        chain=np.frombuffer(row["chain_codes"], dtype=np.uint8),
+    )

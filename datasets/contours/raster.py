@@ -1,10 +1,10 @@
-"""Masks from contours: those that were stored, bit for bit, or moved by a map of the plane and drawn once.
+"""Rasterises contours: as they were stored, bit for bit, or moved by a map of the plane.
 
-Both go by parity: wherever a border is crossed on the way down a column, a mark is set, and each pixel then is the sum
-of the marks above it and its own, modulo two. A stored contour is a path over border pixels; between the step that
+Both fill by the even-odd rule: every crossing of a border on the way down a column is marked, and a pixel is the sum,
+modulo two, of its own mark and those above it. A stored contour is a path over border pixels; between the step that
 leads to a pixel and the one that leads on, it passes those of the pixel's four sides that face the background (after
-Suzuki and Abe, 1985). Sides that face up and down are the crossings of a mask as it was; the middles of all sides,
-joined in order, are the outline that is moved. It is also where a mask that is interpolated bilinearly is one half.
+Suzuki and Abe, 1985). The sides that face up and down are the crossings of a stored mask. The middles of all sides,
+joined in order, are the outline that is moved: the line on which the mask, interpolated bilinearly, is one half.
 
 Masks are made as rows [G, F, G]: one picture with all frames side by side.
 """
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datasets.contours.chains import DX, DY, STAY, Chains, walk
+from datasets.contours.chains import DX, DY, STAY, Chains, trace
 
 _ROW = 1024  # of the points of outlines: more than twice the largest grid
-_NEAREST = 1 / 16  # of the horizon: a point beyond it is as far away as one there, and both are out of sight
+_MIN_DEPTH = 1 / 16  # of a point under a homography, so that none lies at or beyond the horizon
 
 
 def _sides(turn: int) -> list[int]:
     """The directions (0 right, 2 up, 4 left, 6 down) of the sides that a border passes at a turn, in order."""
-    to, on = turn >> 4, turn & 15
-    if to > STAY or on > STAY:
+    arriving, leaving = turn >> 4, turn & 15
+    if arriving > STAY or leaving > STAY:
         return []
-    if STAY in (to, on):
+    if STAY in (arriving, leaving):
         return [0, 2, 4, 6]
-    passed = [(to + 4 + step) % 8 for step in range(1, 8)]  # from where it came from, counter-clockwise
-    passed = passed[: passed.index(on)] if on in passed else passed
+    passed = [(arriving + 4 + step) % 8 for step in range(1, 8)]  # counter-clockwise from the pixel before
+    passed = passed[: passed.index(leaving)] if leaving in passed else passed
     return [direction for direction in passed if direction % 2 == 0]
 
 
@@ -43,18 +43,18 @@ _SIDE_STEPS = np.array(  # [4 * turn + n]: from a pixel to the middle of the n-t
 def masks(chains: Chains, mirrored: np.ndarray | None = None) -> np.ndarray:
     """The masks of frames, exactly as encoded: rows uint8 0/1 [G, F, G]. mirrored: bool [F], for grids 2^n."""
     grid, frames = chains.grid, chains.num_frames
-    row = grid * (frames + 1)  # one frame more: rows a power of two apart would share their places in the caches
+    row = grid * (frames + 1)  # one frame more: rows a power of two apart would evict each other from the caches
     marks = np.zeros((grid + 1) * row, dtype=np.uint8)  # one row more, for what ends with the last one
     if len(chains.starts):
-        position, turn = walk(chains, row, grid)
+        position, turn = trace(chains, row, grid)
         if mirrored is not None:
             assert grid & (grid - 1) == 0, f"grid {grid} is no power of two"
             position ^= np.repeat(np.where(mirrored, grid - 1, 0).astype(np.int32)[chains.frame_of], chains.lengths)
         for side, lower in ((_UP, 0), (_DOWN, row)):
-            passed = np.flatnonzero(cv2.LUT(turn, side).view(bool))  # of numbers it takes ten times as long
+            passed = np.flatnonzero(cv2.LUT(turn, side).view(bool))  # ten times as fast as of integers
             marks[position[passed].astype(np.intp) + lower] = 1  # no two pixels share a side
     marks = marks.reshape(grid + 1, row)[:grid, : grid * frames]
-    return _summed(marks).reshape(grid, frames, grid)
+    return _fill(marks).reshape(grid, frames, grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def outlines(chains: Chains) -> Outlines:
     """The outlines of frames, through the middles of the sides that part body from background."""
     if not len(chains.starts):
         return Outlines(np.zeros(0, np.int32), np.zeros(0, np.int64), chains.frame_of, chains.num_frames)
-    position, turn = walk(chains, _ROW, 0)
+    position, turn = trace(chains, _ROW, 0)
     sides = _NUM_SIDES[turn]
     ends = np.cumsum(sides, dtype=np.int64)
     pixel = np.repeat(np.arange(len(turn)), sides)
@@ -85,7 +85,7 @@ def outlines(chains: Chains) -> Outlines:
 
 
 def draw(lines: Outlines, maps: np.ndarray, size: int) -> np.ndarray:
-    """Moved outlines, drawn: a pixel is body where its centre lies inside. Rows uint8 0/1 [size, F, size].
+    """Rasterises moved outlines: a pixel is body where its centre lies inside. Rows uint8 0/1 [size, F, size].
 
     maps [n, 3, 3]: homographies of pixel coordinates (x, y, 1); the first is for the first F / n frames, and so on.
     """
@@ -101,11 +101,11 @@ def draw(lines: Outlines, maps: np.ndarray, size: int) -> np.ndarray:
         below = np.clip(np.ceil(crossed), 0, size).astype(np.intp)
         frame = lines.frame_of[np.searchsorted(lines.ends, edge, side="right")]
         np.add.at(marks, (below * frames + frame) * size + column.astype(np.intp), np.uint8(1))
-    return _summed(marks.reshape(size + 1, frames * size)[:size]).reshape(size, frames, size) & 1
+    return _fill(marks.reshape(size + 1, frames * size)[:size]).reshape(size, frames, size) & 1
 
 
 def _moved(lines: Outlines, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the points of outlines come to lie: x and y, float32 [M]."""
+    """The points of outlines, mapped: x and y, float32 [M]."""
     down = (lines.points + 1) >> 10  # the least x is -1
     source = (lines.points - (down << 10)).astype(np.float32), down.astype(np.float32)
     x, y = np.empty_like(source[0]), np.empty_like(source[0])
@@ -115,16 +115,17 @@ def _moved(lines: Outlines, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     in_halves = (maps * np.array([0.5, 0.5, 1])).astype(np.float32)
     for (to_x, to_y, depth), begin, end in zip(in_halves, bounds[:-1], bounds[1:], strict=True):
         across, along = source[0][begin:end], source[1][begin:end]
-        scale = 1 / np.maximum(depth[0] * across + depth[1] * along + depth[2], np.float32(_NEAREST))
+        scale = 1 / np.maximum(depth[0] * across + depth[1] * along + depth[2], np.float32(_MIN_DEPTH))
         x[begin:end] = (to_x[0] * across + to_x[1] * along + to_x[2]) * scale
         y[begin:end] = (to_y[0] * across + to_y[1] * along + to_y[2]) * scale
     return x, y
 
 
 def _crossings(x: np.ndarray, following: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which edges cross which columns of pixel centres: int [K] and float32 [K]. An edge is the point it begins at.
+    """Which edges cross which columns of pixel centres: int [K] and float32 [K]. An edge is named by its first point.
 
-    An edge crosses the columns from its left end on and before its right end, so that none is crossed once too often.
+    An edge crosses the columns from its left end, included, to its right end, excluded: two edges that meet in a column
+    cross it once.
     """
     begin = np.clip(np.ceil(x), 0, width)
     end = begin[following]
@@ -139,8 +140,8 @@ def _crossings(x: np.ndarray, following: np.ndarray, width: int) -> tuple[np.nda
     return edge, column
 
 
-def _summed(marks: np.ndarray) -> np.ndarray:
-    """Marks [height, n] summed down the columns, in place, modulo two."""
+def _fill(marks: np.ndarray) -> np.ndarray:
+    """Sums marks [height, n] down the columns, modulo two, in place."""
     for y in range(1, len(marks)):
         np.bitwise_xor(marks[y], marks[y - 1], out=marks[y])
     return marks
