@@ -1,1 +1,1 @@
-"""What everything agrees on: the row, protocols, what a collection declares, errors."""
+"""What every room agrees on: the row, protocols, what a collection declares, strict JSON, errors."""

@@ -43,14 +43,14 @@ _Kinds = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSet:
-    """One line of a results table: which sequences are probes, and which form their gallery.
+    """One line of a results table: which sequences are probes, and which are their gallery.
 
-    The names in `probe` and `gallery` are whole conditions (`by="condition"`), strings that occur somewhere in a
-    condition (`by="part"`), or single sequences, as `<subject>/<condition>/<view>` (`by="sequence"`) or, as OpenGait
-    writes them, `<subject>-<condition>-<view>` (`by="joined"`: never taken apart, since each may hold a `-`). None
-    stands for every sequence of the test split that the other set does not name. Only where pairs of conditions are
-    compared may a condition be in both: it is not compared with itself. `kinds` are those of the protocol that score
-    this set; all that the protocol names for its sets, where it is empty.
+    The names in `probe` and `gallery` are whole conditions (`by="condition"`), strings that occur in a condition
+    (`by="part"`), or single sequences: `<subject>/<condition>/<view>` (`by="sequence"`) or, as OpenGait writes them,
+    `<subject>-<condition>-<view>` (`by="joined"`; such a name must not be split, since each part may hold a `-`). None
+    means every sequence of the test split that the other set does not name. A condition may be in both sets for the
+    kind `condition-pairs` alone, which does not compare a condition with itself. `kinds` score this set; where it is
+    empty, the kinds of the protocol do.
     """
 
     name: Annotated[str, AfterValidator(_check_usable)]
@@ -67,13 +67,13 @@ class ProbeSet:
             raise ValueError(f"has {some(both)} as probe and as gallery: keep each in one of them")
 
     def is_probe(self, subject: str, condition: str, view: str) -> bool:
-        """Whether one sequence of the test split is a probe of this set; all three strings as released."""
+        """Whether a sequence of the test split is a probe; all three strings as released."""
         if self.probe is None:
             return not self._named(self.gallery, subject, condition, view)
         return self._named(self.probe, subject, condition, view)
 
     def is_gallery(self, subject: str, condition: str, view: str) -> bool:
-        """Whether it is in the gallery. By parts of conditions a sequence can match both sets: it is a probe then."""
+        """Whether a sequence of the test split is in the gallery; by parts of conditions, a probe is not."""
         if self.gallery is None:
             return not self._named(self.probe, subject, condition, view)
         named = self._named(self.gallery, subject, condition, view)
@@ -90,20 +90,20 @@ class ProbeSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How a collection is scored: its probe sets, and against which part of their gallery probes are compared.
+    """How a collection is scored: its probe sets, and the part of the gallery that a probe is compared with.
 
-    - `view-pairs`: each pair (probe view, gallery view) on its own, then averaged.
-    - `pooled`: one ranked list from the whole gallery.
+    - `view-pairs`: each pair (probe view, gallery view) on its own; then the mean over the pairs.
+    - `pooled`: one ranked list over the whole gallery.
     - `pooled-other-views`: the same without the gallery sequences of the probe's own subject and view.
-    - `cross-view-gallery`: as the latter, averaged within each probe view first.
-    - `condition-pairs`: each pair (probe condition, gallery condition), as the mean of its pairs of views.
-    - `submission`: no score, but a file of ranked lists for whoever knows the subjects of the probes.
+    - `cross-view-gallery`: the same as `pooled-other-views`, averaged within each probe view first.
+    - `condition-pairs`: each pair (probe condition, gallery condition), as the mean over its pairs of views.
+    - `submission`: no score but a file of ranked lists, for the server that knows the subjects of the probes.
     """
 
     kinds: Annotated[_Kinds, Filled] = ("view-pairs",)  # of the probe sets that name none themselves
     probe_sets: Annotated[tuple[ProbeSet, ...], Strict(False), Filled]
     excluded_views: Names = frozenset()  # their sequences are neither probe nor gallery
-    view_until: str = ""  # views are compared by their names up to this string, whole where it is empty
+    view_until: str = ""  # views are compared by their names up to this string; by whole names where it is empty
 
     def __post_init__(self) -> None:
         scored = [(kind, one.name) for kind, one in self.scored()]
@@ -113,12 +113,12 @@ class Protocol:
             raise ValueError('has probe sets that must name whole conditions for the kind "condition-pairs"')
 
     def scored(self) -> list[tuple[ProtocolKind, ProbeSet]]:
-        """Every kind with every probe set that it scores, kind by kind."""
+        """Pairs of a kind and a probe set that it scores, kind by kind."""
         kinds = dict.fromkeys([*self.kinds, *(kind for one in self.probe_sets for kind in one.kinds)])
         return [(kind, one) for kind in kinds for one in self.probe_sets if kind in (one.kinds or self.kinds)]
 
     def compared_view(self, view: str) -> str:
-        """The name under which a view is compared with others."""
+        """The name by which a view is compared with others."""
         return view.split(self.view_until)[0] if self.view_until else view
 
 

@@ -1,7 +1,6 @@
-"""The contract: what one row of the store is, and what a collection declares about itself.
+"""The row: one sequence (one walk of one subject) as the store keeps it, and the reject of what it does not keep.
 
-One row = one sequence (one walk of one subject). This file imports pyarrow and the standard library, so that every
-room may import it. It knows no collection by name, no file format but Arrow, and nothing of images.
+Every room may import this file, so it imports pyarrow and the standard library alone.
 """
 
 from typing import Literal, get_args
@@ -12,11 +11,10 @@ SCHEMA_VERSION = 1
 VERSION_KEY = b"foundationgait.schema_version"
 
 SPLITS = ("train", "test", "none")
-Modality = Literal[
-    "silhouette", "lidar", "parsing", "skeleton"
-]  # what a sequence was seen as (datasets/preprocessing/preprocessors.py)
+Modality = Literal["silhouette", "lidar", "parsing", "skeleton"]  # see datasets/preprocessing/preprocessors.py
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
+HEIGHT, WIDTH = 64, 44  # the encoder's input in pixels, as in the field: 64 x 64 without ten columns on each side
 
 # One row = one sequence. Contours of all frames lie one after the other: `contour_counts` says how many belong to each
 # frame, `contour_starts` is the first point of each (y * grid + x), `contour_lengths` its number of points, and
@@ -25,7 +23,7 @@ SEQUENCE_SCHEMA = pa.schema(
     [
         ("sequence_id", pa.string()),  # CASIA-B/001/nm-01/090, unique in a store (datasets/store/sequence_ids.py)
         ("collection", pa.string()),
-        ("split", pa.string()),  # train, test or none
+        ("split", pa.string()),  # one of SPLITS
         ("subject", pa.string()),  # raw strings, as released: protocols match on them
         ("condition", pa.string()),
         ("view", pa.string()),
@@ -44,23 +42,19 @@ SEQUENCE_SCHEMA = pa.schema(
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
 
+WALK_COLUMNS = ["sequence_id", "collection", "subject", "condition", "view", "labels"]  # which walk it is
+FRAME_COLUMNS = ["grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
+COLUMNS = [*WALK_COLUMNS, *FRAME_COLUMNS]
+
 # One row = one thing that was not kept: a whole sequence (frame is null), or one frame of a sequence that was.
 REJECT_SCHEMA = pa.schema(
     [
         ("sequence_id", pa.string()),
         ("collection", pa.string()),
         ("source", pa.string()),
-        ("frame", pa.string()),  # file name, or index inside the array; null for a whole sequence
-        ("reason", pa.string()),  # one of a few words, to count by
-        ("detail", pa.string()),  # what exactly was seen
+        ("frame", pa.string()),  # file name, or index in the array; null for a whole sequence
+        ("reason", pa.string()),  # a few words to count by
+        ("detail", pa.string()),  # the values that were found
     ],
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
-
-
-HEIGHT, WIDTH = 64, 44  # the field's input size: 64 x 64 less ten columns on each side
-
-
-WALK_COLUMNS = ["sequence_id", "collection", "subject", "condition", "view", "labels"]
-FRAME_COLUMNS = ["grid", "frame_numbers", "contour_counts", "contour_starts", "contour_lengths", "chain_codes"]
-COLUMNS = [*WALK_COLUMNS, *FRAME_COLUMNS]
