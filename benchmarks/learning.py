@@ -26,7 +26,7 @@ from datasets.store.selection import held_out
 from evaluation import baselines
 from evaluation.retrieval.protocols import single_view_gallery
 from jobs.recipes import RECIPES
-from model.objective import PartContrast
+from model.objectives.pairs import PairObjective
 from orchestration.embedding.sequences import decode_walk, embed_walks
 from orchestration.run.settings import PretrainRun
 
@@ -65,11 +65,11 @@ def _with(**parts: dict[str, object]) -> Callable[[PretrainRun], PretrainRun]:
 
 ARMS: dict[str, Callable[[PretrainRun], PretrainRun]] = {
     "as it is": _with(),
-    "whole body": _with(contrast={"strips": False}),
+    "whole body": _with(objective={"strips": False}),
     "no coats, no bags": _with(clips={"coat": 0.0, "bag": 0.0}),
     "walks": _with(data={"positives": "walk"}),
     "clips": _with(data={"positives": "clip"}),
-    "teacher from the start": _with(contrast={"teacher_from": 0}),
+    "teacher from the start": _with(objective={"teacher_from": 0}),
     "16 frames": _with(clips={"frames": 16}),
     "every tubelet": _with(network={"every_tubelet": True}),
     "size xs": _with(network={"size": "xs"}),
@@ -135,7 +135,7 @@ def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.C
         spent += time.thread_time() - started
 
 
-def _embeddings(module: PartContrast, subjects: Subjects, run: PretrainRun) -> np.ndarray:
+def _embeddings(module: PairObjective, subjects: Subjects, run: PretrainRun) -> np.ndarray:
     return embed_walks(module.teacher, subjects.walks, run.clips.frames, torch.device("cpu"), "bf16")
 
 

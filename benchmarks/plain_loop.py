@@ -15,7 +15,7 @@ from datasets.loading.sampler import GlobalSampler
 from datasets.store.reader import Store
 from datasets.store.selection import training_tables
 from model import transfer
-from model.objective import Gather, PartContrast, alone
+from model.objectives.interface import Gather, no_gather
 from orchestration.run.settings import PretrainRun
 
 
@@ -34,21 +34,22 @@ def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: i
 class PlainLoop:
     """The module of a run, `wrapped` for its forward pass where that is asked for, and its optimizer."""
 
-    def __init__(self, run: PretrainRun, gather: Gather = alone) -> None:
+    def __init__(self, run: PretrainRun, gather: Gather = no_gather) -> None:
         torch.manual_seed(run.seed)
         self.run, self.gather = run, gather
-        self.module = PartContrast(run.network, run.contrast)
+        self.module = run.objective.build(run.network)
         self.wrapped: nn.Module = self.module
         groups = transfer.parameter_groups(self.module.student, run.network.size, run.schedule.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=run.schedule.lr, betas=transfer.BETAS)
 
-    def step(self, batch: PairBatch, rate: float) -> float:
+    def step(self, batch: PairBatch, lr: float) -> float:
         """One step at a learning rate, and one of the teacher; the loss."""
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["rate_share"]
-        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
+            group["lr"] = lr * group["lr_scale"]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.run.cluster.precision == "bf16"):
-            loss = self.wrapped(*map(torch.from_numpy, arrays), step=batch.step, gather=self.gather)["loss"]
+            loss = self.wrapped(*self.module.tensors(batch, torch.device("cpu")), step=batch.step, gather=self.gather)[
+                "loss"
+            ]
         self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.student.parameters(), self.run.schedule.clip_norm)

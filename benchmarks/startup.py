@@ -47,7 +47,7 @@ def jobs(made: Path) -> dict[str, list[str]]:
     write_tree(made / "walks", find("CASIA-B").layouts[0], walks, num_frames=16, seed=0)
     store, run = ["--shards", str(made / "shards")], str(made / "run")
     tracked = ["--tracking", f"sqlite:///{made / 'mlflow.db'}"]
-    one_step = ["--schedule.steps", "1", "--schedule.warmup", "1", "--schedule.batch", "4", "--contrast.no-strips"]
+    one_step = ["--schedule.steps", "1", "--schedule.warmup", "1", "--schedule.batch", "4", "--objective.no-strips"]
     return {
         "ingest": ["--root", f"CASIA-B={made / 'walks'}", "--out", str(made / "shards")],
         "pretrain": ["tiny", *store, "--out", run, *one_step, *tracked],

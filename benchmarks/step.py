@@ -38,7 +38,7 @@ class Arguments:
     shards: str
     """The store to train on."""
     recipe: str = "tiny"
-    """Model, clips and contrast."""
+    """Model, clips and objective."""
     collection: str = "CASIA-B"
     """The collection of the store to train on."""
     steps: int = 60

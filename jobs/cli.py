@@ -4,7 +4,9 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import NoReturn, TypeVar
 
 import tyro
@@ -20,13 +22,35 @@ def parse(settings: type[Settings], argv: list[str] | None, job: str, default: S
     start = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(settings, args=argv, prog=f"python -m jobs.{job}", **start)
+            config = (
+                tyro.conf.AvoidSubcommands,
+            )  # of a union, such as that of objectives, the default's member is set
+            return tyro.cli(settings, args=argv, prog=f"python -m jobs.{job}", config=config, **start)
     except SystemExit as end:
         if end.code in (0, None):
             raise
         fail(_one_line(said.getvalue()) + f" (python -m jobs.{job} --help lists the settings)")
     except UsageError as error:
         fail(str(error))
+
+
+def choose_member(
+    settings: Settings, field: str, members: Mapping[str, Callable[[], object]], argv: list[str]
+) -> Settings:
+    """Settings whose `field`, a union, has the member that `--<field>.name` names.
+
+    A member that replaces another has its own defaults. To be called before `parse`, which makes options of one member
+    alone: so help shows what applies, and an option of another member is an error.
+    """
+    option, name = f"--{field}.name", ""
+    for this, following in pairwise([*argv, ""]):
+        if this.partition("=")[0] == option:
+            name = this.partition("=")[2] or following
+    if not name or name == getattr(settings, field).name:
+        return settings
+    if name not in members:
+        fail(f"{option} {name}: there is none of this name, only {', '.join(members)}")
+    return replace(settings, **{field: members[name]()})  # type: ignore[type-var]  # all settings are dataclasses
 
 
 def run(job: Callable[[], None]) -> None:

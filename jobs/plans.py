@@ -13,7 +13,7 @@ Plan = Callable[[str, str], StudyPlan]
 
 def _of_recipe(run: PretrainRun, plan: str, **grid: object) -> StudyPlan:
     """A study with the settings of a recipe, but for what it varies."""
-    given = {"data": run.data, "clips": run.clips, "contrast": run.contrast, "channels": run.network.channels}
+    given = {"data": run.data, "clips": run.clips, "objective": run.objective, "channels": run.network.channels}
     given |= {"schedule": replace(run.schedule, steps=0), "cluster": run.cluster}
     return StudyPlan(**{**given, "plan": plan, "shards": run.shards, "out": run.out, **grid})
 
@@ -26,7 +26,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
         sizes=("d1", "xxs", "xs"),
         steps=(12, 24, 48),
         channels=32,
-        contrast=replace(recipes.tiny_walks(shards, out).contrast, momentum=0.5),
+        objective=replace(recipes.tiny_walks(shards, out).objective, momentum=0.5),
         measure=MeasureSettings(keys=96, frames=8),
         data=DataSettings(
             collections=("CASIA-B",),
@@ -51,7 +51,7 @@ def casia_b(shards: str, out: str) -> StudyPlan:
         most_flop=1.3e14,
         seeds=(0, 1, 2),
         single=("xs", "d4", "s"),
-        contrast=replace(run.contrast, momentum=0.9),  # the average of 0.99 would lag behind in so few steps
+        objective=replace(run.objective, momentum=0.9),  # the average of 0.99 would lag behind in so few steps
         schedule=replace(run.schedule, steps=0, warmup=40, guard_every=0),
         cluster=Cluster(workers=1),
     )

@@ -14,7 +14,7 @@ from jobs import cli
 from jobs.recipes import RECIPES
 from model import sizes
 from orchestration.run import tracking
-from orchestration.run.settings import PretrainRun
+from orchestration.run.settings import OBJECTIVES, PretrainRun
 from orchestration.training.pretrain import pretrain
 
 
@@ -41,7 +41,8 @@ def parse(argv: list[str]) -> Arguments:
     name, settings = argv[0], argv[1:]
     if name not in RECIPES:
         cli.fail(f"unknown recipe {name!r}: the recipes are {', '.join(RECIPES)}")
-    default = Arguments(run=RECIPES[name](tyro.MISSING, tyro.MISSING))
+    run = cli.choose_member(RECIPES[name](tyro.MISSING, tyro.MISSING), "objective", OBJECTIVES, settings)
+    default = Arguments(run=run)
     return cli.parse(Arguments, settings, f"pretrain {name}", default)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from datasets.loading.clips import ClipSettings
-from model.classifier import HeadSettings
 from model.network import NetworkSettings
-from model.objective import ContrastSettings
+from model.objectives.classification import HeadSettings
+from model.objectives.part_contrast import ContrastSettings
+from model.objectives.part_regression import RegressionSettings
 from model.sizes import LADDER
 from orchestration.run.finetune_settings import FinetuneRun, LabelledData
 from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun, Schedule
@@ -25,7 +26,7 @@ def tiny(shards: str, out: str) -> PretrainRun:
         out=out,
         clips=ClipSettings(frames=8),
         network=NetworkSettings(size="xxs", channels=64),
-        contrast=ContrastSettings(momentum=0.95),  # a teacher that keeps up with so short a run
+        objective=ContrastSettings(momentum=0.95),  # a teacher that keeps up with so short a run
         schedule=Schedule(steps=120, batch=64, warmup=10),
         keep=Keep(every=60),
         cluster=Cluster(precision="fp32"),  # not every CPU multiplies bf16 fast
@@ -42,7 +43,7 @@ def casia_b(shards: str, out: str) -> PretrainRun:
             collections=("CASIA-B",), holdout=tuple(f"CASIA-B/{subject:03d}" for subject in range(63, 75))
         ),
         clips=ClipSettings(frames=8, coat=0.3, bag=0.3),
-        contrast=ContrastSettings(temperature=0.1, smoothing=0.0, joint=1.0, teacher_from=NEVER),
+        objective=ContrastSettings(temperature=0.1, smoothing=0.0, joint=1.0, teacher_from=NEVER),
         schedule=Schedule(steps=1600, batch=64, lr=3e-3),
     )
 
@@ -69,9 +70,14 @@ def tiny_walks(shards: str, out: str) -> PretrainRun:
         recipe="tiny-walks",
         data=DataSettings(positives="walk"),
         clips=walks.clips,
-        contrast=replace(walks.contrast, momentum=run.contrast.momentum),
+        objective=replace(walks.objective, momentum=run.objective.momentum),
         schedule=replace(run.schedule, lr=walks.schedule.lr),
     )
+
+
+def tiny_regression(shards: str, out: str) -> PretrainRun:
+    """A few minutes on two cores without negatives: each part predicts the teacher's projection of it."""
+    return replace(tiny(shards, out), recipe="tiny-regression", objective=RegressionSettings(momentum=0.95))
 
 
 def _on_everything(size: str, channels: int = 256) -> Recipe:
@@ -93,6 +99,7 @@ def _on_everything(size: str, channels: int = 256) -> Recipe:
 RECIPES: dict[str, Recipe] = {
     "tiny": tiny,
     "tiny-walks": tiny_walks,
+    "tiny-regression": tiny_regression,
     "casia-b": casia_b,
     "casia-b-walks": casia_b_walks,
     **{size: _on_everything(size) for size in LADDER},

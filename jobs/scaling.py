@@ -13,6 +13,7 @@ import tyro
 from jobs import cli
 from jobs.plans import PLANS
 from orchestration.run import tracking
+from orchestration.run.settings import OBJECTIVES
 from orchestration.scaling.forecast import ForecastSettings, forecast_study
 from orchestration.scaling.plan import StudyPlan
 from orchestration.scaling.study import REPORT_FOLDER, dry_run, run_study
@@ -54,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     if name not in PLANS:
         cli.fail(f"unknown plan {name!r}: the plans are {', '.join(PLANS)}; or give forecast")
-    default = Arguments(plan=PLANS[name](tyro.MISSING, tyro.MISSING))
+    plan = cli.choose_member(PLANS[name](tyro.MISSING, tyro.MISSING), "objective", OBJECTIVES, settings)
+    default = Arguments(plan=plan)
     arguments = cli.parse(Arguments, settings, f"scaling {name}", default)
 
     def job() -> None:

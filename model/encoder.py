@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.packing import Jagged, Layout, Packing, Padded, pack
-from model.parts import ROWS, RowStatistics, row_statistics
+from model.parts import ROWS, RowStatistics, Strips, row_statistics
 from model.recompute import call
 from model.sizes import HEAD_WIDTH, REGISTERS
-from model.strips import Strips
 from model.tokens import BITS, Tokens, count_mixed, tokenise, tubelets
 
 COLUMNS = 11  # tubelets of a frame's 44 pixels

@@ -16,7 +16,6 @@ from model import parts, sizes, transfer
 from model.encoder import ContourEncoder
 from model.p3d import encoder
 from model.p3d.encoder import P3DEncoder
-from model.strips import Strips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class GaitNetwork(nn.Module):
             self.predictor = parts.PartHead(settings.channels, settings.channels)
 
     def pool(
-        self, clips: Tensor, times: Tensor, strips: Sequence[Strips] | None = None
+        self, clips: Tensor, times: Tensor, strips: Sequence[parts.Strips] | None = None
     ) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
         """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and what the encoder lets be watched."""
         return self.encoder.pool(clips, times, strips)

@@ -1,4 +1,4 @@
-"""From token features to a part embedding: pooling by body row into a pyramid of parts, and a head for each part.
+"""Horizontal parts of the body: strips that limit attention, the pyramid that is pooled, and a head for each part.
 
 The pyramid has 16 + 8 + 4 + 2 + 1 = 31 horizontal parts, as in the published model (horizontal pyramid pooling, Fu et
 al., AAAI 2019). Pooling is associative: a long sequence is pooled chunk by chunk, and gives what one pass would give.
@@ -7,6 +7,7 @@ Shapes: B clips, N tokens of all of them, D width, P = 31 parts, C channels of t
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,17 @@ from torch import Tensor, nn
 BINS = (16, 8, 4, 2, 1)
 ROWS = BINS[0]  # of the body, 4 pixels each
 PARTS = sum(BINS)
+
+
+class Strips(NamedTuple):
+    """How one clip is cut in part-aware training: into `count` strips of equal height.
+
+    A shifted grid has one strip more, and half of its outer two is empty. No pixel outside a strip may change what an
+    encoder makes of it. Which clips are cut how is the objective's choice (model/objectives/pairs.py).
+    """
+
+    count: int
+    shifted: bool
 
 
 @dataclass(frozen=True)

@@ -93,14 +93,6 @@ def cost(size: str, channels: int) -> Cost:
     )
 
 
-def pair_flops(size: str, frames: int, kept: float, taught: bool) -> float:
-    """Work of training on one pair of clips: three forward passes' worth for each that is learned from, one otherwise.
-
-    kept: the share of tubelets that are tokens. taught: whether the keys come from a teacher. Heads are not counted.
-    """
-    return clip_flops(size, frames, kept) * (3 + (1 if taught else 3))
-
-
 def clip_flops(size: str, frames: int, kept: float) -> float:
     """Work of one forward pass of a clip, of whose tubelets the share `kept` are tokens; heads are not counted."""
     if size in P3D:

@@ -54,7 +54,7 @@ def output_deviation(width: int) -> float:
 
 
 def parameter_groups(network: nn.Module, size: str, weight_decay: float) -> list[dict[str, object]]:
-    """The weights of a GaitNetwork of a size as groups for AdamW, with `rate_share` of the rate beside torch's keys."""
+    """The weights of a GaitNetwork of a size as groups for AdamW, with `lr_scale` of the rate beside torch's keys."""
     given = shares(size) if size in sizes.DEPTHS else {"matrix": Share(), "gain": Share(decay=0)}
     role_of = _role_in_ladder if size in sizes.DEPTHS else _role
     members: dict[str, list[nn.Parameter]] = {role: [] for role in given}
@@ -63,7 +63,7 @@ def parameter_groups(network: nn.Module, size: str, weight_decay: float) -> list
     return [
         {
             "params": members[role],
-            "rate_share": share.rate,
+            "lr_scale": share.rate,
             "weight_decay": share.decay * weight_decay,
             "eps": share.epsilon * EPSILON,
         }

@@ -39,11 +39,11 @@ WINGS = {
         ("ingest", "loading", "reports"),
     ),
     "model": (
-        ("packing", "parts", "recompute", "sizes", "strips", "tokens"),
+        ("packing", "parts", "recompute", "sizes", "tokens"),
         ("encoder", "p3d", "transfer"),
         ("network",),
-        ("objective", "guards", "embedding", "export"),
-        ("classifier", "release"),
+        ("objectives", "embedding", "export"),
+        ("release",),
     ),
     "evaluation": (
         ("bootstrap", "figures", "text_table", "baselines", "distances"),
@@ -150,6 +150,13 @@ def test_what_ray_may_change_without_notice_is_in_one_file() -> None:
     """Names inside Ray Train and Ray Data; orchestration/training/ray_internals.py says what it relies on."""
     inside = {path for path in FILES if any("._internal" in name for name in imports(path.read_text()))}
     assert inside == {ROOT / "orchestration/training/ray_internals.py"}
+
+
+def test_an_objective_is_named_in_its_file_its_union_and_recipes_alone() -> None:
+    """To add an objective touches nothing else: what runs it, measures it and reports it knows the interface."""
+    module = "model.objectives.part_regression"
+    users = {path.relative_to(ROOT).as_posix() for path in FILES if module in path.read_text()}
+    assert users == {"orchestration/run/settings.py", "jobs/recipes.py"}
 
 
 def test_no_folder_is_a_heap() -> None:

@@ -1,4 +1,4 @@
-"""Measures of held-out subjects: contrastive loss and error rates, each overall and for every subject alone.
+"""Measures of held-out subjects: means and error rates, each overall and for every subject alone.
 
 The values by subject let a bootstrap resample the subjects (law_bootstrap.py).
 """
@@ -22,29 +22,6 @@ class BySubject:
     subjects: tuple[str, ...]
     values: tuple[float, ...]
     weights: tuple[float, ...]
-
-
-def contrastive_losses(
-    queries: Array, keys: Array, walks: NDArray[np.int64], temperature: float, joint_temperature: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """InfoNCE of n queries against n keys without label smoothing: by part [n, P], and joint [n].
-
-    The loss of training, of each part over cosines and of their mean over parts, but against the same keys for every
-    run, so that runs compare.
-
-    Args:
-        queries, keys: [n, P, C] of any norm; row i of the keys is the positive of query i.
-        walks: [n]; other keys of a query's own walk are not negatives.
-        temperature, joint_temperature: of a part, and of the mean over parts.
-    """
-    count, parts, _ = queries.shape
-    excluded = (walks[:, None] == walks) & ~np.eye(count, dtype=bool)
-    losses, mean = np.empty((count, parts)), np.zeros((count, count))
-    for part in range(parts):
-        cosines = _unit(queries[:, part]) @ _unit(keys[:, part]).T
-        mean += cosines / parts
-        losses[:, part] = _infonce(1 / temperature * cosines, excluded)
-    return losses, _infonce(1 / joint_temperature * mean, excluded)
 
 
 def mean_by_subject(values: Array, subjects: NDArray[np.str_]) -> BySubject:
@@ -88,20 +65,6 @@ def class_error(predicted: NDArray[np.int64], truth: NDArray[np.int64], subjects
         values=tuple((np.bincount(index, weights=rows * wrong) / weights).tolist()),
         weights=tuple(weights.tolist()),
     )
-
-
-def _unit(rows: Array) -> NDArray[np.float64]:
-    vectors = np.asarray(rows, dtype=np.float64)
-    unit: NDArray[np.float64] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _infonce(logits: NDArray[np.float64], excluded: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """[n] of logits [n, n] with the positives on the diagonal."""
-    candidates = np.where(excluded, -np.inf, logits)
-    top = candidates.max(axis=1)
-    losses: NDArray[np.float64] = top + np.log(np.exp(candidates - top[:, None]).sum(axis=1)) - np.diag(logits)
-    return losses
 
 
 def _rank1_error(outcomes: Outcomes, collection: str) -> BySubject | None:

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.p3d.norm import BatchNorm
-from model.parts import PARTS, PartHead, RowStatistics
+from model.parts import PARTS, PartHead, RowStatistics, Strips
 from model.recompute import call
 from model.sizes import P3DShape
-from model.strips import Strips
 
 _SHRINK = 4  # pixels of the clip a row of the last map stands for
 

@@ -1,27 +1,28 @@
 """Batch normalisation over the clips of all ranks, on any device.
 
-The published encoder is trained with statistics that are synchronised between ranks; torch's synchronised layer runs on
-GPUs alone. This one asks a function that it is handed for sums over the ranks, and so trains the same network on one
-rank or on many, up to rounding. It knows no process group; without such a function it is torch's BatchNorm2d.
+The published encoder is trained with statistics that are synchronised between ranks; torch.nn.SyncBatchNorm runs on
+GPUs alone. This one calls a function for sums over the ranks, and so trains the same network on one rank or on many, up
+to rounding. Without such a function it is torch.nn.BatchNorm2d.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# A vector of this rank to its sum over all ranks, which may take its place. All ranks call it in the same order.
-Total = Callable[[Tensor], Tensor]
+# Maps a vector of this rank to its sum over all ranks, perhaps in place. All ranks must call it in the same order.
+AllReduce = Callable[[Tensor], Tensor]
 
 
 class BatchNorm(nn.BatchNorm2d):
     """BatchNorm2d whose statistics in training are those of all ranks together."""
 
-    total: Total | None = None
+    all_reduce: AllReduce | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [N, D, h, w]; every rank must call it."""
-        if self.total is None or not self.training:
+        if self.all_reduce is None or not self.training:
             return super().forward(images)
         mean, variance, count = self._statistics(images.float())
         with torch.no_grad():
@@ -38,26 +39,26 @@ class BatchNorm(nn.BatchNorm2d):
         variance, mean = torch.var_mean(images, dim=(0, 2, 3), correction=0)
         variance, mean = variance.double(), mean.double()
         mine = torch.cat([mean, variance + mean.square(), mean.new_ones(1)]) * (images.numel() // len(mean))
-        mean, square, count = _Sum.apply(mine, self.total).split([len(mean), len(mean), 1])
+        mean, square, count = _Sum.apply(mine, self.all_reduce).split([len(mean), len(mean), 1])
         mean = mean / count
         return mean, square / count - mean.square(), count
 
 
 class _Sum(torch.autograd.Function):
-    """A sum over ranks. What a rank adds to it reaches the losses of all, so their gradients come back as a sum too."""
+    """A sum over ranks. A rank's summand reaches the losses of all ranks, so its gradient is a sum over them too."""
 
     @staticmethod
-    def forward(context: torch.autograd.function.FunctionCtx, mine: Tensor, total: Total) -> Tensor:
-        context.total = total
-        return total(mine.clone())
+    def forward(context: Any, mine: Tensor, all_reduce: AllReduce) -> Tensor:  # noqa: ANN401 torch's contexts take any attribute
+        context.all_reduce = all_reduce
+        return all_reduce(mine.clone())
 
     @staticmethod
-    def backward(context: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return context.total(gradient.clone()), None
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        return context.all_reduce(gradient.clone()), None
 
 
-def share_statistics(module: nn.Module, total: Total) -> None:
-    """Let every BatchNorm of a module normalise over all ranks."""
+def synchronise_norms(module: nn.Module, all_reduce: AllReduce) -> None:
+    """Make every BatchNorm of a module normalise over all ranks."""
     for layer in module.modules():
         if isinstance(layer, BatchNorm):
-            layer.total = total
+            layer.all_reduce = all_reduce

@@ -14,10 +14,11 @@ import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 from torch import Tensor, nn
 
+from model.objectives.interface import Objective
+from model.objectives.teacher import whole_weight
 from model.transfer import BETAS
 from orchestration.rank import collectives
 from orchestration.rank.optimizer_state import prepare_moments, trained_weights
-from orchestration.rank.work import Trained
 from orchestration.run.settings import Run
 
 
@@ -38,12 +39,12 @@ def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
     }
 
 
-def start_engine(run: Run, module: Trained) -> DeepSpeedEngine:
+def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
     """An engine that trains the student of a module, in the process group that Ray Train has set up."""
     # DeepSpeed would compile a collective of its own on CPU, which needs a C++ compiler on every machine; gloo serves.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
-    module.student.encoder.recompute = run.cluster.recompute
+    module.set_recompute(run.cluster.recompute)
     groups = module.parameter_groups(run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,
@@ -57,51 +58,52 @@ def start_engine(run: Run, module: Trained) -> DeepSpeedEngine:
     return engine
 
 
-def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
-    """The learning rate of the next step, of which each group has its share."""
+def set_lr(engine: DeepSpeedEngine, lr: float) -> None:
+    """Set the learning rate of the next step, scaled for each group."""
     for group in engine.optimizer.param_groups:
-        group["lr"] = rate * group["rate_share"]
+        group["lr"] = lr * group["lr_scale"]
 
 
 def train_step(engine: DeepSpeedEngine, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
-    """One optimizer step and one of the teacher; what is watched, of this rank, and the norm of the gradient.
+    """One step of the optimizer and one of the teacher; metrics of this rank, and the norm of the gradient.
 
-    batch: what the module takes, of this rank's share. As many items as a micro batch holds go through the network at
-    once; the step is the same for any number, up to rounding.
+    batch: the tensors of this rank's share, as the objective takes them. As many items as a micro batch holds go
+    through the network at once; the step is the same for any number, up to rounding.
     """
     if engine.gradient_accumulation_steps() == 1:
-        watched = engine(*batch, step=step, gather=collectives.gather)
-        engine.backward(watched["loss"])
+        metrics = engine(*batch, step=step, gather=collectives.gather)
+        engine.backward(metrics["loss"])
         engine.step()
     else:
-        watched = _accumulate(engine, batch, step)
-    engine.module.update_teacher(_held if engine.zero_optimization_stage() == 3 else _whole)
+        metrics = _accumulate(engine, batch, step)
+    engine.module.update_teacher(_local_shard if engine.zero_optimization_stage() == 3 else whole_weight)
     norm = torch.as_tensor(engine.get_global_grad_norm(), device=engine.device)
-    return {name: value.detach().float() for name, value in (watched | {"gradient_norm": norm}).items()}
+    return {name: value.detach().float() for name, value in (metrics | {"gradient_norm": norm}).items()}
 
 
 def _accumulate(engine: DeepSpeedEngine, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
-    """The gradient of the whole share, a few items at a time (gradient caching, Gao et al., RepL4NLP 2021).
+    """The gradient of the whole share, a micro batch at a time (gradient caching, Gao et al., RepL4NLP 2021).
 
     First all items are embedded without keeping activations, and the loss gives its gradients in the embeddings; then
-    each few are embedded again, and these gradients go on into the weights. A mean of losses over fewer items each, as
-    it is usually accumulated, would be another loss.
+    each micro batch is embedded again, and its part of these gradients goes on into the weights. To accumulate the
+    gradients of one loss a micro batch, as is usual, would be another loss: each item would have fewer negatives.
     """
-    module: Trained = engine.module
-    micro_batch, count = engine.train_micro_batch_size_per_gpu(), engine.gradient_accumulation_steps()
-    parts = list(zip(*(one.split(micro_batch) for one in batch), strict=True))
+    module: Objective = engine.module
+    size, count = engine.train_micro_batch_size_per_gpu(), engine.gradient_accumulation_steps()
+    micro_batches = list(zip(*(tensor.split(size) for tensor in batch), strict=True))
     with torch.no_grad(), engine_precision(engine):
-        of_parts = (module.embed_batch(*part[: module.inputs], step=step) for part in parts)
-        embedded, watched = zip(*of_parts, strict=True)
+        results = [module.embed_batch(one[: module.num_inputs], step=step) for one in micro_batches]
+    embedded, metrics = zip(*results, strict=True)
     whole = [torch.cat(one).detach().requires_grad_() for one in zip(*embedded, strict=True)]
-    found = module.compare(*whole, *batch[module.inputs :], step=step, gather=collectives.gather)
+    found = module.compare(whole, batch[module.num_inputs :], step=step, gather=collectives.gather)
     found["loss"].backward()
     output_grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in whole]
-    shares = list(zip(*(one.split(micro_batch) for one in output_grads), strict=True))
-    for part, share in zip(parts, shares, strict=True):
-        engine.backward(engine(*part, step=step, output_grads=share)["loss"] * count)  # DeepSpeed divides by the count
-        engine.step()  # at the last one
-    return found | {name: torch.stack([one[name] for one in watched]).mean() for name in watched[0]}
+    split_grads = list(zip(*(grad.split(size) for grad in output_grads), strict=True))
+    for micro_batch, grads in zip(micro_batches, split_grads, strict=True):
+        loss = engine(*micro_batch, step=step, output_grads=grads)["loss"]
+        engine.backward(loss * count)  # DeepSpeed divides by the count
+        engine.step()  # steps the optimizer at the last micro batch alone
+    return found | {name: torch.stack([one[name] for one in metrics]).mean() for name in metrics[0]}
 
 
 def engine_precision(engine: DeepSpeedEngine) -> torch.autocast:
@@ -116,10 +118,6 @@ def _clip(engine: DeepSpeedEngine) -> None:
     engine.optimizer._global_grad_norm = torch.nn.utils.clip_grad_norm_(weights, engine.gradient_clipping())
 
 
-def _whole(weight: nn.Parameter) -> Tensor:
-    return weight
-
-
-def _held(weight: nn.Parameter) -> Tensor:
-    """What this rank holds of a weight that ZeRO has shared out."""
+def _local_shard(weight: nn.Parameter) -> Tensor:
+    """The shard of a weight that this rank stores, at ZeRO stage 3."""
     return weight.ds_tensor

@@ -5,13 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import ray.train
-import torch
-from torch import Tensor
 
 from datasets.loading.labelled import LabelledBatch, LabelledLoader, Order, PKSampler, RoundRobinSampler
 from datasets.loading.labels import SUBJECT, Question, answers, people
-from model import guards, sizes
-from model.classifier import Classifier
+from model.objectives.classification import Classifier
 from orchestration.rank.data import map_corpus
 from orchestration.rank.entry import enter
 from orchestration.run.finetune_settings import FinetuneRun, Start, read_start
@@ -26,8 +23,8 @@ class FinetuneWork:
     run: FinetuneRun
     start: Start
 
-    def module(self) -> Classifier:
-        """Student and teacher, with their heads."""
+    def objective(self) -> Classifier:
+        """Student and teacher, with random weights."""
         return self.start.module(self.run)
 
     def batches(self, start: int) -> Iterator[LabelledBatch]:
@@ -41,22 +38,6 @@ class FinetuneWork:
         rank, ranks = context.get_world_rank(), context.get_world_size()
         loader = LabelledLoader(sequences, labels, order, run.clips, run.schedule.batch, run.seed, rank, ranks)
         return loader.steps(start, run.schedule.steps)
-
-    def tensors(self, batch: LabelledBatch, device: torch.device) -> list[Tensor]:
-        """Clips, their times and labels."""
-        arrays = (batch.clips, batch.times, batch.labels)
-        return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
-
-    def guards(self, module: Classifier, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
-        """Whether the embedding that is evaluated still fills its space."""
-        del step  # nothing random is asked for
-        return guards.watch_clips(module.teacher.network, *batch[:2])
-
-    def flops(self, step: int, kept: float) -> float:
-        """Work of training on one clip: three forward passes' worth, one where the encoder stays as it is."""
-        del step  # all steps are alike
-        passes = 1 if self.run.train == "head" else 3
-        return passes * sizes.clip_flops(self.start.network.size, self.run.clips.frames, kept)
 
 
 def order_of(run: FinetuneRun, labels: np.ndarray, who: Sequence[str]) -> Order:
@@ -72,7 +53,7 @@ def order_of(run: FinetuneRun, labels: np.ndarray, who: Sequence[str]) -> Order:
     return RoundRobinSampler([group for group in groups if len(group)], batch, seed)
 
 
-def in_words(questions: Sequence[Question]) -> str:
+def describe(questions: Sequence[Question]) -> str:
     """The questions, for a line of text."""
     if questions[0].label == SUBJECT:
         return f"who of {len(questions[0].classes):,} people it is"

@@ -14,10 +14,11 @@ import ray
 import torch
 import torch.distributed as dist
 from ray.actor import ActorHandle
+from torch import nn
 from torch.profiler import profile
 
 from datasets.storage import Place
-from model.p3d.norm import share_statistics
+from model.p3d.norm import synchronise_norms
 from orchestration.rank import collectives, engine, optimizer_state
 from orchestration.rank.checkpoint_writer import CheckpointWriter, SaveFailed
 from orchestration.rank.engine import DeepSpeedEngine
@@ -48,23 +49,25 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
     trained, start = _start(work, folder, status)
     writer = CheckpointWriter(folder, run, status.report.remote)
     peak = matrix_flops(trained.device, run.cluster.precision)
-    metrics = MetricsLogger(run, start, trained.device, peak, work.flops, status.report.remote)
+    # The logger counts the steps that are done; the last of them has the number before.
+    flops = lambda done, kept: trained.module.flops(done - 1, run.clips.frames, kept)  # noqa: E731
+    logger = MetricsLogger(run, start, trained.device, peak, flops, status.report.remote)
     if dist.get_rank() == 0:
         status.set_world_size.remote(dist.get_world_size())
         status.report.remote(TrainingStarted(start, dist.get_world_size()))
     with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
         heartbeat.update(start, "data")
-        for batch in metrics.timed(work.batches(start)):
+        for batch in logger.timed(work.batches(start)):
             heartbeat.update(batch.step, "training")
-            engine.set_rate(trained, run.schedule.lr_at(batch.step))
-            tensors = work.tensors(batch, trained.device)
-            watched = engine.train_step(trained, tensors, batch.step)
+            engine.set_lr(trained, run.schedule.lr_at(batch.step))
+            tensors = trained.module.tensors(batch, trained.device)
+            metrics = engine.train_step(trained, tensors, batch.step)
             done = batch.step + 1
             if run.schedule.guards_at(done):
                 some = [one[: trained.train_micro_batch_size_per_gpu()] for one in tensors]  # as many as fit at once
-                watched |= work.guards(trained.module, some, batch.step)
+                metrics |= trained.module.guards(some, batch.step)
             due = run.keep.due(done) or done == run.schedule.steps
-            metrics.record(done, watched, batch, report_now=due)
+            logger.record(done, metrics, batch, report_now=due)
             if due or writer.failed:
                 heartbeat.update(batch.step, "checkpoint")
                 _save(writer, trained, done)
@@ -80,8 +83,9 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
 def _start(work: Work, folder: Place, status: ActorHandle) -> tuple[DeepSpeedEngine, int]:
     """The engine, with the state of the newest intact checkpoint, and the steps that it has behind it."""
     torch.manual_seed(work.run.seed)
-    module = work.module()
-    share_statistics(module, collectives.total)
+    module = work.objective()
+    assert isinstance(module, nn.Module)
+    synchronise_norms(module, collectives.all_reduce)
     newest = _newest_checkpoint(folder, status)
     if newest is not None:
         checkpoint.load_weights(newest, module)

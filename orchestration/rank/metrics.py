@@ -67,19 +67,21 @@ class MetricsLogger:
         # One all-reduce carries the averages and, in a place of its own for each rank, its first step with NaN or Inf.
         bad_steps = torch.zeros(ranks, device=self.device)
         bad_steps[dist.get_rank()] = self._first_bad_step(step)
-        sums, bad_steps = collectives.total(torch.cat([torch.stack(averages), bad_steps])).split([len(names), ranks])
+        sums, bad_steps = collectives.all_reduce(torch.cat([torch.stack(averages), bad_steps])).split(
+            [len(names), ranks]
+        )
         metrics = dict(zip(names, (sums / ranks).tolist(), strict=True))
         count, seconds, waited = len(self._recorded), time.monotonic() - self._since, self._waited
         self._recorded, self._since, self._waited = [], time.monotonic(), 0.0
         _raise_not_finite(bad_steps.int().tolist())
         if dist.get_rank() == 0:
-            del metrics["sound"]
+            del metrics["finite"]
             speed = self._speed(metrics, step, count, seconds, waited)
             self.report(MetricsReported(step, metrics | speed | {"epoch": batch.epoch}))
 
     def _first_bad_step(self, step: int) -> int:
         """The first step since the last report at which this rank produced NaN or Inf; 0 where none."""
-        flags = torch.stack([one["sound"] * one["loss"].isfinite() for one in self._recorded])
+        flags = torch.stack([one["finite"] * one["loss"].isfinite() for one in self._recorded])
         bad = (flags < 1).nonzero()
         return step - len(flags) + 1 + int(bad[0]) if len(bad) else 0
 

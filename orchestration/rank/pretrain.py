@@ -1,16 +1,13 @@
-"""Pretraining as a rank does it: pairs of clips, and the contrast that they are trained by."""
+"""Pretraining as a rank does it: pairs of clips, and the objective that the settings choose."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import ray.train
-import torch
-from torch import Tensor
 
 from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
-from model import guards, sizes
-from model.objective import PartContrast
+from model.objectives.pairs import PairObjective
 from orchestration.rank.data import map_corpus
 from orchestration.rank.entry import enter
 from orchestration.run.serialise import build
@@ -23,9 +20,9 @@ class PretrainWork:
 
     run: PretrainRun
 
-    def module(self) -> PartContrast:
-        """Student and teacher."""
-        return PartContrast(self.run.network, self.run.contrast)
+    def objective(self) -> PairObjective:
+        """The objective that the run's settings choose, with random weights."""
+        return self.run.objective.build(self.run.network)
 
     def batches(self, start: int) -> Iterator[PairBatch]:
         """The pairs of this rank, from a step to the last."""
@@ -37,20 +34,6 @@ class PretrainWork:
         batch, positives = run.schedule.batch, data.positives
         loader = PairLoader(sequences, order, run.clips, batch, run.seed, rank, ranks, positives)
         return loader.steps(start, run.schedule.steps)
-
-    def tensors(self, batch: PairBatch, device: torch.device) -> list[Tensor]:
-        """Query, its times, key, its times, and the recorded walk of each pair."""
-        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
-        return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
-
-    def guards(self, module: PartContrast, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
-        """The guards of the network that is evaluated."""
-        return guards.watch(module.teacher, *batch, seed=step)
-
-    def flops(self, step: int, kept: float) -> float:
-        """Work of training on one pair."""
-        taught = step > self.run.contrast.teacher_from
-        return sizes.pair_flops(self.run.network.size, self.run.clips.frames, kept, taught)
 
 
 def pretrain_rank(config: dict[str, object]) -> None:

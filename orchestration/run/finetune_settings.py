@@ -15,8 +15,8 @@ from datasets.loading.labels import Question, TaskName
 from datasets.schema.errors import UsageError
 from datasets.storage import Place
 from datasets.store.selection import Selection
-from model.classifier import Classifier, HeadSettings, Trained
 from model.network import NetworkSettings
+from model.objectives.classification import Classifier, HeadSettings, TrainedPart
 from orchestration.run.serialise import build, to_json
 from orchestration.run.settings import Cluster, Keep, Run, Schedule
 
@@ -56,7 +56,7 @@ class FinetuneRun(Run):
     step: int | None = None  # which of its checkpoints, by the steps behind it; the newest where None
     shards: str  # the store to train on
     out: str  # the run's folder
-    train: Trained = "all"  # the head alone is a linear probe: the encoder and its embedding stay as they are
+    train: TrainedPart = "all"  # the head alone is a linear probe: the encoder and its embedding stay as they are
     seed: int = 0
     data: LabelledData = field(default_factory=LabelledData)
     clips: ClipSettings = field(default_factory=ClipSettings)

@@ -5,7 +5,9 @@ a setting that this program does not know is an error, not a surprise. Where it 
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import Field
 
 from datasets.loading.clips import ClipSettings
 from datasets.loading.pairs import Positives
@@ -13,9 +15,16 @@ from datasets.loading.sampler import Mixing
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
 from datasets.store.selection import Selection
-from model import sizes, strips
+from model import sizes
 from model.network import NetworkSettings
-from model.objective import ContrastSettings
+from model.objectives.pairs import ShareUnit
+from model.objectives.part_contrast import ContrastSettings
+from model.objectives.part_regression import RegressionSettings
+
+# What a network can be pretrained by. To add an objective, add its settings to the union.
+_Objectives = ContrastSettings | RegressionSettings
+ObjectiveSettings = Annotated[_Objectives, Field(discriminator="name")]
+OBJECTIVES: dict[str, type[_Objectives]] = {kind.name: kind for kind in get_args(_Objectives)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +69,7 @@ class Schedule:
     weight_decay: float = 0.05
     clip_norm: float = 3.0  # largest norm of the gradient
     log_every: int = 10  # steps
-    guard_every: int = 100  # steps between looks for collapse (model/guards.py); 0: never
+    guard_every: int = 100  # steps between looks for collapse (model/objectives/guards.py); 0: never
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -173,39 +182,37 @@ class Run:
     cluster: Cluster
 
     @property
-    def unit(self) -> int:
-        """What a worker's share, and a micro batch, are multiples of."""
-        return 1
+    def unit(self) -> ShareUnit:
+        """What a worker's share, and a micro batch, must be a multiple of."""
+        return ShareUnit()
 
     def micro_batch(self, workers: int) -> int:
         """How many items each of so many workers takes at once: as many as allowed of which its share is a multiple."""
         share = self.schedule.batch // workers
         most = min(self.cluster.micro_batch or share, share)
-        return max(size for size in range(self.unit, most + 1, self.unit) if share % size == 0)
+        return max(size for size in range(self.unit.clips, most + 1, self.unit.clips) if share % size == 0)
 
     def worker_counts(self) -> list[int]:
         """The numbers of workers that the run can have: all those allowed among which its batch divides."""
         fewest = self.cluster.at_least or self.cluster.workers
         counts = range(fewest, self.cluster.workers + 1)
-        return [count for count in counts if self.schedule.batch % (count * self.unit) == 0]
+        return [count for count in counts if self.schedule.batch % (count * self.unit.clips) == 0]
 
     def check_shares(self) -> None:
         """UsageError where the batch does not divide among the workers, or a share into micro batches."""
         batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
+        unit, reason, option = self.unit
         if batch % workers:
             raise UsageError(
                 f"--schedule.batch {batch} does not divide among --cluster.workers {workers}: make it a multiple"
             )
-        if batch // workers % self.unit:
+        if batch // workers % unit:
             raise UsageError(
                 f"--schedule.batch {batch} gives each of --cluster.workers {workers} no "
-                f"multiple of {self.unit} clips, which strips take: change one of them, or --contrast.no-strips"
+                f"multiple of {unit} clips, {reason}: change one of them, or {option}"
             )
-        if micro is not None and micro < self.unit:
-            raise UsageError(
-                f"--cluster.micro-batch {micro} must be at least {self.unit}, which strips take: "
-                "raise it, or --contrast.no-strips"
-            )
+        if micro is not None and micro < unit:
+            raise UsageError(f"--cluster.micro-batch {micro} must be at least {unit}, {reason}: raise it, or {option}")
 
     def check_norms(self, size: str) -> None:
         """UsageError where an encoder of a size cannot be trained with micro batches."""
@@ -231,7 +238,7 @@ class PretrainRun(Run):
     data: DataSettings = field(default_factory=DataSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    objective: ObjectiveSettings = field(default_factory=ContrastSettings)
     schedule: Schedule = field(default_factory=Schedule)
     keep: Keep = field(default_factory=Keep)
     score: Score = field(default_factory=Score)
@@ -245,12 +252,15 @@ class PretrainRun(Run):
                 f"--start is for checkpoints of the published P3D encoder, of which {self.network.size!r} is no size: "
                 f"take the recipe p3d-0.03b or p3d-0.13b, or give --network.size as one of {', '.join(sizes.P3D)}"
             )
-        if self.schedule.batch < 2:
-            raise UsageError("--schedule.batch must be at least 2: a contrast needs a negative")
+        least = self.objective.least_batch
+        if self.schedule.batch < least:
+            raise UsageError(
+                f"--schedule.batch {self.schedule.batch} must be at least {least} for {self.objective.name}"
+            )
         self.check_shares()
         self.check_norms(self.network.size)
 
     @property
-    def unit(self) -> int:
-        """What a worker's share, and a micro batch, are multiples of."""
-        return strips.PERIOD if self.contrast.strips else 1
+    def unit(self) -> ShareUnit:
+        """What the objective needs."""
+        return self.objective.unit

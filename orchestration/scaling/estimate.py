@@ -16,7 +16,6 @@ from evaluation.scaling.panels import short
 from evaluation.text_table import plain_table
 from model import sizes
 from model.network import NetworkSettings
-from model.objective import PartContrast
 from orchestration.scaling.measure import bank_of, held_rows
 from orchestration.scaling.plan import KEPT, Cell, StudyPlan
 from orchestration.scaling.probes import check_probes
@@ -85,7 +84,7 @@ def speed_here(plan: StudyPlan, store: Store) -> float:
     size = min(plan.sizes, key=lambda one: plan.flop_of(Cell(size=one, unique=None, seed=0, steps=1)))
     bank = bank_of(plan, *held_rows(plan, store))
     pairs = [torch.from_numpy(one[:_PAIRS]) for one in (bank.query, bank.query_times, bank.key, bank.key_times)]
-    module = PartContrast(NetworkSettings(size=size, channels=plan.channels), plan.contrast)
+    module = plan.objective.build(NetworkSettings(size=size, channels=plan.channels))
     threads, best = torch.get_num_threads(), float("inf")
     torch.set_num_threads(1)
     for _ in range(3):
@@ -95,8 +94,7 @@ def speed_here(plan: StudyPlan, store: Store) -> float:
         loss["loss"].backward()
         best = min(best, time.perf_counter() - began)
     torch.set_num_threads(threads)
-    taught = plan.contrast.teacher_from <= 0
-    return _PAIRS * sizes.pair_flops(size, plan.clips.frames, KEPT, taught) / best
+    return _PAIRS * module.flops(0, plan.clips.frames, KEPT) / best
 
 
 def render(plan: StudyPlan, cells: list[Expected], at_once: int) -> str:
@@ -132,5 +130,5 @@ def duration(seconds: float | None) -> str:
 def _measuring(plan: StudyPlan, size: str, sequences: int) -> float:
     """FLOP of measuring a cell: forward passes over the held-out sequences and over the bank."""
     chunks = -(-plan.measure.frames // plan.clips.frames)
-    forward = sizes.pair_flops(size, plan.clips.frames, KEPT, True) / 4
+    forward = sizes.clip_flops(size, plan.clips.frames, KEPT)
     return forward * (sequences * chunks + 2 * plan.measure.keys)

@@ -16,8 +16,8 @@ from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from evaluation.retrieval.protocols import score
 from evaluation.retrieval.sequences import Sequences
-from evaluation.scaling.by_subject import BySubject, contrastive_losses, mean_by_subject, rank1_errors
-from evaluation.scaling.cells import LOSS, MeasuredCell
+from evaluation.scaling.by_subject import BySubject, mean_by_subject, rank1_errors
+from evaluation.scaling.cells import MeasuredCell
 from model import sizes
 from orchestration.embedding.networks import teacher_of
 from orchestration.embedding.sequences import BATCH, held_back
@@ -30,12 +30,11 @@ from orchestration.scaling.probes import probe_errors
 
 
 def bank_loss(held: Examined) -> dict[str, BySubject]:
-    """The loss of training against the bank, unsmoothed: whole clips, nothing changed about them, fixed keys."""
-    bank, contrast = bank_of(held.plan, held.rows, held.specs), held.run.contrast
+    """The loss of the objective on the bank: whole clips that are not augmented, and fixed keys."""
+    bank = bank_of(held.plan, held.rows, held.specs)
     predicted, keys = (np.concatenate(one) for one in zip(*_embedded(held, bank), strict=True))
-    parts, joint = contrastive_losses(predicted, keys, bank.walks, contrast.temperature, contrast.joint_temperature)
-    found = {LOSS: parts.mean(axis=1) + contrast.joint * joint, f"{LOSS}/parts": parts.mean(axis=1)}
-    return {name: mean_by_subject(values, bank.subjects) for name, values in (found | {f"{LOSS}/joint": joint}).items()}
+    losses = held.run.objective.heldout_losses(predicted, keys, bank.walks)
+    return {name: mean_by_subject(values, bank.subjects) for name, values in losses.items()}
 
 
 def zero_shot(held: Examined) -> dict[str, BySubject]:

@@ -5,6 +5,7 @@ long one. Plain settings, and what follows from them by arithmetic; nothing is r
 """
 
 import json
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -14,9 +15,9 @@ from datasets.schema.errors import UsageError
 from datasets.storage import Place, open_place
 from model import sizes
 from model.network import NetworkSettings
-from model.objective import ContrastSettings
+from model.objectives.part_contrast import ContrastSettings
 from orchestration.run.serialise import build, flatten, to_json
-from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun, Schedule, Score
+from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
 STUDY_FILE = "study.json"
 KEPT = sizes.CLIP_TOKENS / (16 // 2 * 16 * 11)  # of the tubelets of a clip become tokens, before any run tells
@@ -82,7 +83,7 @@ class StudyPlan:
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     data: DataSettings = field(default_factory=DataSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)
-    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    objective: ObjectiveSettings = field(default_factory=ContrastSettings)
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=0))  # the steps are those of the cells
     cluster: Cluster = field(default_factory=lambda: Cluster(workers=1))  # of each cell
 
@@ -134,7 +135,7 @@ class StudyPlan:
             data=replace(self.data, unique=cell.unique),
             clips=self.clips,
             network=NetworkSettings(size=cell.size, channels=self.channels),
-            contrast=self.contrast,
+            objective=self.objective,
             schedule=replace(self.schedule, steps=cell.steps),
             keep=Keep(every=self.keep_every, last=1, best=0, at=tuple(branches) if longest else ()),
             score=Score(every=0),  # once it is trained, and by more
@@ -147,10 +148,8 @@ class StudyPlan:
 
     def flop_of(self, cell: Cell, kept: float = KEPT, since: int = 0) -> float:
         """Work of a cell's training, of its steps after the first `since` alone. kept: the share of tubelets."""
-        untaught = max(min(cell.steps, self.contrast.teacher_from) - since, 0)
-        taught = cell.steps - since - untaught
-        each = [sizes.pair_flops(cell.size, self.clips.frames, kept, teacher) for teacher in (False, True)]
-        return self.schedule.batch * (untaught * each[0] + taught * each[1])
+        forward = sizes.clip_flops(cell.size, self.clips.frames, kept)
+        return self.schedule.batch * self.objective.passes(since, cell.steps) * forward
 
     def _branch(self, steps: int) -> int:
         return replace(self.schedule, steps=steps, warmup=0).branch
@@ -167,12 +166,13 @@ class StudyPlan:
         return found
 
     def _steps_for(self, size: str, flop: float) -> int:
-        """How many steps of a size so much work is, one at least."""
-        first = Cell(size=size, unique=None, seed=0, steps=1)
-        untaught = self.contrast.teacher_from
-        later = self.flop_of(replace(first, steps=untaught + 1), since=untaught)
-        before = self.flop_of(replace(first, steps=untaught)) if untaught else 0.0
-        return max(round(flop / self.flop_of(first) if flop <= before else untaught + (flop - before) / later), 1)
+        """The number of steps of a size whose work is nearest to an amount, at least one."""
+        work = lambda steps: self.flop_of(Cell(size=size, unique=None, seed=0, steps=steps))  # noqa: E731
+        enough = 1
+        while work(enough) < flop:
+            enough *= 2
+        enough = bisect_left(range(enough), flop, key=work)  # steps may differ in their work
+        return max(min(enough - 1, enough, key=lambda steps: abs(work(steps) - flop)), 1)
 
     def _excess(self, cell: Cell) -> str | None:
         if self._branch(cell.steps) < max(self.schedule.warmup, 1):

@@ -90,11 +90,11 @@ def write_study(study: Study, tracker: Tracker, missing: Mapping[str, str], fold
         f"most {plan.measure.keys} keys, and on the first {plan.measure.frames} frames of each sequence."
     ]
     shortest = min(cell.steps for cell in study.cells)
-    averaged, cooled = 1 / (1 - plan.contrast.momentum), plan.schedule.cooldown * shortest
+    averaged, cooled = 1 / (1 - plan.objective.momentum), plan.schedule.cooldown * shortest
     if averaged > cooled + 1:
         about.append(
             f"The teacher, which is measured, averages over {averaged:.0f} steps, more than the {cooled:.0f} in which "
-            "the shortest run cools down: it lags behind there (`contrast.momentum`)."
+            "the shortest run cools down: it lags behind there (`objective.momentum`)."
         )
     write_report(found, f"Scaling study {plan.plan}", about, missing, folder)
     for path in sorted(folder.iterdir()):

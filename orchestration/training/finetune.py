@@ -18,7 +18,7 @@ from datasets.storage import Place, open_place
 from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from orchestration.embedding.networks import teacher_of
-from orchestration.rank.finetune import finetune_rank, in_words, order_of
+from orchestration.rank.finetune import describe, finetune_rank, order_of
 from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
@@ -68,7 +68,7 @@ def check_start(run: FinetuneRun) -> Start:
     questions = tasks.questions(run.task, rows)
     labels = tasks.answers(questions, rows)
     order_of(run, labels, tasks.people(rows))  # UsageError where there are too few people to fill a batch
-    print(f"encoder {pretrained.network.size} from {chosen}; task: {in_words(questions)}", flush=True)
+    print(f"encoder {pretrained.network.size} from {chosen}; task: {describe(questions)}", flush=True)
     for column, question in enumerate(questions):
         known = labels[:, column][labels[:, column] >= 0]
         counts = Counter(known.tolist())

@@ -18,7 +18,6 @@ from datasets.storage import Place
 from datasets.store.reader import Store
 from datasets.store.selection import collections_of, training_rows, walk_names
 from model import sizes
-from model.objective import PartContrast
 from model.p3d.checkpoint import load_published
 from orchestration.rank.pretrain import pretrain_rank
 from orchestration.run import checkpoint
@@ -105,7 +104,7 @@ def published_weights(run: PretrainRun, start: Path) -> State:
 
     UsageError where the file is missing, is no such checkpoint, or is of another network than the run's.
     """
-    module = PartContrast(run.network, run.contrast)
+    module = run.objective.build(run.network)
     load_published(start, module.teacher)
     module.student.load_state_dict(module.teacher.state_dict())
     print(f"starting from the teacher in {start}", flush=True)

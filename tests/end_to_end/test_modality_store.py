@@ -20,7 +20,7 @@ from datasets.store.sequence_ids import walk_of
 from datasets.synthetic.casts import CASTS
 from datasets.synthetic.trees import write_tree
 from jobs import ingest as ingest_job
-from model.objective import ContrastSettings
+from model.objectives.part_contrast import ContrastSettings
 from orchestration.ingest.ingest import IngestRun, ingest
 from orchestration.run import folder as run_folder
 from orchestration.run.serialise import build, to_json
@@ -109,7 +109,7 @@ def run_of(store: Path, *modalities: str, **data: object) -> PretrainRun:
         out="nowhere",
         data=settings,
         schedule=Schedule(steps=1, batch=2, warmup=0),
-        contrast=ContrastSettings(strips=False),
+        objective=ContrastSettings(strips=False),
     )
 
 

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from datasets.schema.errors import UsageError
 from datasets.storage import open_place
 from datasets.store.reader import Manifest, Store
-from jobs import evaluate, ingest, pretrain
+from jobs import evaluate, ingest, pretrain, scaling
 from jobs.recipes import RECIPES
+from model.objectives.part_contrast import ContrastSettings
+from model.objectives.part_regression import RegressionSettings
 from orchestration.cluster.session import ROOT
 from orchestration.run.folder import claim_folder
 from orchestration.scoring import collections
@@ -57,7 +61,10 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["gigantic"], "unknown recipe 'gigantic': the recipes are tiny, tiny-walks, casia-b, casia-b-walks, xxs, xs"),
+        (
+            ["gigantic"],
+            "unknown recipe 'gigantic': the recipes are tiny, tiny-walks, tiny-regression, casia-b, casia-b-walks, xxs",
+        ),
         (["tiny", "--shards", "S"], "missing --out"),
         (["tiny", "--shards", "S", "--out", "OUT"], "holds no finished shards"),
         (
@@ -77,6 +84,14 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
         ),
         (["tiny", "--shards", "S", "--out", "OUT", "--cluster.workers", "3"], "does not divide among"),
         (
+            ["tiny", "--shards", "S", "--out", "OUT", "--objective.name", "magic"],
+            "--objective.name magic: there is none of this name, only part-contrast, part-regression",
+        ),
+        (
+            ["tiny", "--shards", "S", "--out", "OUT", "--objective.name", "part-regression", "--objective.joint", "1"],
+            "unknown setting --objective.joint",
+        ),
+        (
             ["tiny", "--shards", "S", "--out", "OUT", "--cluster.zero-stage", "9"],
             "for argument '--cluster.zero-stage'. Expected one of",
         ),
@@ -86,6 +101,26 @@ def test_pretrain_mistakes(capsys, tmp_path: Path, argv: list[str], message: str
     places = {"OUT": str(tmp_path / "out"), "S": str(tmp_path / "shards")}
     assert message in mistake(capsys, pretrain.main, *(places.get(one, one) for one in argv))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("chosen", [["--objective.name", "part-regression"], ["--objective.name=part-regression"]])
+def test_the_command_line_chooses_and_sets_the_objective(chosen: list[str]) -> None:
+    places = ["--shards", "S", "--out", "O"]
+    run = pretrain.parse(["tiny", *places, *chosen, "--objective.no-strips"]).run
+    assert run == replace(RECIPES["tiny"]("S", "O"), objective=RegressionSettings(strips=False))
+    of_recipe = pretrain.parse(["tiny", *places, "--objective.temperature", "0.2"]).run.objective
+    assert of_recipe == ContrastSettings(momentum=0.95, temperature=0.2)
+
+
+@pytest.mark.parametrize(("job", "what"), [(pretrain, "tiny"), (scaling, "miniature")])
+def test_help_lists_the_settings_of_the_chosen_objective(job: ModuleType, what: str, capsys) -> None:
+    for chosen, shown in (("part-contrast", True), ("part-regression", False)):
+        with pytest.raises(SystemExit) as end:
+            job.main([what, "--objective.name", chosen, "--help"])
+        said = capsys.readouterr().out
+        assert end.value.code == 0
+        assert "--objective.momentum" in said
+        assert ("--objective.temperature" in said) == shown
 
 
 def test_a_store_of_a_newer_schema_is_refused_by_every_job(capsys, store: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from datasets.schema.errors import UsageError
 from model import embedding, parts, sizes
 from model.encoder import Block, ContourEncoder
 from model.network import GaitNetwork, NetworkSettings
+from model.objectives.pairs import assign_strips
 from model.p3d import encoder as reference
 from model.packing import pack
-from model.strips import Strips, assign
+from model.parts import Strips
 from model.tokens import Tokens, tokenise
 
 
@@ -84,8 +85,8 @@ def test_clips_cut_in_company_are_cut_as_alone() -> None:
     torch.manual_seed(0)
     encoder = ContourEncoder(2)
     clips, times = walking_clips(9)
-    together, _ = encoder.pool(clips, times, assign(9))
-    for one, cut in enumerate(assign(9)):
+    together, _ = encoder.pool(clips, times, assign_strips(9))
+    for one, cut in enumerate(assign_strips(9)):
         alone, _ = encoder.pool(clips[one : one + 1], times[:1], [cut])
         torch.testing.assert_close(together.total[one], alone.total[0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(together.count[one], alone.count[0])
@@ -102,7 +103,7 @@ def test_the_layouts_of_the_encoder_agree() -> None:
     for layout in ("padded", "jagged"):
         torch.manual_seed(0)
         encoder = ContourEncoder(2, layout)
-        rows, _ = encoder.pool(clips, times, assign(4))
+        rows, _ = encoder.pool(clips, times, assign_strips(4))
         rows.total.square().sum().backward()
         results.append([rows.total.detach(), *(weight.grad for weight in encoder.parameters())])
     for one, other in zip(*results, strict=True):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model.network import GaitNetwork, NetworkSettings
-from model.objective import ContrastSettings, PartContrast
+from model.objectives.part_contrast import ContrastSettings, PartContrast
 from model.transfer import parameter_groups
 
 WATCHED = ("qkv", "up", "out")
@@ -26,7 +26,7 @@ def test_each_weight_gets_its_share_by_its_role() -> None:
         "projector.weight": (1 / m, 0.1 * m, 1e-8),
         "predictor.weight": (1, 0.1, 1e-8),
     }
-    got = {names[id(p)]: (g["rate_share"], g["weight_decay"], g["eps"]) for g in groups for p in g["params"]}
+    got = {names[id(p)]: (g["lr_scale"], g["weight_decay"], g["eps"]) for g in groups for p in g["params"]}
     assert set(got) == set(names.values())
     for name, share in expected.items():
         assert got[name] == pytest.approx(share), name
@@ -37,7 +37,7 @@ def test_the_smallest_size_and_the_published_encoder_are_left_as_they_are() -> N
         with torch.device("meta"):
             network = GaitNetwork(NetworkSettings(size=size, channels=8))
         groups = parameter_groups(network, size, weight_decay=0.1)
-        assert all((group["rate_share"], group["eps"]) == (1, 1e-8) for group in groups)
+        assert all((group["lr_scale"], group["eps"]) == (1, 1e-8) for group in groups)
         assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
         for group in groups:
             assert all(group["weight_decay"] == (0.1 if p.ndim > 1 else 0) for p in group["params"])
@@ -59,7 +59,7 @@ def moved(size: str, ruled: bool) -> dict[str, float]:
     module = PartContrast(NetworkSettings(size=size, channels=16), ContrastSettings(teacher_from=10))
     groups = parameter_groups(module.student, size, weight_decay=0.05)
     optimizer = torch.optim.AdamW(
-        [{**group, "lr": 2e-3 * (group["rate_share"] if ruled else 1)} for group in groups], betas=(0.9, 0.95)
+        [{**group, "lr": 2e-3 * (group["lr_scale"] if ruled else 1)} for group in groups], betas=(0.9, 0.95)
     )
     generator = torch.Generator().manual_seed(0)
     clips = (torch.rand(8, 2, 64, 44, generator=generator) < 0.5).to(torch.uint8)

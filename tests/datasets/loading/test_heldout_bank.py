@@ -1,4 +1,4 @@
-"""The bank by which runs are compared: the same clips for every run, the loss of training without smoothing."""
+"""The bank by which runs are compared: the same clips for every run."""
 
 from pathlib import Path
 

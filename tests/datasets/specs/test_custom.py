@@ -22,7 +22,7 @@ from datasets.storage import open_place
 from datasets.store.writer import StoreWriter
 from datasets.synthetic.film import film
 from datasets.synthetic.scenes import casia_b
-from model.objective import ContrastSettings
+from model.objectives.part_contrast import ContrastSettings
 from orchestration.run.settings import PretrainRun, Schedule
 from orchestration.scoring import collections
 from orchestration.training import pretrain as pretraining
@@ -198,7 +198,7 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
     ]
     assert [spec.name for spec in collections.scored(store, "test", None)] == ["mine"]
     schedule, whole = Schedule(steps=1, batch=2, warmup=0), ContrastSettings(strips=False)
-    run = PretrainRun(recipe="x", shards=str(store), out="unused", contrast=whole, schedule=schedule)
+    run = PretrainRun(recipe="x", shards=str(store), out="unused", objective=whole, schedule=schedule)
     shown = re.findall(
         r"train on (\d) sequences of (\w+), (\d+)% of the steps", "\n".join(pretraining.check_data(run, store))
     )

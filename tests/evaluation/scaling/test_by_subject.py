@@ -1,26 +1,10 @@
-"""Measures by subject: the contrastive loss is that of training, errors and their weights add up."""
+"""Measures by subject: errors and their weights add up."""
 
 import numpy as np
 import pytest
-import torch
 
 from evaluation.retrieval.outcomes import Outcomes, Score
-from evaluation.scaling.by_subject import class_error, contrastive_losses, mean_by_subject, rank1_errors
-from model.network import NetworkSettings
-from model.objective import ContrastSettings, PartContrast
-
-
-def test_the_loss_is_that_of_training_without_smoothing() -> None:
-    rng = np.random.default_rng(0)
-    predicted, keys = rng.normal(size=(2, 12, 31, 8)).astype(np.float32)
-    walks = np.array([0, 0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8])
-    settings = ContrastSettings(temperature=1 / 5.0, joint=0.7, joint_temperature=1 / 11.0, smoothing=0.0)
-    module = PartContrast(NetworkSettings(channels=8), settings)
-    same = torch.from_numpy((walks[:, None] == walks) & ~np.eye(12, dtype=bool))
-    expected = module.contrast(torch.from_numpy(predicted), torch.from_numpy(keys), 0, same)["loss"].item()
-    parts, joint = contrastive_losses(predicted, keys, walks, 1 / 5.0, 1 / 11.0)
-    assert parts.shape == (12, 31) and joint.shape == (12,)
-    assert parts.mean() + 0.7 * joint.mean() == pytest.approx(expected, rel=1e-5)
+from evaluation.scaling.by_subject import class_error, mean_by_subject, rank1_errors
 
 
 def test_values_by_subject_make_up_the_whole() -> None:

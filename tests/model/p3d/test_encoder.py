@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from datasets.schema.errors import UsageError
 from model import embedding, parts, sizes
 from model.network import GaitNetwork, NetworkSettings
-from model.objective import ContrastSettings, PartContrast
+from model.objectives.pairs import assign_strips
+from model.objectives.part_contrast import ContrastSettings, PartContrast
 from model.p3d.checkpoint import fill, load_published, published_name
-from model.p3d.norm import BatchNorm, share_statistics
-from model.strips import Strips, assign
+from model.p3d.norm import BatchNorm, synchronise_norms
+from model.parts import Strips
 
 TINY = NetworkSettings(size="p3d-tiny", channels=32)
 
@@ -153,12 +154,12 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path: Path) -
 
 
 def test_a_batch_is_cut_by_quarters_and_half_of_each_is_shifted() -> None:
-    cut = assign(16)
+    cut = assign_strips(16)
     assert {one: cut.count(one) for one in cut} == {
         **{Strips(k, shifted): 2 for k in (8, 4, 2) for shifted in (False, True)},
         Strips(1, False): 4,
     }
-    assert cut == assign(8) + assign(8)  # two ranks cut as one does
+    assert cut == assign_strips(8) + assign_strips(8)  # two ranks cut as one does
 
 
 @pytest.mark.parametrize("cut", [Strips(k, shifted) for k in (8, 4, 2) for shifted in (False, True)], ids=str)
@@ -190,8 +191,8 @@ def test_a_strip_is_encoded_as_if_it_were_the_whole_picture() -> None:
 def test_clips_cut_in_company_are_cut_as_alone() -> None:
     encoder = network().encoder.eval()
     clips, _ = walkers(9)
-    together = pooled(encoder, clips, assign(9))
-    for one, cut in enumerate(assign(9)):
+    together = pooled(encoder, clips, assign_strips(9))
+    for one, cut in enumerate(assign_strips(9)):
         alone = pooled(encoder, clips[one : one + 1], [cut])
         torch.testing.assert_close(together.maximum[one], alone.maximum[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(together.total[one], alone.total[0], rtol=1e-4, atol=1e-5)
@@ -201,7 +202,7 @@ def test_clips_cut_in_company_are_cut_as_alone() -> None:
 def test_every_weight_learns_from_strips() -> None:
     trained = network()
     clips, _ = walkers(8)
-    predicted = trained.embed(pooled(trained.encoder, clips, assign(8)))
+    predicted = trained.embed(pooled(trained.encoder, clips, assign_strips(8)))
     assert predicted.shape == (8, 31, 32)
     (predicted * torch.randn_like(predicted)).sum().backward()
     assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in trained.parameters())
@@ -251,8 +252,8 @@ def _one_rank(rank: int, shares: list[slice], folder: str) -> None:
     smooth = nn.Sequential(nn.Conv2d(3, 8, 3), BatchNorm(8), nn.Tanh(), nn.Conv2d(8, 8, 3), BatchNorm(8))
     trained, images, weights = network(), torch.randn(8, 3, 9, 7), torch.randn(8, 8, 5, 3)
     if len(shares) > 1:
-        share_statistics(smooth, total)
-        share_statistics(trained, total)
+        synchronise_norms(smooth, total)
+        synchronise_norms(trained, total)
     mine = shares[rank]
     (smooth(images[mine]) * weights[mine]).sum().backward()
     clips, times = walkers(8)

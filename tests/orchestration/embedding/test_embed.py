@@ -16,7 +16,7 @@ from datasets.store.reader import Store
 from jobs import embed as embed_job
 from model.embedding import embed
 from model.network import NetworkSettings
-from model.objective import PartContrast
+from model.objectives.part_contrast import PartContrast
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.embed import EmbedRun, embed_store
 from orchestration.embedding.sequences import decode_walk
@@ -39,9 +39,7 @@ def run(store: Path, tmp_path_factory) -> Path:
     )
     torch.manual_seed(3)
     folder.claim_folder(settings)
-    checkpoint.save(
-        open_place(str(out)), settings, 1, PartContrast(settings.network, settings.contrast).state_dict(), {}
-    )
+    checkpoint.save(open_place(str(out)), settings, 1, settings.objective.build(settings.network).state_dict(), {})
     return out
 
 
@@ -56,7 +54,7 @@ def asked(run: Path, store: Path, local_ray, tmp_path_factory) -> EmbedRun:
 
 def whole_module_of(run: Path) -> PartContrast:
     settings = read_run(open_place(str(run)))
-    module = PartContrast(settings.network, settings.contrast)
+    module = settings.objective.build(settings.network)
     checkpoint.load_weights(checkpoint.newest_intact(open_place(str(run))), module)
     return module
 

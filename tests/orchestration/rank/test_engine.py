@@ -8,7 +8,9 @@ import torch
 import torch.distributed as dist
 
 from model.network import NetworkSettings
-from model.objective import ContrastSettings, PartContrast
+from model.objectives.pairs import PairObjective
+from model.objectives.part_contrast import ContrastSettings
+from model.objectives.part_regression import RegressionSettings
 from model.transfer import BETAS, parameter_groups
 from orchestration.run.settings import Cluster, PretrainRun, Schedule
 
@@ -18,17 +20,21 @@ RUN = PretrainRun(
     shards="s",
     out="o",
     network=NetworkSettings(size="xxs", channels=8),
-    contrast=ContrastSettings(momentum=0.9, teacher_from=10, joint=0.5),  # both clips trained, then one
+    objective=ContrastSettings(momentum=0.9, teacher_from=10, joint=0.5),  # both clips trained, then one
     schedule=Schedule(steps=STEPS, batch=BATCH, warmup=4, lr=1e-3, weight_decay=0.2, clip_norm=0.5),
     cluster=Cluster(workers=2, precision="fp32"),
 )
+RUNS = {
+    "part-contrast": RUN,
+    "part-regression": replace(RUN, objective=RegressionSettings(momentum=0.9)),
+}
 # ZeRO stage, pairs at once, activations made again; halfway each is stopped and goes on in a new engine.
 ARMS = [(0, 16, False), (1, 16, False), (2, 8, True), (3, 8, True)]
 
 
-def _started() -> PartContrast:
+def _started(objective: str) -> PairObjective:
     torch.manual_seed(1)
-    return PartContrast(RUN.network, RUN.contrast)
+    return RUNS[objective].objective.build(RUN.network)
 
 
 def _pairs(step: int, mine: slice = slice(None)) -> list[torch.Tensor]:
@@ -40,14 +46,14 @@ def _pairs(step: int, mine: slice = slice(None)) -> list[torch.Tensor]:
     return [one[mine] for one in (query, times, key, times, torch.arange(BATCH) // 2)]
 
 
-def _plain_loop() -> dict[str, torch.Tensor]:
+def _plain_loop(objective: str) -> dict[str, torch.Tensor]:
     """Weights after all steps of one process with the whole batch, in plain PyTorch; and each loss."""
-    module = _started()
+    module = _started(objective)
     groups = parameter_groups(module.student, RUN.network.size, RUN.schedule.weight_decay)
     optimizer, losses = torch.optim.AdamW(groups, lr=1.0, betas=BETAS), []
     for step in range(STEPS):
         for group in optimizer.param_groups:
-            group["lr"] = RUN.schedule.lr_at(step) * group["rate_share"]
+            group["lr"] = RUN.schedule.lr_at(step) * group["lr_scale"]
         loss = module(*_pairs(step), step=step)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -58,7 +64,7 @@ def _plain_loop() -> dict[str, torch.Tensor]:
     return module.state_dict() | {"losses": torch.stack(losses)}
 
 
-def _rank(rank: int, ranks: int, folder: str) -> None:
+def _rank(rank: int, ranks: int, folder: str, objective: str) -> None:
     """One rank of every arm; rank 0 leaves the weights of each in a file."""
     from orchestration.rank import engine, optimizer_state  # DeepSpeed looks at the environment when it is imported
 
@@ -67,18 +73,18 @@ def _rank(rank: int, ranks: int, folder: str) -> None:
     mine = slice(rank * BATCH // ranks, (rank + 1) * BATCH // ranks)
     for stage, micro_batch, recompute in ARMS:
         cluster = replace(RUN.cluster, zero_stage=stage, micro_batch=micro_batch, recompute=recompute)
-        run = replace(RUN, cluster=cluster)
-        module, losses = _started(), []
+        run = replace(RUNS[objective], cluster=cluster)
+        module, losses = _started(objective), []
         trained = engine.start_engine(run, module)
         for step in range(STEPS):
             if step == STEPS // 2:
                 state = [optimizer_state.weights_of(trained), optimizer_state.moments_of(trained)]
                 dist.broadcast_object_list(state)
-                module = PartContrast(run.network, run.contrast)
+                module = run.objective.build(run.network)
                 module.load_state_dict(state[0])
                 trained = engine.start_engine(run, module)
                 optimizer_state.restore_moments(trained, state[1], step)
-            engine.set_rate(trained, run.schedule.lr_at(step))
+            engine.set_lr(trained, run.schedule.lr_at(step))
             watched = engine.train_step(trained, _pairs(step, mine), step)
             assert watched["gradient_norm"] > 0
             dist.all_reduce(watched["loss"])
@@ -90,12 +96,13 @@ def _rank(rank: int, ranks: int, folder: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_stage_and_micro_batch_is_a_plain_loop(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("objective", RUNS)
+def test_every_stage_and_micro_batch_is_a_plain_loop(objective: str, tmp_path: Path, monkeypatch) -> None:
     """Student, teacher, losses after 20 steps of two ranks, stopped halfway: those of one process, up to rounding."""
     for name, value in {"DS_ACCELERATOR": "cpu", "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    torch.multiprocessing.spawn(_rank, (2, str(tmp_path)), nprocs=2)
-    expected, untrained = _plain_loop(), _started().state_dict()
+    torch.multiprocessing.spawn(_rank, (2, str(tmp_path), objective), nprocs=2)
+    expected, untrained = _plain_loop(objective), _started(objective).state_dict()
     for stage, micro_batch, _ in ARMS:
         found = torch.load(tmp_path / f"{stage}-{micro_batch}.pt")
         assert found.keys() == expected.keys()
@@ -122,8 +129,8 @@ def _rates(_rank: int, folder: str) -> None:
             schedule=Schedule(batch=8, weight_decay=0.2),
             cluster=Cluster(workers=1, zero_stage=stage, precision="fp32"),
         )
-        started = engine.start_engine(run, PartContrast(run.network, run.contrast))
-        engine.set_rate(started, 0.03)
+        started = engine.start_engine(run, run.objective.build(run.network))
+        engine.set_lr(started, 0.03)
         steps = started.optimizer.optimizer if stage else started.optimizer
         found[stage] = [{key: group[key] for key in ("lr", "weight_decay", "eps")} for group in steps.param_groups]
     torch.save(found, f"{folder}/rates.pt")

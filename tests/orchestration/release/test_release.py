@@ -11,7 +11,7 @@ from datasets.schema.errors import UsageError
 from datasets.storage import open_place
 from model.embedding import embed
 from model.network import NetworkSettings
-from model.objective import ContrastSettings, PartContrast
+from model.objectives.part_contrast import ContrastSettings, PartContrast
 from model.release import load_release, write_release
 from orchestration.release.release import ReleaseRun, release
 from orchestration.run import checkpoint
@@ -39,7 +39,7 @@ def trained(tmp_path: Path) -> Path:
     )
     claim_folder(run)
     torch.manual_seed(3)
-    checkpoint.save(open_place(run.out), run, 10, PartContrast(run.network, run.contrast).state_dict(), {})
+    checkpoint.save(open_place(run.out), run, 10, run.objective.build(run.network).state_dict(), {})
     results = tmp_path / "run/evaluation/holdout/results.csv"
     results.parent.mkdir(parents=True)
     results.write_text(
@@ -59,7 +59,7 @@ def trained(tmp_path: Path) -> Path:
 def test_a_release_embeds_as_the_teacher_of_its_run(trained: Path, tmp_path: Path) -> None:
     release(ReleaseRun(run=str(trained), out=str(tmp_path / "out")))
     run = read_run(open_place(trained))
-    module = PartContrast(run.network, run.contrast)
+    module = run.objective.build(run.network)
     checkpoint.load_weights(checkpoint.newest_intact(open_place(trained)), module)
     encoder = load_release(tmp_path / "out")
     expected = embed(module.teacher, [walk(), walk(40)], run.clips.frames, torch.device("cpu"))

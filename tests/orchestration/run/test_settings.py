@@ -11,7 +11,7 @@ from datasets.schema.errors import UsageError
 from datasets.storage import open_place
 from jobs.recipes import RECIPES
 from model.network import NetworkSettings
-from model.objective import ContrastSettings
+from model.objectives.part_contrast import ContrastSettings
 from orchestration.rank.engine import deepspeed_config
 from orchestration.run import folder
 from orchestration.run.serialise import build, to_json
@@ -49,13 +49,15 @@ def test_unknown_and_missing_settings_are_errors() -> None:
         ({"schedule": {"rate": 0.1}}, "schedule.rate is not a known key: the known keys are steps, batch, lr, warmup"),
         ({"schedule": {"steps": "3"}}, 'schedule.steps is "3": it must be a valid integer'),
         ({"schedule": {"steps": 3.0}}, "schedule.steps is 3.0: it must be a valid integer"),
-        ({"schedule": {"lr": float("nan")}}, "NaN is no number of JSON"),
+        ({"schedule": {"lr": float("nan")}}, "schedule.lr is NaN: it must be a finite number"),
         ({"schedule": {"steps": -3}}, "--schedule.steps -3 must not be negative"),
-        ({"contrast": {"strips": 1}}, "contrast.strips is 1: it must be true or false"),
+        ({"objective": {"name": "part-contrast", "strips": 1}}, "objective.strips is 1: it must be true or false"),
         ({"cluster": {"zero_stage": 7}}, "cluster.zero_stage is 7: it must be 0, 1, 2 or 3"),
         ({"cluster": {"precision": "fp16"}}, 'cluster.precision is "fp16": did you mean "bf16"?'),
         ({"data": {"holdout": "001"}}, 'data.holdout is "001": it must be a list [...]'),
         ({"data": {"modalities": ["lidr"]}}, 'data.modalities[0] is "lidr": did you mean "lidar"?'),
+        ({"contrast": {"strips": True}}, "contrast is not a known key: the known keys are recipe, shards, out, start"),
+        ({"objective": {"name": "magic"}}, 'objective is {"name": "magic"}: '),
         ({"data": []}, "data is []: it must be an object {...}"),
     ],
     ids=str,
@@ -116,7 +118,7 @@ def test_contradictory_settings_are_errors(wrong, message: str) -> None:
 def _shared(batch: int, strips: bool = True, **cluster: int) -> PretrainRun:
     contrast = ContrastSettings(strips=strips)
     return PretrainRun(
-        recipe="x", shards="s", out="o", contrast=contrast, schedule=Schedule(batch=batch), cluster=Cluster(**cluster)
+        recipe="x", shards="s", out="o", objective=contrast, schedule=Schedule(batch=batch), cluster=Cluster(**cluster)
     )
 
 

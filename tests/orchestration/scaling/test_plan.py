@@ -48,9 +48,9 @@ def test_rates_are_those_of_the_trunk_up_to_the_branch() -> None:
 
 @pytest.mark.parametrize("teacher_from", [0, 30, 10**9])
 def test_budgets_in_flop_give_each_size_its_steps(teacher_from: int) -> None:
-    contrast = replace(plan().contrast, teacher_from=teacher_from)
-    budgets = [plan(contrast=contrast).flop_of(Cell(size="xs", unique=None, seed=0, steps=one)) for one in (8, 100)]
-    made = plan(steps=(), flop=tuple(budgets), contrast=contrast)
+    contrast = replace(plan().objective, teacher_from=teacher_from)
+    budgets = [plan(objective=contrast).flop_of(Cell(size="xs", unique=None, seed=0, steps=one)) for one in (8, 100)]
+    made = plan(steps=(), flop=tuple(budgets), objective=contrast)
     assert [cell.steps for cell in made.cells() if cell.size == "xs"] == [100]
     assert list(made.left_out()) == ["xs-uall-s0-b8"] and "past their warm-up" in made.left_out()["xs-uall-s0-b8"]
     costs = [made.flop_of(cell) for cell in made.cells() if cell.size == "xxs"]

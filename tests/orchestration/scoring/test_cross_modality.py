@@ -18,7 +18,6 @@ from evaluation.retrieval.sequences import Sequences
 from jobs import evaluate as evaluate_job
 from jobs import ingest as ingest_job
 from model.network import NetworkSettings
-from model.objective import PartContrast
 from orchestration.run import checkpoint, folder
 from orchestration.run.settings import PretrainRun
 
@@ -75,9 +74,7 @@ def run(store: Path, tmp_path_factory) -> Path:
         network=NetworkSettings(channels=8),
     )
     folder.claim_folder(settings)
-    checkpoint.save(
-        open_place(str(out)), settings, 1, PartContrast(settings.network, settings.contrast).state_dict(), {}
-    )
+    checkpoint.save(open_place(str(out)), settings, 1, settings.objective.build(settings.network).state_dict(), {})
     return out
 
 

@@ -15,7 +15,6 @@ from datasets.synthetic.trees import write_tree
 from evaluation.retrieval.identify import identify
 from jobs import evaluate as evaluate_job
 from model.network import NetworkSettings
-from model.objective import PartContrast
 from orchestration.run import checkpoint, folder
 from orchestration.run.settings import PretrainRun
 
@@ -67,7 +66,7 @@ def run(tmp_path_factory) -> str:
         recipe="test", shards="none", out=out, clips=ClipSettings(frames=8), network=NetworkSettings(channels=8)
     )
     folder.claim_folder(settings)
-    checkpoint.save(open_place(out), settings, 1, PartContrast(settings.network, settings.contrast).state_dict(), {})
+    checkpoint.save(open_place(out), settings, 1, settings.objective.build(settings.network).state_dict(), {})
     return out
 
 

@@ -19,7 +19,6 @@ from datasets.synthetic.trees import write_tree
 from jobs import finetune as finetune_job
 from jobs.recipes import FINETUNING
 from model.network import NetworkSettings
-from model.objective import PartContrast
 from orchestration.ingest.ingest import IngestRun, ingest
 from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
@@ -40,7 +39,7 @@ def pretrained(tmp_path_factory) -> PretrainRun:
     run = PretrainRun(recipe="test", shards="s", out=out, clips=clips, network=network, schedule=Schedule(warmup=0))
     run_folder.claim_folder(run)
     torch.manual_seed(1)
-    checkpoint.save(open_place(out), run, run.schedule.steps, PartContrast(run.network, run.contrast).state_dict(), {})
+    checkpoint.save(open_place(out), run, run.schedule.steps, run.objective.build(run.network).state_dict(), {})
     return run
 
 

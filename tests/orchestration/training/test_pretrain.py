@@ -17,7 +17,7 @@ from datasets.storage import open_place
 from datasets.store.reader import Store
 from jobs import evaluate as evaluate_job
 from model.network import NetworkSettings
-from model.objective import PartContrast
+from model.objectives.part_contrast import PartContrast
 from orchestration.run import checkpoint
 from orchestration.run.folder import read_run, tracked_run
 from orchestration.run.serialise import to_json
@@ -70,7 +70,7 @@ def test_checkpoints_are_whole_and_free_of_pickles(trained: PretrainRun) -> None
 
 def test_training_started_from_the_weights_of_its_seed(trained: PretrainRun) -> None:
     torch.manual_seed(trained.seed)
-    untrained = PartContrast(trained.network, trained.contrast).state_dict()
+    untrained = trained.objective.build(trained.network).state_dict()
     drift = largest_difference(untrained, weights(trained))
     assert 0 < drift < 0.02  # six steps at a rate of 1e-3 at most
 
@@ -215,6 +215,6 @@ def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: st
 
 
 def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:
-    other = PartContrast(NetworkSettings(channels=8), trained.contrast)
+    other = PartContrast(NetworkSettings(channels=8), trained.objective)
     with pytest.raises(UsageError, match="do not fit the network"):
         checkpoint.load_weights(checkpoint.newest_intact(open_place(trained.out)), other)

@@ -1,45 +1,59 @@
-"""What fine-tuning minimises: labels read off the embedding of a clip, and people told apart by it.
+"""Classification, the objective of fine-tuning: labels from the embedding of a clip, and triplets of clips.
 
 Each part of the embedding is standardised, and a linear map gives it a logit for every class (the neck of Luo et al.,
 CVPRW 2019, with separate maps as in the published gait models). Cross entropy is of each part, or of the mean over the
 parts, which is one linear map of all of them; batch-all triplets of each part (Hermans et al., arXiv 1703.07737) pull
-the walks of one class together. Standardising uses running statistics in training, too: a clip then has to do with no
-other in its batch, and any number of ranks or of clips at once gives the same step. Beside the network that is trained
-stands its exponential moving average, which is evaluated. Labels are numbers here; how they are gathered is handed in.
+the walks of one class together. Standardising uses running statistics in training, too: a clip then depends on no other
+in its batch, and any number of ranks or of clips at once gives the same step.
 
 Shapes: B clips of this rank, G clips of all ranks, P = 31 parts, C channels, M questions, K classes of all of them.
 """
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from datasets.schema.errors import UsageError
+from model import sizes
+from model.encoder import ContourEncoder
 from model.network import GaitNetwork, NetworkSettings
-from model.objective import Gather, alone
+from model.objectives import guards, teacher
+from model.objectives.interface import Gather, no_gather
+from model.p3d.encoder import P3DEncoder
 from model.parts import PARTS
 from model.transfer import EPSILON, parameter_groups
 
-Trained = Literal["head", "all"]
+TrainedPart = Literal["head", "all"]
 _EPS = 1e-5
 _MOMENTUM = 0.1  # of the running statistics, as in torch's BatchNorm; the first ten batches count alike
 
 
+class ClipArrays(Protocol):
+    """A batch of clips uint8 0/1 [B, T, 64, 44], the times of their frames float32 [B, T], and labels int64 [B, M]."""
+
+    @property
+    def clips(self) -> np.ndarray: ...
+    @property
+    def times(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeadSettings:
-    """The losses, and how what is new is trained beside what was pretrained."""
+    """The losses, and how the new head is trained beside the pretrained network."""
 
     smoothing: float = 0.1  # of the labels
     each_part: bool = False  # cross entropy of each part; of the mean over parts, one linear map of all, otherwise
-    triplet: float = 0.0  # weight of the triplets; nothing to a probe, which leaves the embedding as it is
+    triplet: float = 0.0  # weight of the triplets; --train head ignores it, since the embedding is frozen
     margin: float = 0.2  # between distances of unit vectors
-    encoder_rate: float = 0.1  # what the pretrained weights get of the learning rate
-    momentum: float = 0.99  # of the average that is evaluated
+    encoder_rate: float = 0.1  # share of the learning rate that the pretrained weights get
+    momentum: float = 0.99  # of the teacher, which is evaluated
 
     def __post_init__(self) -> None:
         for name in ("smoothing", "momentum"):
@@ -52,7 +66,7 @@ class HeadSettings:
         if not 0 < self.encoder_rate <= 1:
             raise UsageError(
                 f"--head.encoder-rate {self.encoder_rate} is a share: give more than 0 and up to 1, or --train head to "
-                "leave the encoder as it is"
+                "freeze the encoder"
             )
 
 
@@ -61,10 +75,14 @@ class LabelHead(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
+        # Zero: all classes are equally likely at first, and no gradient reaches the embedding before the head learns.
         self.weight = nn.Parameter(torch.zeros(PARTS, channels, classes))
         self.bias = nn.Parameter(torch.zeros(PARTS, classes))
+        self.mean: Tensor
+        self.variance: Tensor
+        self.batches: Tensor
         self.register_buffer("mean", torch.zeros(PARTS, channels))
-        self.register_buffer("variance", torch.full((PARTS, channels), 1 / channels))  # of unit vectors at random
+        self.register_buffer("variance", torch.full((PARTS, channels), 1 / channels))  # of random unit vectors
         self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -73,8 +91,8 @@ class LabelHead(nn.Module):
         return torch.einsum("bpc,pck->bkp", standard, self.weight).float() + self.bias.T
 
     @torch.no_grad()
-    def remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Take the statistics [P, C] of one more batch into the running ones."""
+    def update_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Average the statistics [P, C] of one more batch into the running ones."""
         self.batches += 1
         share = max(1 / float(self.batches), _MOMENTUM)
         self.mean.lerp_(mean, share)
@@ -90,47 +108,52 @@ class LabelledNetwork(nn.Module):
         self.head = LabelHead(network.channels, classes)
 
     @property
-    def encoder(self) -> nn.Module:
+    def encoder(self) -> ContourEncoder | P3DEncoder:
         """The encoder of the gait network."""
         return self.network.encoder
 
 
 class Classifier(nn.Module):
-    """Student and its average, the teacher; the module that is trained."""
+    """Student and teacher with their heads; satisfies `Objective` (model/objectives/interface.py)."""
 
-    inputs = 2  # tensors of a batch that are embedded: clips and their times
+    num_inputs = 2  # clips and their times
 
     def __init__(
-        self, network: NetworkSettings, classes: Sequence[int], settings: HeadSettings, trained: Trained
+        self, network: NetworkSettings, classes: Sequence[int], settings: HeadSettings, trained: TrainedPart
     ) -> None:
-        """classes: how many each question has."""
+        """classes: the number of classes of each question. trained: `head` freezes the gait network."""
         super().__init__()
         self.settings, self.classes, self.size = settings, tuple(classes), network.size
         self.student = LabelledNetwork(network, sum(classes))
         self.frozen = trained == "head"
         if self.frozen:
             self.student.network.requires_grad_(False)
-        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-        self._seen: tuple[Tensor, Tensor] | None = None  # statistics of this step, to be remembered after it
+        self.teacher = teacher.teacher_from(self.student)
+        self._batch_statistics: tuple[Tensor, Tensor] | None = None  # mean and variance of the step under way
         self.train()
 
     def train(self, mode: bool = True) -> "Classifier":
-        """As torch's; what is frozen keeps its norms as they are."""
+        """As torch's, but the running statistics of a frozen network do not change."""
         super().train(mode)
         if self.frozen:
             self.student.network.eval()
         return self
 
+    def tensors(self, batch: ClipArrays, device: torch.device) -> list[Tensor]:
+        """Clips, their times and labels."""
+        arrays = (batch.clips, batch.times, batch.labels)
+        return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
+
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """What the optimizer steps, in groups with their `rate_share` of the learning rate."""
+        """Those of the head, and those of the gait network at `encoder_rate` of the learning rate."""
         head = self.student.head
         groups = [
-            {"params": [head.weight], "rate_share": 1.0, "weight_decay": weight_decay, "eps": EPSILON},
-            {"params": [head.bias], "rate_share": 1.0, "weight_decay": 0.0, "eps": EPSILON},
+            {"params": [head.weight], "lr_scale": 1.0, "weight_decay": weight_decay, "eps": EPSILON},
+            {"params": [head.bias], "lr_scale": 1.0, "weight_decay": 0.0, "eps": EPSILON},
         ]
         if not self.frozen:
             for group in parameter_groups(self.student.network, self.size, weight_decay):
-                groups.append(group | {"rate_share": group["rate_share"] * self.settings.encoder_rate})
+                groups.append(group | {"lr_scale": group["lr_scale"] * self.settings.encoder_rate})
         return groups
 
     def forward(
@@ -140,38 +163,39 @@ class Classifier(nn.Module):
         labels: Tensor,
         *,
         step: int = 0,
-        gather: Gather = alone,
-        output_grads: tuple[Tensor, Tensor] | None = None,
+        gather: Gather = no_gather,
+        output_grads: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The loss of clips [B, T, 64, 44] at times [B, T] with labels int64 [B, M], negative where one is missing.
 
-        `sound` is 1 where all that this rank embedded is finite. output_grads: as in model/objective.py.
+        output_grads: gradients in the embeddings and in the logits; see `Objective`.
         """
-        embedded, watched = self.embed_batch(clips, times, step=step)
+        embedded, metrics = self.embed_batch((clips, times), step=step)
         if output_grads is not None:
-            return {"loss": sum((one * its).sum() for one, its in zip(embedded, output_grads, strict=True))}
-        return self.compare(*embedded, labels, step=step, gather=gather) | watched
+            features, logits = ((one * grad).sum() for one, grad in zip(embedded, output_grads, strict=True))
+            return {"loss": features + logits}
+        return self.compare(embedded, (labels,), step=step, gather=gather) | metrics
 
-    def embed_batch(
-        self, clips: Tensor, times: Tensor, *, step: int
-    ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
-        """Embeddings [B, P, C] and logits [B, K, P], and what is watched of them: no clip has to do with another."""
-        del step  # nothing changes on the way
+    def embed_batch(self, inputs: Sequence[Tensor], *, step: int) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Embeddings [B, P, C] and logits [B, K, P] of independent clips, and metrics."""
+        del step  # all steps are alike
+        clips, times = inputs
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            rows, watched = self.student.network.pool(clips, times)
+            rows, metrics = self.student.network.pool(clips, times)
             features = self.student.network.embed(rows)
         logits = self.student.head(features)
-        sound = features.isfinite().all() & logits.isfinite().all()
-        return (features, logits), watched | {"sound": sound.float()}
+        finite = features.isfinite().all() & logits.isfinite().all()
+        return (features, logits), metrics | {"finite": finite.float()}
 
     def compare(
-        self, features: Tensor, logits: Tensor, labels: Tensor, *, step: int, gather: Gather
+        self, embedded: Sequence[Tensor], targets: Sequence[Tensor], *, step: int, gather: Gather
     ) -> dict[str, Tensor]:
-        """The losses of embedded clips; features of all ranks are their positives and negatives."""
+        """The losses of embedded clips; the embeddings of all ranks are their positives and negatives."""
         del step
+        (features, logits), (labels,) = embedded, targets
         (everyone, offset), all_labels = gather(features), gather(labels)[0]
         variance, mean = torch.var_mean(everyone.detach(), dim=0, correction=0)
-        self._seen = (mean, variance)
+        self._batch_statistics = (mean, variance)
         ranks = len(everyone) // len(features)
         entropies, right, triplets = [], [], []
         with torch.autocast(features.device.type, enabled=False):
@@ -219,16 +243,26 @@ class Classifier(nn.Module):
         return (losses.sum(dim=(1, 2, 3)) / total.clamp(min=1)).mean()
 
     @torch.no_grad()
-    def update_teacher(self, held: Callable[[nn.Parameter], Tensor] = lambda weight: weight) -> None:
-        """Move the average towards what is trained, and remember the statistics of the step; after each of them.
+    def update_teacher(self, local: teacher.LocalPart = teacher.whole_weight) -> None:
+        """Average the statistics of the step into the head's, and move the teacher towards the student."""
+        # Only now: all micro batches of a step, and all ranks, standardise by the same statistics.
+        if self._batch_statistics is not None:
+            self.student.head.update_statistics(*self._batch_statistics)
+            self._batch_statistics = None
+        teacher.update(self.teacher, self.student, self.settings.momentum, local)
+        for copied, trained in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+            copied.copy_(trained)
 
-        held: what this process holds of a weight, where it is not the whole of it.
-        """
-        if self._seen is not None:
-            self.student.head.remember(*self._seen)
-            self._seen = None
-        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            if theirs.requires_grad:
-                held(mine).lerp_(held(theirs).to(mine.dtype), 1 - self.settings.momentum)
-        for mine, theirs in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
-            mine.copy_(theirs)
+    def set_recompute(self, enabled: bool) -> None:
+        """Whether the student recomputes its activations."""
+        self.student.encoder.recompute = enabled
+
+    def guards(self, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
+        """The guards of the teacher's gait network."""
+        del step  # none of them is random
+        return guards.clip_guards(self.teacher.network, *batch[:2])
+
+    def flops(self, step: int, frames: int, kept: float) -> float:
+        """Work of training on one clip: three forward passes' worth, one where the encoder is frozen."""
+        del step
+        return (1 if self.frozen else 3) * sizes.clip_flops(self.size, frames, kept)

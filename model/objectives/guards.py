@@ -1,8 +1,8 @@
-"""Guards against collapse: numbers that say, while a network trains, whether its embedding still tells anything.
+"""Guards against collapse: metrics of an embedding that a loss does not show, measured while a network trains.
 
-Losses fall although an embedding fills few dimensions, parts become alike, or frames and their order go unread; each of
-these has been seen in gait models. All are of the network that is evaluated, as it is evaluated, on clips of one rank.
-They draw no random numbers from the training's, and change nothing. Knows nothing of losses or of how it is trained.
+Losses fall although an embedding fills few dimensions, parts become alike, or frames and their order are ignored; each
+of these has been seen in gait models. All are of the teacher in evaluation mode, on clips of one rank. Guards must not
+change the training: they draw from a generator of their own, and leave running statistics as they are.
 
 Shapes: B clips, P = 31 parts, C channels.
 """
@@ -27,9 +27,10 @@ def effective_rank(vectors: Tensor) -> Tensor:
 
 
 def part_cosine(features: Tensor) -> Tensor:
-    """Mean cosine between two of the 16 finest parts of a clip, over those that are not empty; features: [B, P, D].
+    """Mean cosine between two of the 16 finest parts of a clip, over those that are not empty.
 
-    To be taken before the heads: there all parts lie in one space, of which each head makes one of its own.
+    features: [B, P, D] before the heads, where all parts lie in one space; each head maps its part to a space of its
+    own.
     """
     finest = features[:, : parts.ROWS].float()
     filled = finest.norm(dim=2) > 0
@@ -38,20 +39,20 @@ def part_cosine(features: Tensor) -> Tensor:
     return (unit @ unit.transpose(1, 2))[pairs].mean()
 
 
-def matched(queries: Tensor, keys: Tensor, walks: Tensor) -> Tensor:
+def match_rate(queries: Tensor, keys: Tensor, walks: Tensor) -> Tensor:
     """Share of query parts whose nearest key is of their own walk; unit embeddings [B, P, C], walks [B]."""
     nearest = torch.einsum("bpc,gpc->bpg", queries, keys).argmax(dim=2)
     return (walks[nearest] == walks[:, None]).float().mean()
 
 
-def shuffled(clips: Tensor, seed: int) -> Tensor:
+def shuffle_frames(clips: Tensor, seed: int) -> Tensor:
     """Clips [B, T, ...] with their frames in another order, the same for all."""
     order = torch.randperm(clips.shape[1], generator=torch.Generator().manual_seed(seed))
     return clips[:, order.to(clips.device)]
 
 
 def spread(rows: parts.RowStatistics, embeddings: Tensor) -> dict[str, Tensor]:
-    """How far clips are spread out: by their pooled rows, and by their embeddings [B, P, C]."""
+    """The effective rank of embeddings [B, P, C], and how alike the parts of a clip are."""
     return {
         "guard/effective_rank": effective_rank(embeddings.transpose(0, 1)),
         "guard/part_cosine": part_cosine(parts.pyramid(rows)),
@@ -59,8 +60,8 @@ def spread(rows: parts.RowStatistics, embeddings: Tensor) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def watch_clips(network: GaitNetwork, clips: Tensor, times: Tensor) -> dict[str, Tensor]:
-    """The guards that need no second clip of a walk."""
+def clip_guards(network: GaitNetwork, clips: Tensor, times: Tensor) -> dict[str, Tensor]:
+    """The guards that need no second clip of a walk, on clips [B, T, 64, 44]."""
     training = network.training
     network.eval()
     rows = network.pool(clips, times)[0]
@@ -70,7 +71,7 @@ def watch_clips(network: GaitNetwork, clips: Tensor, times: Tensor) -> dict[str,
 
 
 @torch.no_grad()
-def watch(
+def pair_guards(
     network: GaitNetwork,
     query: Tensor,
     query_times: Tensor,
@@ -80,9 +81,9 @@ def watch(
     *,
     seed: int,
 ) -> dict[str, Tensor]:
-    """All guards of a network on the pairs of a step, whole clips; walks as for the contrast.
+    """All guards, on pairs of whole clips [B, T, 64, 44]. walks: int64 [B]; every pair one of its own where None.
 
-    The gaps: by how much fewer queries are matched when they are blank, and when their frames are shuffled.
+    The gaps: by how much the match rate falls when the queries are blank, and when their frames are shuffled.
     """
     training = network.training
     network.eval()
@@ -91,8 +92,8 @@ def watch(
     rows = network.pool(key, key_times)[0]
     keys = network.embed(rows)
     found = {}
-    for name, clips in (("as it is", query), ("blank", query * 0), ("shuffled", shuffled(query, seed))):
-        found[name] = matched(network.embed(network.pool(clips, query_times)[0]), keys, walks)
+    for name, clips in (("as it is", query), ("blank", query * 0), ("shuffled", shuffle_frames(query, seed))):
+        found[name] = match_rate(network.embed(network.pool(clips, query_times)[0]), keys, walks)
     network.train(training)
     return spread(rows, keys) | {
         "guard/matched": found["as it is"],

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from model import guards
 from model.network import NetworkSettings
-from model.objective import ContrastSettings, PartContrast
+from model.objectives import guards
+from model.objectives.part_contrast import ContrastSettings, PartContrast
 
 
 def test_effective_rank_counts_the_dimensions_that_are_filled() -> None:
@@ -29,13 +29,13 @@ def test_part_cosine_is_that_of_parts_that_have_something() -> None:
 def test_a_match_is_a_key_of_the_same_walk() -> None:
     keys = torch.eye(4)[:, None].expand(-1, 31, -1)
     queries = keys[[0, 2, 1, 3]]
-    assert guards.matched(queries, keys, torch.arange(4)) == 0.5
-    assert guards.matched(queries, keys, torch.tensor([0, 5, 5, 1])) == 1
+    assert guards.match_rate(queries, keys, torch.arange(4)) == 0.5
+    assert guards.match_rate(queries, keys, torch.tensor([0, 5, 5, 1])) == 1
 
 
 def test_shuffling_keeps_every_frame() -> None:
     clips = torch.arange(16).expand(2, -1)
-    order = guards.shuffled(clips, seed=3)
+    order = guards.shuffle_frames(clips, seed=3)
     assert (order != clips).any()
     assert order.sort(dim=1).values.equal(clips)
 
@@ -64,7 +64,9 @@ def train(size: str, guarded: bool) -> tuple[list[float], dict[str, float]]:
         optimizer.step()
         module.update_teacher()
         if guarded:
-            found = {name: float(value) for name, value in guards.watch(module.teacher, *pairs, seed=step).items()}
+            found = {
+                name: float(value) for name, value in guards.pair_guards(module.teacher, *pairs, seed=step).items()
+            }
             assert module.teacher.training
         losses.append(float(loss.detach()))
     return losses, found
@@ -84,13 +86,13 @@ def test_training_does_not_notice_the_guards(size: str) -> None:
 def test_a_network_that_says_the_same_of_all_is_seen_through() -> None:
     torch.manual_seed(0)
     network = PartContrast(NetworkSettings(channels=16), ContrastSettings()).teacher
-    healthy = guards.watch(network, *walks(0), seed=0)
+    healthy = guards.pair_guards(network, *walks(0), seed=0)
     with torch.no_grad():
         for weight in network.encoder.parameters():
             weight.zero_()
         network.encoder.norm.weight.fill_(1)
         network.encoder.registers.fill_(1)
-    collapsed = guards.watch(network, *walks(0), seed=0)
+    collapsed = guards.pair_guards(network, *walks(0), seed=0)
     assert healthy["guard/effective_rank"] > 1.5
     assert collapsed["guard/effective_rank"] < 1.01
     assert collapsed["guard/blank_gap"] <= 0.01 < healthy["guard/blank_gap"]

@@ -1,7 +1,9 @@
 """The contrast: its arithmetic, its negatives, its two ways of getting keys, and ranks that are as good as one."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -9,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.schema.errors import UsageError
+from model import sizes
 from model.network import NetworkSettings
-from model.objective import ContrastSettings, PartContrast
-from model.strips import assign
+from model.objectives.pairs import assign_strips
+from model.objectives.part_contrast import ContrastSettings, PartContrast
 from orchestration.rank import collectives
 
 LATER = 10**9  # a step that never comes
@@ -61,8 +64,33 @@ def test_the_joint_contrast_is_that_of_the_mean_over_parts() -> None:
     torch.testing.assert_close(both["loss"], parts["loss"] + 0.5 * expected)
     assert both["accuracy"] == parts["accuracy"] and "joint_accuracy" not in parts
     assert both["joint_accuracy"] == (logits.argmax(dim=1) == torch.arange(2, 6)).float().mean()
-    with pytest.raises(UsageError, match=r"--contrast\.joint-temperature"):
+    with pytest.raises(UsageError, match=r"--objective\.joint-temperature"):
         ContrastSettings(joint=1, joint_temperature=0)
+
+
+def test_heldout_losses_are_those_of_training_without_smoothing() -> None:
+    rng = np.random.default_rng(0)
+    predictions, keys = rng.normal(size=(2, 12, 31, 8)).astype(np.float32)
+    walks = np.array([0, 0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8])
+    module = contrast(temperature=0.2, joint=0.7, joint_temperature=0.09, smoothing=0.0)
+    same = torch.from_numpy((walks[:, None] == walks) & ~np.eye(12, dtype=bool))
+    expected = module.contrast(torch.from_numpy(predictions), torch.from_numpy(keys), 0, same)["loss"].item()
+    smoothed = replace(module.settings, smoothing=0.3)
+    found = smoothed.heldout_losses(predictions, keys, walks)
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
+        ("loss", "loss/parts", "loss/joint"), (12,)
+    )
+    assert found["loss"].mean() == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(found["loss"], found["loss/parts"] + 0.7 * found["loss/joint"])
+
+
+def test_work_is_that_of_both_clips_until_the_teacher_takes_over() -> None:
+    settings = ContrastSettings(teacher_from=5)
+    assert settings.passes(0, 5) == 5 * 6
+    assert settings.passes(3, 7) == settings.passes(3, 5) + settings.passes(5, 7) == 2 * 6 + 2 * 4
+    assert settings.passes(8, 10) == 2 * 4
+    module = contrast(teacher_from=5)
+    assert module.flops(4, 16, 0.26) == 1.5 * module.flops(5, 16, 0.26) == 6 * sizes.clip_flops("xxs", 16, 0.26)
 
 
 def test_clips_of_one_walk_do_not_push_each_other_away() -> None:
@@ -97,7 +125,7 @@ def test_before_its_step_the_teacher_gives_no_keys_and_the_student_learns_from_b
     torch.testing.assert_close(before, sum(both) / 2)
     taught = module.teacher.project(module.teacher.pool(key, times)[0])
     torch.testing.assert_close(after, module.contrast(predicted, taught, 0)["loss"])
-    with pytest.raises(UsageError, match=r"--contrast\.teacher-from -1"):
+    with pytest.raises(UsageError, match=r"--objective\.teacher-from -1"):
         ContrastSettings(teacher_from=-1)
 
 
@@ -105,7 +133,7 @@ def test_queries_are_cut_into_strips_and_keys_are_whole() -> None:
     query, times, key, _ = views(8)
     for teacher_from in (0, LATER):
         module = contrast(teacher_from=teacher_from)
-        predicted = module.student.embed(module.student.pool(query, times, assign(8))[0])
+        predicted = module.student.embed(module.student.pool(query, times, assign_strips(8))[0])
         keys = module.student.project(module.student.pool(key, times)[0])  # the teacher is a copy still
         losses = [module.contrast(predicted, keys, 0)["loss"]]
         losses += [module.contrast(keys, predicted, 0)["loss"]] if teacher_from else []

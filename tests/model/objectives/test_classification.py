@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.schema.errors import UsageError
-from model.classifier import Classifier, HeadSettings
 from model.network import NetworkSettings
-from model.objective import alone
+from model.objectives.classification import Classifier, HeadSettings
+from model.objectives.interface import no_gather
 from model.transfer import BETAS
 from orchestration.run.finetune_settings import FinetuneRun
 from orchestration.run.settings import Cluster, Schedule
@@ -51,7 +51,7 @@ def batch(step: int, mine: slice = slice(None)) -> list[Tensor]:
 def test_cross_entropy_leaves_out_what_has_no_label(each_part: bool) -> None:
     module = classifier(smoothing=0.2, each_part=each_part, triplet=0.0)
     logits, labels = torch.randn(5, 7, 31), torch.tensor([[0, -1], [3, 2], [1, 0], [-1, -1], [2, -1]])
-    found = module.compare(torch.randn(5, 31, 8), logits, labels, step=0, gather=alone)
+    found = module.compare((torch.randn(5, 31, 8), logits), (labels,), step=0, gather=no_gather)
     expected = []
     for of_question, column in zip(logits.split(CLASSES, dim=1), range(2), strict=True):
         parts = of_question if each_part else of_question.mean(dim=2, keepdim=True)
@@ -63,7 +63,7 @@ def test_cross_entropy_leaves_out_what_has_no_label(each_part: bool) -> None:
         ]
         expected.append(torch.stack(losses).mean())
     torch.testing.assert_close(found["loss"], torch.stack(expected).mean())
-    nothing = module.compare(torch.randn(2, 31, 8), logits[:2], torch.full((2, 2), -1), step=0, gather=alone)
+    nothing = module.compare((torch.randn(2, 31, 8), logits[:2]), (torch.full((2, 2), -1),), step=0, gather=no_gather)
     assert nothing["loss"] == 0 and nothing["accuracy"] == 0
 
 
@@ -71,7 +71,7 @@ def test_triplets_are_all_of_a_batch() -> None:
     module = classifier(triplet=2.0, margin=0.3)
     features = functional.normalize(torch.randn(6, 31, 8), dim=2)
     labels = torch.tensor([[0], [0], [0], [1], [1], [-1]]).expand(-1, 2)
-    found = module.compare(features, torch.zeros(6, 7, 31), labels, step=0, gather=alone)
+    found = module.compare((features, torch.zeros(6, 7, 31)), (labels,), step=0, gather=no_gather)
     of_parts = []
     for part in range(31):
         distance, losses = torch.cdist(features[:, part], features[:, part]), []
@@ -92,13 +92,13 @@ def test_standardising_follows_the_batches_and_is_the_same_for_each_clip() -> No
     first = module(*batch(0))
     assert (module.student.head.mean == 0).all()  # of the batches before
     module.update_teacher()
-    (features, _), _ = module.embed_batch(*batch(0)[:2], step=0)
+    (features, _), _ = module.embed_batch(batch(0)[:2], step=0)
     variance, mean = torch.var_mean(features, dim=0, correction=0)
     torch.testing.assert_close(module.student.head.mean, mean)
     torch.testing.assert_close(module.teacher.head.variance, variance)
-    alone_, _ = module.embed_batch(*(one[:1] for one in batch(0)[:2]), step=0)
-    torch.testing.assert_close(alone_[0][0], features[0])
-    assert first["sound"] == 1
+    alone, _ = module.embed_batch([one[:1] for one in batch(0)[:2]], step=0)
+    torch.testing.assert_close(alone[0][0], features[0])
+    assert first["finite"] == 1
 
 
 def test_a_probe_trains_the_head_alone() -> None:
@@ -111,7 +111,7 @@ def test_a_probe_trains_the_head_alone() -> None:
     stepped = [weight for group in module.parameter_groups(0.1) for weight in group["params"]]
     assert len(stepped) == 2 and not module.student.network.training
     groups = classifier().parameter_groups(0.1)
-    assert {group["rate_share"] for group in groups} == {1.0, 0.5}
+    assert {group["lr_scale"] for group in groups} == {1.0, 0.5}
     assert sum(len(group["params"]) for group in groups) == len(list(module.student.parameters()))
 
 
@@ -119,7 +119,7 @@ def test_settings_that_mean_nothing_are_mistakes() -> None:
     for wrong, message in [
         ({"smoothing": 1.0}, "--head.smoothing 1.0 must be at least 0 and below 1"),
         ({"margin": 0.0}, "--head.margin 0.0 must be positive"),
-        ({"encoder_rate": 0.0}, "or --train head to leave the encoder as it is"),
+        ({"encoder_rate": 0.0}, "or --train head to freeze the encoder"),
     ]:
         with pytest.raises(UsageError, match=message):
             HeadSettings(**wrong)
@@ -132,7 +132,7 @@ def _plain_loop(trained: str) -> dict[str, Tensor]:
     optimizer = torch.optim.AdamW(groups, lr=1.0, betas=BETAS)
     for step in range(STEPS):
         for group in optimizer.param_groups:
-            group["lr"] = RUN.schedule.lr_at(step) * group["rate_share"]
+            group["lr"] = RUN.schedule.lr_at(step) * group["lr_scale"]
         loss = module(*batch(step), step=step)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -155,7 +155,7 @@ def _rank(rank: int, ranks: int, folder: str) -> None:
         run = replace(RUN, cluster=replace(RUN.cluster, zero_stage=stage, micro_batch=micro_batch))
         trained, losses = engine.start_engine(run, classifier(what)), []
         for step in range(STEPS):
-            engine.set_rate(trained, run.schedule.lr_at(step))
+            engine.set_lr(trained, run.schedule.lr_at(step))
             watched = engine.train_step(trained, batch(step, mine), step)
             dist.all_reduce(watched["loss"])
             losses.append(watched["loss"] / ranks)

@@ -1,0 +1,1 @@
+"""Objectives of training behind one interface, and the teacher and guards that they share."""
