@@ -1,9 +1,9 @@
 """python -m benchmarks.ingest_scale [--sequences 20000 200000] [--walks 4000] [--repeats 3]
 
-How ingest grows. Memory: the largest driver and the largest worker on trees of ever more sequences of one small frame,
-where listing is most of the work. Throughput: sequences a second with one worker and with two, on masks of 320x240 in
-PNG. What a run takes however small it is (Ray Data's start, the first look at the store, manifest and report) is
-measured on a few walks, reported apart as Ray's own start is, and taken off.
+How ingest scales. Memory: peak memory of the driver and of the largest worker on trees of more and more sequences of
+one small frame, where listing is most of the work. Throughput: sequences per second with one worker and with two, on
+PNG masks of 320x240. The fixed time of a run (start of Ray Data, opening the store, manifest and report) is measured on
+a few walks, reported separately, as Ray's start is, and subtracted.
 """
 
 import pickle
@@ -20,13 +20,14 @@ import psutil
 import tyro
 
 from datasets.catalog.registry import CASIA_B
+from datasets.schema.rows import HEIGHT, WIDTH
 from datasets.synthetic.scenes import casia_b
 from datasets.synthetic.trees import write_tree
 from orchestration.cluster import session
 from orchestration.ingest.ingest import IngestRun, ingest
 
-_LINKS = 50_000  # to one file: file systems allow about as many
-_FEW = 80  # walks that take little more time than none
+_MAX_LINKS = 50_000  # hard links to one file: ext4 allows 65,000
+_FEW = 80  # walks that take little longer than the fixed time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,37 +57,37 @@ def main(arguments: Arguments) -> None:
 def _memory(folder: Path, count: int) -> None:
     _write_tiny(folder / "tree", count)
     started = time.monotonic()
-    with _Watch() as watch:
+    with _MemoryMonitor() as peak:
         ingest(IngestRun(roots={"GaitLU-1M": str(folder / "tree")}, out=str(folder / "store")))
     seconds = time.monotonic() - started
-    driver, worker = watch.driver / 2**20, watch.worker / 2**20
-    print(f"{count:,} sequences: {seconds:.0f} s; largest driver {driver:.0f} MiB, largest worker {worker:.0f} MiB")
+    driver, worker = peak.driver / 2**20, peak.worker / 2**20
+    print(f"{count:,} sequences: {seconds:.0f} s; peak of the driver {driver:.0f} MiB, of a worker {worker:.0f} MiB")
     shutil.rmtree(folder)
 
 
 def _write_tiny(root: Path, count: int) -> None:
-    """Sequences of one frame, as GaitLU-1M lies on disk; their files are links to a few."""
-    frame = np.zeros((1, 64, 44), np.uint8)
+    """Sequences of one frame in the layout of GaitLU-1M; their files are links to a few."""
+    frame = np.zeros((1, HEIGHT, WIDTH), np.uint8)
     frame[:, 8:56, 16:28] = 255
     source = root
     for number in range(count):
         parts = [f"{digits:03d}" for digits in (number // 10_000, number // 100 % 100, number % 100)]
         path = root.joinpath(*parts, "_".join(parts) + ".pkl")
         path.parent.mkdir(parents=True)
-        if number % _LINKS:
+        if number % _MAX_LINKS:
             path.hardlink_to(source)
         else:
             path.write_bytes(pickle.dumps(frame))
             source = path
 
 
-class _Watch:
-    """Resident memory of this process and of its largest worker while the block runs, in bytes."""
+class _MemoryMonitor:
+    """Peak resident memory, in bytes, of this process and of its largest Ray worker while the block runs."""
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "_MemoryMonitor":
         self.driver = self.worker = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._poll)
         self._thread.start()
         return self
 
@@ -94,11 +95,11 @@ class _Watch:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        me = psutil.Process()
+    def _poll(self) -> None:
+        driver = psutil.Process()
         while not self._ended.wait(0.2):
-            self.driver = max(self.driver, me.memory_info().rss)
-            for child in me.children(recursive=True):
+            self.driver = max(self.driver, driver.memory_info().rss)
+            for child in driver.children(recursive=True):
                 try:
                     if child.cmdline()[0].startswith("ray::"):
                         memory = child.memory_info()
@@ -107,32 +108,32 @@ class _Watch:
                     continue
 
 
-def _throughput(folder: Path, about: int, repeats: int) -> None:
-    few, many = (_write_walks(folder / name, size) for name, size in (("few", _FEW), ("many", about)))
+def _throughput(folder: Path, walks: int, repeats: int) -> None:
+    few, many = (_write_walks(folder / name, size) for name, size in (("few", _FEW), ("many", walks)))
     fixed, rates = (np.empty((repeats, 2)) for _ in range(2))
     for workers in (1, 2):  # warms the page cache and Ray's workers
         _seconds(folder / "few", workers)
     for repeat, workers in product(range(repeats), (1, 2)):
-        little = _seconds(folder / "few", workers)
-        each = (_seconds(folder / "many", workers) - little) / (many - few)
-        rates[repeat, workers - 1] = 1 / each
-        fixed[repeat, workers - 1] = little - few * each
-    print(f"fixed: {np.median(fixed[:, 0]):.1f} s a run with one worker, {np.median(fixed[:, 1]):.1f} s with two")
+        of_few = _seconds(folder / "few", workers)
+        per_walk = (_seconds(folder / "many", workers) - of_few) / (many - few)
+        rates[repeat, workers - 1] = 1 / per_walk
+        fixed[repeat, workers - 1] = of_few - few * per_walk
+    print(f"fixed time: {np.median(fixed[:, 0]):.1f} s with one worker, {np.median(fixed[:, 1]):.1f} s with two")
     one, two = np.median(rates, axis=0)
-    print(f"{many:,} sequences of 60 masks: {one:.0f} a second with one worker, {two:.0f} with two, beside that")
+    print(f"{many:,} sequences of 60 masks: {one:.0f} per second with one worker, {two:.0f} with two")
     print("ratios " + ", ".join(f"{ratio:.2f}" for ratio in rates[:, 1] / rates[:, 0]))
 
 
-def _write_walks(folder: Path, about: int) -> int:
-    """A tree of CASIA-B's masks as they are released; returns how many walks it has."""
-    subjects = [f"{number:03d}" for number in range(1, about // 20 + 1)]
+def _write_walks(folder: Path, count: int) -> int:
+    """Writes about `count` walks in the released layout of CASIA-B; returns their number."""
+    subjects = [f"{number:03d}" for number in range(1, count // 20 + 1)]
     conditions, views = ["nm-01", "nm-02", "bg-01", "cl-01"], ["000", "036", "072", "108", "144"]
     walks = [casia_b(*walk) for walk in product(subjects, conditions, views)]
     return write_tree(folder, CASIA_B.layouts[0], walks, num_frames=60, seed=1)
 
 
 def _seconds(tree: Path, workers: int) -> float:
-    """One whole ingest of a tree into a store of its own."""
+    """Seconds of one whole ingest of a tree into a new store."""
     out = tree.with_name(f"{tree.name}-store")
     started = time.monotonic()
     ingest(IngestRun(roots={"CASIA-B": str(tree)}, out=str(out), workers=workers))

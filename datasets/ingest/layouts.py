@@ -1,8 +1,8 @@
-"""The few ways gait data lies on disk: which of them a root has, and the sequences in it, without listing their frames.
+"""Finds the layout in which a collection lies on disk, and lists its sequences without listing their frames.
 
-Listing yields references, a folder each, top-level folder by top-level folder, so that many tasks can share the work
-and none holds a collection in memory. Every folder that looks like the place of a sequence is yielded, also those whose
-path nobody can read: they have a `problem`. How frames are read is datasets/ingest/read_frames.py's matter.
+The listing yields references, a folder each, top-level folder by top-level folder, so that many tasks can share the
+work and none of them holds a collection in memory. It also yields, with a `problem`, every folder that may be meant as
+a sequence and whose path is not one of the layout's: such a folder must not be lost in silence.
 """
 
 import errno
@@ -17,23 +17,23 @@ from datasets.schema.rows import MODALITIES, Modality
 from datasets.storage import Entry, Place
 from datasets.store.sequence_ids import id_of, is_marked
 
-_DEPTH = 12  # folders: deeper than any layout; links that lead aside could go on for ever
-_TRIED = 100  # references that are looked into before a layout is given up
+_MAX_DEPTH = 12  # folders below each other: deeper than any layout; links to other folders could go on for ever
+_MAX_TRIED = 100  # folders that are searched for files before the next layout is tried
 
 
 @dataclass(frozen=True)
 class Root:
-    """Where a collection lies and how: all that a task needs to list and read it."""
+    """Where and in which layout a collection lies: all that a task needs to list and read it."""
 
     spec: CollectionSpec
     place: Place
     layout: Layout
-    numbered: int  # labels from lists that its first sequence has: with another number nobody knows which is which
+    numbered: int  # labels from lists that its first sequence has: with another number it is unknown which is which
 
 
 @dataclass(frozen=True)
 class SequenceRef:
-    """Where one sequence lies and what its path says; `problem` where the path is not one of the layout's."""
+    """Where one sequence lies and what its path says; with a `problem` where the path is not one of the layout's."""
 
     sequence_id: str
     collection: str
@@ -46,9 +46,9 @@ class SequenceRef:
 
 
 def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouette") -> Root:
-    """The root of a collection, in whichever of its layouts it lies there; UsageError where it is none of them.
+    """The root of a collection in the layout in which it lies there; UsageError where it is none of its layouts.
 
-    modality: the one that is to be read, of those that may lie there beside each other.
+    modality: the one to read, of those that may lie there beside each other.
     """
     known = spec.of_modality(modality)
     if not known:
@@ -62,7 +62,7 @@ def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouet
         hint = f"check the path given with --root {spec.name}=<folder> ({error.strerror or error})"
         raise UsageError(f"no folder {place} for {spec.name}: {hint}") from error
     for layout in known:
-        for folder, parts in islice(_walk_root(place, spec, layout), _TRIED):
+        for folder, parts in islice(_walk_root(place, spec, layout), _MAX_TRIED):
             if parts is not None and frame_files(place / folder, layout):
                 return Root(spec, place, layout, parts.numbered)
     expected = " or ".join(f"{layout.example} ({layout.name})" for layout in known)
@@ -70,14 +70,14 @@ def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouet
 
 
 def top_folders(root: Root) -> list[tuple[int, Entry]]:
-    """The folders directly below a root, each with its place among them, from 1."""
+    """The folders directly below a root, each with its index among them, from 1."""
     return _folders(root.place.entries())
 
 
 def list_sequences(root: Root) -> Iterator[SequenceRef]:
-    """Every folder that is a sequence by its path, in order of name, and every other one that might have been meant so.
+    """Every folder that is a sequence by its path, or may be meant as one, in order of name.
 
-    These have a `problem`; so has a sequence whose path holds another number of labels than the first one's.
+    The latter have a `problem`; so has a sequence whose path holds another number of labels than that of the first.
     """
     for position, entry in top_folders(root):
         yield from list_below(root, position, entry)
@@ -107,12 +107,12 @@ def _reference(root: Root, folder: str, parts: Parts | None) -> SequenceRef:
 
 
 def printable(name: str) -> str:
-    """A name as text that every file can hold: bytes that are no UTF-8 are written out."""
+    """A name as valid Unicode: bytes that are not UTF-8 are escaped."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _folders(entries: list[Entry]) -> list[tuple[int, Entry]]:
-    """Everything but files: a link to nothing may have been meant as a folder, and must not be lost in silence."""
+    """All entries but files: a dangling link may be meant as a folder, and must not be lost in silence."""
     return list(enumerate((entry for entry in entries if entry.kind != "file"), start=1))
 
 
@@ -127,22 +127,22 @@ def _walk_root(place: Place, spec: CollectionSpec, layout: Layout) -> Iterator[F
 def _visit(
     place: Place, inside: str, position: int, entry: Entry, spec: CollectionSpec, layout: Layout, depth: int
 ) -> Iterator[Found]:
-    """Descends until a path is that of a sequence or nothing lies below it; yields paths, with parts where they fit."""
+    """Descends to paths of sequences, which it yields with their parts, and to folders without folders below them."""
     folder = f"{inside}/{entry.name}" if inside else entry.name
     if (parts := spec.read_path(layout, folder, position)) is not None:
         yield folder, parts
         return
-    if entry.kind == "loop" or depth == _DEPTH:
+    if entry.kind == "loop" or depth == _MAX_DEPTH:
         yield folder, None
         return
     try:
         entries = (place / folder).entries()
-    except OSError:  # it may not be read: nobody knows what would have been in it
+    except OSError:  # a folder without permission to read it, which may hold sequences
         yield folder, None
         return
     below = _folders(entries)
     if not below or any(re.fullmatch(layout.file, one.name) for one in entries if one.kind == "file"):
-        yield folder, None  # nothing below it, or frames that belong to no sequence
+        yield folder, None  # no folder below it, or frames that belong to no sequence
     for number, one in below:
         yield from _visit(place, folder, number, one, spec, layout, depth + 1)
 
@@ -150,7 +150,7 @@ def _visit(
 def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
     """The files of a sequence that are of the layout's modality, in natural order; none where it has no folder.
 
-    A folder, pipe or dangling link with a frame's name is among them: that it cannot be read must not be lost.
+    A folder, pipe or dangling link with a frame's name is among them, so that it becomes a reject as it is read.
     """
     try:
         entries = (folder / layout.inside).entries()
@@ -161,16 +161,16 @@ def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
     found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name))]
     found.sort(key=lambda match: (frame_number(match), match.string))
     if "(?P<frame>" in layout.file and len({frame_number(match) for match in found}) < len(found):
-        found.sort(key=_natural)  # what was taken for the number is none
+        found.sort(key=_natural)  # the group is not a frame number: two files have the same
     return found
 
 
 def _natural(match: re.Match[str]) -> list[tuple[int, str]]:
-    """A key by which names are in order of all the numbers in them."""
+    """A key that sorts names by all the numbers in them."""
     parts = re.split(r"(\d+)", match.string)
-    return [(int(part or 0), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
+    return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
 def frame_number(match: re.Match[str]) -> int:
-    """The frame number in a file's name; 0 where it has none, so that the order of the names decides."""
+    """The frame number in a file's name; 0 where it has none, so that files are in order of their names."""
     return int(match.groupdict().get("frame") or 0)
