@@ -1,9 +1,9 @@
-"""What a killed rank costs: SIGKILL at random moments of a run, and the seconds until a step beyond is on disk.
+"""Cost of a killed rank: seconds from a SIGKILL at a random moment until the next step is on disk.
 
     python -m benchmarks.kills --shards <store> [--kills 20]
 
-Each step is a checkpoint, so that the next one that appears is the next optimizer step, plus its writing. After all
-kills the run must have lost no step that was committed, and its losses must be those of a run that was left alone.
+Each step writes a checkpoint, so that the next checkpoint to appear is of the next optimizer step. Also checks that no
+checkpointed step was lost, and that the losses are those of a run without kills.
 """
 
 import random
@@ -14,13 +14,12 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import mlflow
 import psutil
 import tyro
 
 from datasets.storage import Place, open_place
 from jobs.recipes import RECIPES
-from orchestration.run import checkpoint
+from orchestration.run import checkpoint, tracking
 from orchestration.run.folder import tracked_run
 from orchestration.run.settings import Keep, PretrainRun, Schedule
 from orchestration.training.pretrain import pretrain
@@ -39,12 +38,12 @@ class Arguments:
     kills: int = 20
     """How many ranks are killed, one after the other."""
     seed: int = 0
-    """Of the moments and of the ranks."""
+    """Seed of the moments and of the ranks."""
 
 
 def main(arguments: Arguments) -> None:
-    """Kill, wait, and compare with an undisturbed run."""
-    steps = 16 * arguments.kills  # a dozen pass while a random moment is waited for
+    """Kill, wait, and compare with a run without kills."""
+    steps = 16 * arguments.kills  # about a dozen pass before each kill
     run = RECIPES["tiny"](arguments.shards, "")
     run = replace(
         run,
@@ -64,20 +63,20 @@ def main(arguments: Arguments) -> None:
         pretrain(alone, uri)
         same = _losses(disturbed, uri) == _losses(alone, uri)
     seconds = sorted(one for one, _ in found)
-    lost = sum(steps for _, steps in found)  # the first checkpoint after a kill is of the very next step
+    lost = sum(steps for _, steps in found)
     print(f"{len(seconds)} kills: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {statistics.median(seconds):.1f} s")
-    print(f"committed steps lost: {lost}; losses equal to the undisturbed run's, bit for bit: {same}")
+    print(f"checkpointed steps lost: {lost}; losses equal to those of a run without kills, bit for bit: {same}")
 
 
 def _kill(run: PretrainRun, arguments: Arguments, found: list[tuple[float, int]]) -> None:
-    """Kill ranks, one after another, at random moments: seconds to the next step, and steps that were lost."""
+    """Kill ranks one after another; `found` gets the seconds to the next step, and the steps that were lost."""
     chance, folder = random.Random(arguments.seed), open_place(run.out)
     for number in range(arguments.kills):
         _wait_for_step_after(folder, 5 * number)
         time.sleep(chance.random() * 1.5)
         chance.choice(_ranks()).kill()
         began = time.monotonic()
-        time.sleep(0.05)  # a checkpoint that was all but there may still appear
+        time.sleep(0.05)  # in which a checkpoint that was almost complete may still appear
         committed = checkpoint.newest_step(folder)
         reached = _wait_for_step_after(folder, committed)
         found.append((time.monotonic() - began, max(reached - committed - 1, 0)))
@@ -101,8 +100,9 @@ def _wait_for_step_after(folder: Place, step: int) -> int:
 
 
 def _losses(run: PretrainRun, uri: str) -> list[tuple[int, float]]:
-    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(tracked_run(open_place(run.out)), "loss")
-    return sorted((one.step, one.value) for one in history)
+    run_id = tracked_run(open_place(run.out))
+    assert run_id is not None
+    return tracking.history(uri, run_id, "loss")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """python -m benchmarks.metrics [--metrics 10000] [--one-by-one 500]
 
-What metrics cost the driver, in batches and one by one, into a SQLite file: seconds in which it does nothing else. No
-rank waits for it either way.
+Time that the driver spends on writing metrics to a SQLite file, in batches and one by one. Ranks do not wait for it.
 """
 
 import tempfile
@@ -18,9 +17,9 @@ class Arguments:
     """How many metrics to write."""
 
     metrics: int = 10_000
-    """In batches, of ten names."""
+    """Metrics that are written in batches; they have ten names."""
     one_by_one: int = 500
-    """Each with a flush of its own."""
+    """Metrics that are written with a flush each."""
 
 
 def main(arguments: Arguments) -> None:

@@ -1,7 +1,6 @@
-"""What of this tree travels to a cluster with a job: the code, as one small zip, and nothing secret.
+"""Packs what is sent to a cluster with a job: the code of this tree, as one small zip, and nothing secret.
 
-It knows nothing of where the zip goes. What never travels is listed in orchestration/cluster/session.py and in
-.gitignore.
+Files that are never sent are listed in orchestration/cluster/session.py and in .gitignore.
 """
 
 import os
@@ -9,29 +8,27 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray._private.thirdparty.pathspec import PathSpec  # how Ray itself reads such patterns
+from ray._private.thirdparty.pathspec import PathSpec  # Ray's own reading of such patterns
 
 from datasets.schema.errors import UsageError
 from orchestration.cluster.session import EXCLUDES
 
-LARGEST = (
-    20 * 2**20
-)  # bytes of all files together: the code is below two million, so more is data that was left in the tree
+LARGEST = 20 * 2**20  # bytes of all files: the code has less than two million, so more is data left in the tree
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """What was packed."""
+    """A package that was written."""
 
     files: int
     size: int  # bytes of the zip
-    links: tuple[str, ...]  # symbolic links, which are left out: what they lead to may be anything
+    links: tuple[str, ...]  # symbolic links, which are not followed: their targets may be anything
 
 
 def pack(root: Path, target: Path) -> Package:
-    """Write the files below `root` that may travel to the zip `target`; UsageError where they are too many bytes.
+    """Write the files below `root` that may be sent to the zip `target`; UsageError where they are too large.
 
-    Equal trees make equal zips, so a cluster that has one already is not sent it again.
+    Equal trees give equal zips, so that Ray does not send a cluster one that it has already.
     """
     files, links = _contents(root)
     sizes = {name: (root / name).stat().st_size for name in files}
@@ -49,13 +46,13 @@ def pack(root: Path, target: Path) -> Package:
 
 
 def describe(package: Package) -> str:
-    """In one line."""
+    """One line about a package."""
     left = f"; left out, as symbolic links: {', '.join(package.links)}" if package.links else ""
     return f"packed {package.files} files, {_megabytes(package.size)}{left}"
 
 
 def _contents(root: Path) -> tuple[list[str], list[str]]:
-    """Names relative to the root, in order: the files that may travel, and the symbolic links among what may."""
+    """Sorted names relative to the root: the files that may be sent, and symbolic links among them."""
     ignored = root / ".gitignore"
     spec = PathSpec.from_lines(
         "gitwildmatch", EXCLUDES + (ignored.read_text().splitlines() if ignored.exists() else [])
@@ -63,7 +60,7 @@ def _contents(root: Path) -> tuple[list[str], list[str]]:
     files, links = [], []
     for folder, below, names in os.walk(root):
         here = Path(folder).relative_to(root)
-        # A name that ends in a slash is matched by what is said of folders.
+        # Patterns of folders match names that end in a slash.
         below[:] = [name for name in below if not spec.match_file(f"{(here / name).as_posix()}/")]
         for path in ((here / name).as_posix() for name in [*names, *below]):
             if spec.match_file(path):

@@ -1,7 +1,7 @@
-"""Jobs for a cluster elsewhere: send this tree and a command to its job server, follow the log, tell how it ended.
+"""Client of a cluster's job server: sends this tree and a command, follows the log, returns the exit status.
 
-The one place that knows Ray's job server. It knows no settings of the jobs: what is wrong with these, the job says
-there. Ray is not started here; all goes over HTTP to one address, and a token only where the cluster asks for one.
+Settings of a job are checked by the job itself, on the cluster. This process starts no Ray: it sends HTTP requests to
+one address, with a token only where the cluster requires one.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from orchestration.cluster.session import ROOT
 
 TOKEN_FILE = "~/.ray/auth_token"  # where Ray keeps it
 TRACKING = "MLFLOW_TRACKING_URI"
-STOPPED = 130  # exit status of what was interrupted
-_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # of an address that holds one
+STOPPED = 130  # exit status of an interrupted program
+_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # in a URL
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PATIENCE = 5  # times in a row that a lost connection is taken up again
-_PAUSE = 1.0  # seconds between looks at a job
+_RETRIES = 5  # in a row, of a lost connection
+_POLL_INTERVAL = 1.0  # seconds
 
 
 def verbs() -> list[str]:
@@ -43,13 +43,13 @@ def verbs() -> list[str]:
 
 
 def entrypoint(words: Sequence[str], python: str) -> str:
-    """The command line of a job, from its verb and arguments; UsageError for what cannot be meant."""
+    """The command line of a job, from its verb and arguments; UsageError for arguments that cannot work there."""
     if not words or words[0] not in verbs():
         said = f"unknown job {words[0]!r}" if words else "nothing to submit"
         raise UsageError(f"{said}: give -- <job> <arguments>; the jobs are {', '.join(verbs())}")
     if any(_PASSWORD.search(word) for word in words):
         raise UsageError(
-            "the arguments hold a password, and all who use the cluster can read a job's command: "
+            "the arguments hold a password, and every user of the cluster can read a job's command: "
             "give credentials in the environment of the cluster"
         )
     for option, value in zip(words, [*words[1:], ""], strict=True):
@@ -63,47 +63,47 @@ def entrypoint(words: Sequence[str], python: str) -> str:
 
 
 def environment(words: Sequence[str]) -> dict[str, str]:
-    """What of this environment goes along with a job: MLflow's server. Nothing else, as all can read it there."""
+    """Environment variables to send with a job: only MLflow's server, as every user of the cluster can read them."""
     uri = os.environ.get(TRACKING, "")
     if _PASSWORD.search(uri):
         raise UsageError(
-            f"{TRACKING} holds a password, and all who use the cluster can read a job's environment: set "
+            f"{TRACKING} holds a password, and every user of the cluster can read a job's environment: set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the cluster instead"
         )
     if urlsplit(uri).scheme in ("http", "https"):
         return {TRACKING: uri}
     if not any(word.startswith("--tracking") for word in words):
         said = f"{TRACKING} names no server ({uri})" if uri else f"{TRACKING} is not set"
-        print(f"{said}: unless the cluster sets it, MLflow's records lie in the job's folder there and go with it")
+        print(f"{said}: unless the cluster sets it, MLflow writes to the job's folder there, which is removed after it")
     return {}
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """A client of the job server (Ray's dashboard) at an address; UsageError where it does not answer or let us in."""
+    """A client of the job server (Ray's dashboard) at an address; UsageError where it does not answer or refuses us."""
     address = (address if "://" in address else f"http://{address}").rstrip("/")
     if urlsplit(address).scheme not in ("http", "https"):
         raise UsageError(f"--address {address} is no job server: give that of Ray's dashboard, http://<host>:8265")
     for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):  # Ray prefers either to the address that it is given
+    for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):  # Ray would use either in place of the argument
         os.environ.pop(name, None)
-    token, where = _token() if _asks_for_token(address) else ("", "")
+    token, where = _token() if _requires_token(address) else ("", "")
     if token and address.startswith("http://") and urlsplit(address).hostname not in _LOOPBACK:
         print(f"the token goes to {address} unencrypted: a tunnel to the head's loopback is safer (docs/cluster.md)")
     try:
         return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
     except AuthenticationError as error:
-        said = f"does not take the token of {where}" if token else "asks for a token, and there is none here"
+        said = f"refuses the token of {where}" if token else "requires a token, and there is none here"
         raise UsageError(
-            f"the cluster at {address} {said}: put the cluster's into {TOKEN_FILE}, "
-            "or set RAY_AUTH_TOKEN_PATH to where it lies"
+            f"the cluster at {address} {said}: put the cluster's token into {TOKEN_FILE}, "
+            "or set RAY_AUTH_TOKEN_PATH to its file"
         ) from error
     except (RuntimeError, OSError) as error:
         raise UsageError(f"the job server at {address}: {_last_line(error)}") from error
 
 
 def submit(client: JobSubmissionClient, command: str, variables: dict[str, str]) -> str:
-    """Send the tree and the command; returns the job's id."""
+    """Send this tree and a command; returns the job's id."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "foundationgait.zip"
         print(describe(pack(ROOT, target)), flush=True)
@@ -114,32 +114,32 @@ def submit(client: JobSubmissionClient, command: str, variables: dict[str, str])
 
 
 def follow(client: JobSubmissionClient, job: str) -> int:
-    """Print what a job prints until it ends; returns its exit status: 1 where it has none, 130 where it was stopped.
+    """Print a job's log until the job ends; returns its exit status: 1 where it has none, 130 where it was stopped.
 
-    A connection that is lost is taken up again where the log was.
+    After a lost connection, the log continues where it was.
     """
-    _look(client, job)  # there is one of this id
+    _details(client, job)  # UsageError where there is no such job
     shown = failed = 0
     while True:
         shown, whole = asyncio.run(_tail(client, job, shown))
         failed = 0 if whole else failed + 1
-        info = _look(client, job)
-        if info.status.is_terminal() and (whole or failed > _PATIENCE):
+        info = _details(client, job)
+        if info.status.is_terminal() and (whole or failed > _RETRIES):
             return _exit_status(info)
-        time.sleep(_PAUSE)
+        time.sleep(_POLL_INTERVAL)
 
 
 def stop(client: JobSubmissionClient, job: str) -> JobStatus:
-    """End a job and wait until it has ended; returns how it did, which may be earlier and by itself."""
+    """Stop a job and wait until it has ended; returns its status, which is not STOPPED where it ended before."""
     with _one_line_errors(client):
         client.stop_job(job)
-    while not (info := _look(client, job)).status.is_terminal():
-        time.sleep(_PAUSE)
+    while not (info := _details(client, job)).status.is_terminal():
+        time.sleep(_POLL_INTERVAL)
     return info.status
 
 
 async def _tail(client: JobSubmissionClient, job: str, shown: int) -> tuple[int, bool]:
-    """Print the log after the first `shown` characters; returns how many are shown now, and whether it has ended."""
+    """Print the log from character `shown` on; returns how many are shown now, and whether the log was complete."""
     position = 0
     try:
         async for text in client.tail_job_logs(job):
@@ -151,13 +151,13 @@ async def _tail(client: JobSubmissionClient, job: str, shown: int) -> tuple[int,
     return shown, True
 
 
-def _look(client: JobSubmissionClient, job: str) -> JobDetails:
-    """What is known of a job; UsageError where there is none of this id, or the cluster is gone for longer."""
-    for _ in range(_PATIENCE):
+def _details(client: JobSubmissionClient, job: str) -> JobDetails:
+    """The details of a job; UsageError where there is no such job, or the cluster stays unreachable."""
+    for _ in range(_RETRIES):
         try:
             return client.get_job_info(job)
         except OSError:
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_INTERVAL)
         except RuntimeError:
             break
     with _one_line_errors(client):
@@ -165,19 +165,17 @@ def _look(client: JobSubmissionClient, job: str) -> JobDetails:
 
 
 def _exit_status(info: JobDetails) -> int:
-    """Of a job that has ended, as a shell would have it; says why where the log cannot."""
+    """The exit status of a job that has ended, as a shell has it; prints the reason where the log has none."""
     if info.status is JobStatus.SUCCEEDED:
         return 0
     if info.driver_exit_code:
         return info.driver_exit_code if info.driver_exit_code > 0 else 128 - info.driver_exit_code
-    print(
-        f"{info.submission_id} {info.status.value.lower()}: {info.message or 'nothing more is known'}", file=sys.stderr
-    )
+    print(f"{info.submission_id} {info.status.value.lower()}: {info.message or 'no reason is known'}", file=sys.stderr)
     return STOPPED if info.status is JobStatus.STOPPED else 1
 
 
-def _asks_for_token(address: str) -> bool:
-    """Whether the cluster asks for a token, which it says to anyone; UsageError where none answers."""
+def _requires_token(address: str) -> bool:
+    """Whether the cluster requires a token; UsageError where no cluster answers."""
     try:
         mode = requests.get(f"{address}/api/authentication_mode", timeout=10).json()["authentication_mode"]
     except (requests.JSONDecodeError, KeyError, TypeError) as error:
@@ -187,12 +185,12 @@ def _asks_for_token(address: str) -> bool:
             f"no Ray answers at {address}: start a cluster, or the tunnel to it (ray dashboard ray_cluster.yaml)"
         ) from error
     if mode == "disabled":
-        print(f"the cluster at {address} takes jobs from all who reach it: start it with RAY_AUTH_MODE=token")
+        print(f"the cluster at {address} accepts jobs from anyone who reaches it: start it with RAY_AUTH_MODE=token")
     return mode != "disabled"
 
 
 def _token() -> tuple[str, str]:
-    """The token for the cluster and where it is from, in Ray's order of places; empty where there is none."""
+    """The token for the cluster and its source, in Ray's order of precedence; empty where there is none."""
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token, "RAY_AUTH_TOKEN"
     path = os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN_FILE
@@ -204,16 +202,16 @@ def _token() -> tuple[str, str]:
 
 @contextmanager
 def _one_line_errors(client: JobSubmissionClient) -> Iterator[None]:
-    """What the job server refuses, or that it is gone, as a UsageError."""
+    """Raises refusals of the job server, and a lost connection, as UsageError."""
     address = client.get_address()
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{address} answers no more: mend the connection; a job there goes on without it") from error
+        raise UsageError(f"{address} does not answer any more: a job there goes on; fix the connection") from error
     except RuntimeError as error:
         raise UsageError(f"the job server at {address}: {_last_line(error)}") from error
 
 
 def _last_line(error: Exception) -> str:
-    """What an error of the job server comes down to: it sends tracebacks."""
+    """The last line of an error of the job server, which sends tracebacks."""
     return str(error).strip().splitlines()[-1][:300]

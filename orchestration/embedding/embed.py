@@ -73,7 +73,7 @@ def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
     folder = open_place(settings.run)
     table, methods = open_place(settings.out), settings.methods or (own_method(folder),)
     settings = dataclasses.replace(settings, run=str(folder), shards=str(store), out=str(table), methods=methods)
-    run, chosen = read_any(folder), checkpoint.chosen(folder, settings.step)
+    run, chosen = read_any(folder), checkpoint.select(folder, settings.step)
     networks_of(folder, chosen, settings.methods)  # so that mistakes are reported here, and not by actors
     subjects = None if settings.split != "holdout" else held_out_subjects(run, settings.collections)
     parts = _parts(store, settings, subjects)

@@ -25,12 +25,12 @@ TUNED: Learned = "fine-tuned"
 
 def read_any(folder: Place) -> PretrainRun | FinetuneRun:
     """The settings in the folder of a run, or a checkpoint of it; UsageError where there are none."""
-    return run_folder.read_settings(folder, FinetuneRun if run_folder.is_tuned(folder) else PretrainRun)
+    return run_folder.read_settings(folder, FinetuneRun if run_folder.is_finetuned(folder) else PretrainRun)
 
 
 def own_method(folder: Place) -> Learned:
     """What a run's own network is called."""
-    return TUNED if run_folder.is_tuned(folder) else PRETRAINED
+    return TUNED if run_folder.is_finetuned(folder) else PRETRAINED
 
 
 def networks_of(folder: Place, chosen: Place, methods: Sequence[str]) -> dict[str, GaitNetwork]:

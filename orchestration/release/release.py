@@ -38,7 +38,7 @@ def release(settings: ReleaseRun) -> Path:
     """Write the release and return its folder."""
     folder, out = storage.open_place(settings.run), storage.local_path(settings.out, "a release")
     run = run_folder.read_run(folder)
-    newest = checkpoint.chosen(folder, None)
+    newest = checkpoint.select(folder, None)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):
         raise UsageError(f"{out} exists and is not the folder of a release: give another --out")
     teacher = teacher_of(newest)

@@ -1,13 +1,13 @@
-"""Checkpoints: complete or invisible, free of pickles, and the same for every number of workers.
+"""Checkpoints: complete or invisible, without pickles, and the same for every number of workers.
 
     <run>/checkpoints/step-00000200/weights.safetensors     student and teacher, with their heads
                                     optimizer.safetensors   the two moments of AdamW for every trained weight
                                     run.json                the settings
-                                    state.json              the step, and size and digest of the files; written last
-                                    score.json              how it did on held-out subjects, once that is known
+                                    state.json              the step, and size and checksum of the files; written last
+                                    score.json              scores on held-out subjects, once they are known
 
-A folder without state.json is no checkpoint: what a kill leaves is never taken for one. On local disks and in object
-storage alike. This file alone knows the folder; who keeps which checkpoints is saver.py's and watch.py's matter.
+A folder without state.json is no checkpoint, so that one which a kill left unfinished is never loaded. Works on local
+disks and in object storage, which has no atomic rename of folders. No other file may read or write these files.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from orchestration.run.serialise import to_json
 from orchestration.run.settings import Run
 
 State = dict[str, Tensor]
-_ANY_SIZE = 1 << 42  # bytes
+_ANY_SIZE = 1 << 42  # bytes: Place.read has a limit against hostile files, and checkpoints are our own
 
 
 def _print_line(line: str) -> None:
@@ -38,13 +38,13 @@ def complete(folder: Place) -> list[Place]:
     """The complete checkpoints of a run's folder, in order of step."""
     try:
         names = [entry.name for entry in (folder / "checkpoints").entries() if entry.name.startswith("step-")]
-    except OSError:  # none was written yet
+    except OSError:  # none is written yet
         return []
     return [one for name in sorted(names) if ((one := folder / f"checkpoints/{name}") / "state.json").exists()]
 
 
 def at_step(folder: Place, step: int) -> Place:
-    """Where the checkpoint of a step lies, or would."""
+    """The place of a step's checkpoint, whether or not there is one."""
     return folder / f"checkpoints/step-{step:08d}"
 
 
@@ -74,7 +74,7 @@ def resumable_step(folder: Place) -> int:
 
 
 def damage_of(checkpoint: Place) -> str | None:
-    """What is wrong with the files of a checkpoint; None where nothing is."""
+    """Why a checkpoint cannot be loaded, from the checksums of its files; None where it is intact."""
     try:
         files = json.loads((checkpoint / "state.json").read())["files"]
     except (ValueError, KeyError, TypeError):
@@ -84,13 +84,13 @@ def damage_of(checkpoint: Place) -> str | None:
             content = (checkpoint / name).read(_ANY_SIZE)
         except OSError as error:
             return f"{name}: {error.strerror or error}"
-        if [len(content), _digest(content)] != written:
+        if [len(content), _checksum(content)] != written:
             return f"{name} does not match its checksum ({len(content):,} of {written[0]:,} bytes)"
     return None
 
 
-def chosen(folder: Place, step: int | None) -> Place:
-    """The checkpoint of a step, the newest intact one where None; UsageError where there is none."""
+def select(folder: Place, step: int | None) -> Place:
+    """The checkpoint of a step, or the newest intact one for None; UsageError where there is none."""
     found = complete(folder)
     if not found:
         raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
@@ -106,16 +106,16 @@ def chosen(folder: Place, step: int | None) -> Place:
 
 
 def step_of(checkpoint: Place) -> int:
-    """How many steps a checkpoint has behind it."""
+    """The number of steps that a checkpoint was written after."""
     return int(checkpoint.name.removeprefix("step-"))
 
 
 def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> Place:
-    """Write the checkpoint after `step` steps, from one process. OSError where there is no room for it."""
+    """Write the checkpoint after `step` steps, from one process. OSError where the storage is full or fails."""
     target = at_step(folder, step)
     target.remove_folder()
     staged_in = None
-    if isinstance(folder, LocalPlace):  # beside it, on the same disk
+    if isinstance(folder, LocalPlace):  # on the same disk, so that files are moved and not copied
         staged_in = Path(folder.path) / "checkpoints"
         staged_in.mkdir(parents=True, exist_ok=True)
     files = {}
@@ -124,7 +124,7 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> 
             for name, tensors in (("weights.safetensors", weights), ("optimizer.safetensors", moments)):
                 file = Path(staged) / name
                 _save_tensors(tensors, file)
-                files[name] = [file.stat().st_size, _digest_of_file(file)]
+                files[name] = [file.stat().st_size, _checksum_of_file(file)]
                 (target / name).move_from(file)
         (target / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
         (target / "state.json").write(json.dumps({"step": step, "files": files}).encode())
@@ -134,13 +134,13 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> 
     return target
 
 
-def take_over(source: Place, folder: Place, run: Run) -> Place:
-    """A copy of another run's checkpoint as one of this run's own, after as many steps."""
+def copy(source: Place, folder: Place, run: Run) -> Place:
+    """Copy a checkpoint of another run into this run's folder, with this run's settings."""
     return save(folder, run, step_of(source), _load_tensors(source / "weights.safetensors"), load_moments(source))
 
 
 def discard_unfinished(folder: Place) -> None:
-    """Take away what a kill in the middle of a save has left; while no one saves."""
+    """Delete what a kill in the middle of a save has left. No process may be saving."""
     try:
         names = [entry.name for entry in (folder / "checkpoints").entries() if entry.kind == "folder"]
     except OSError:
@@ -163,17 +163,17 @@ def load_weights(checkpoint: Place, module: nn.Module, prefix: str = "") -> None
 
 
 def load_moments(checkpoint: Place) -> State:
-    """The optimizer's moments, by name of the weight."""
+    """AdamW's two moments, by name of the weight."""
     return _load_tensors(checkpoint / "optimizer.safetensors")
 
 
 def write_score(checkpoint: Place, score: Mapping[str, float]) -> None:
-    """Keep how a checkpoint did on held-out subjects."""
+    """Keep the scores of a checkpoint on held-out subjects."""
     (checkpoint / "score.json").write(json.dumps(dict(score)).encode())
 
 
 def score_of(checkpoint: Place) -> dict[str, float] | None:
-    """How a checkpoint did on held-out subjects, where that is known."""
+    """The scores of a checkpoint on held-out subjects, or None where it has none yet."""
     return json.loads((checkpoint / "score.json").read()) if (checkpoint / "score.json").exists() else None
 
 
@@ -182,17 +182,17 @@ def _load_tensors(place: Place) -> State:
 
 
 def _save_tensors(tensors: State, file: Path) -> None:
-    """safetensors' own errors tell of a full disk in words alone."""
+    """OSError where the disk is full, which safetensors reports as an error of its own."""
     try:
         save_file(tensors, file)
     except SafetensorError as error:
         raise OSError(None, str(error), str(file)) from error
 
 
-def _digest(content: bytes) -> str:
+def _checksum(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _digest_of_file(file: Path) -> str:
+def _checksum_of_file(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

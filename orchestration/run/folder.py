@@ -1,16 +1,16 @@
-"""The folder of a run: whose it is, and the settings that lie in it. Local or in object storage.
+"""The folder of a run, local or in object storage: which run it belongs to, and that run's settings.
 
     <run>/run.json          the settings of the run
           checkpoints/      orchestration/run/checkpoint.py
-          mlflow_run_id     where MLflow has it
+          mlflow_run_id     the id of the run in MLflow
           evaluation/       results
 
-A folder belongs to one run: the same settings go on with it, others are refused.
+A folder belongs to one run: the same settings resume it, others are refused.
 """
 
 import dataclasses
 import json
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, open_place
@@ -21,21 +21,23 @@ AnyRun = TypeVar("AnyRun", bound=Run)
 
 RUN_FILE = "run.json"
 TRACKED = "mlflow_run_id"
-# Where a run lies, where it runs and what is kept of it: none of it changes what is learned, so a resumed run may.
-MAY_CHANGE = ("out", "shards", "keep.", "score.", "schedule.log_every", "cluster.")
-MUST_STAY = ("cluster.precision",)
+# Settings that a resumed run may change, since they do not change what is learned: where the run is stored, where it
+# runs and what is kept of it.
+_MAY_CHANGE = ("out", "shards", "keep.", "score.", "schedule.log_every", "cluster.")
+_MUST_STAY = ("cluster.precision",)
 
 
 def folder_of(run: Run) -> Place:
-    """Where the run lies."""
+    """The folder of a run."""
     return open_place(run.out)
 
 
-def with_whole_paths(run: AnyRun) -> AnyRun:
-    """The run with addresses that mean the same on every worker, and from any folder when it is resumed."""
+def with_absolute_paths(run: AnyRun) -> AnyRun:
+    """The run with absolute paths, which mean the same on every worker and from any folder when it is resumed."""
     given = {name: getattr(run, name, None) for name in ("shards", "out", "start", "run")}
     places = {name: str(open_place(address)) for name, address in given.items() if address}
-    return dataclasses.replace(run, **places)
+    settings: Any = run  # a dataclass, as every kind of run
+    return dataclasses.replace(settings, **places)
 
 
 def read_run(folder: Place) -> PretrainRun:
@@ -48,24 +50,24 @@ def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
     settings = json.loads((folder / RUN_FILE).read())
-    if kind is PretrainRun and is_tuned(folder):
+    if kind is PretrainRun and is_finetuned(folder):
         task = settings["task"]
         raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
     return build(kind, settings, str(folder / RUN_FILE))
 
 
-def is_tuned(folder: Place) -> bool:
+def is_finetuned(folder: Place) -> bool:
     """Whether a folder with settings is of a fine-tuned run."""
     return (folder / RUN_FILE).exists() and "task" in json.loads((folder / RUN_FILE).read())
 
 
 def check_folder(run: Run) -> None:
-    """UsageError where another run's folder, or anything else, lies in the place of this run's."""
+    """UsageError where the run's folder holds another run, or anything else."""
     folder = folder_of(run)
     if (folder / RUN_FILE).exists():
         here, there = flatten(to_json(run)), flatten(json.loads((folder / RUN_FILE).read()))
-        if is_tuned(folder) == ("task" in here):
-            there = flatten(to_json(read_settings(folder, type(run))))  # with settings that came since
+        if is_finetuned(folder) == ("task" in here):
+            there = flatten(to_json(read_settings(folder, type(run))))  # with defaults of newer settings
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
         if changed:
             name = changed[0]
@@ -79,15 +81,15 @@ def check_folder(run: Run) -> None:
 
 
 def claim_folder(run: Run) -> None:
-    """Make a checked folder the run's own."""
+    """Write the run's settings into its folder, after `check_folder`."""
     if not (folder_of(run) / RUN_FILE).exists():
         (folder_of(run) / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
 
 
 def tracked_run(folder: Place) -> str | None:
-    """The MLflow run of a run's folder."""
+    """The id in MLflow of the run in a folder, or None where it is not recorded."""
     return (folder / TRACKED).read().decode() if (folder / TRACKED).exists() else None
 
 
 def _may_change(name: str) -> bool:
-    return name.startswith(MAY_CHANGE) and name not in MUST_STAY
+    return name.startswith(_MAY_CHANGE) and name not in _MUST_STAY

@@ -1,6 +1,7 @@
-"""MLflow, and nothing but MLflow: open a run, log metrics in batches, attach files, close it. No one else imports it.
+"""Everything that this project does with MLflow: open a run, log metrics in batches, attach files, close it.
 
-Metrics are buffered and written with one call (7,000 a second against 150 one by one), from one process at a time.
+No other file may import mlflow. Metrics are buffered and written with one call (7,000 a second against 150 one by one),
+from one process at a time.
 """
 
 import logging
@@ -20,10 +21,10 @@ from mlflow.exceptions import MlflowException
 from datasets.schema.errors import Unfinished, UsageError
 
 EXPERIMENT = "foundationgait"
-# A server that does not answer is asked again at the next flush; MLflow's own defaults would hold the driver up for
-# minutes at each.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-_LAST_PAUSES = (0, 1, 4, 10)  # seconds before each of the last attempts to write what is left
+# A server that does not answer is tried again at the next flush; with MLflow's defaults each flush would block the
+# driver for minutes.
+_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_CLOSE_RETRIES = (0, 1, 4, 10)  # seconds before each attempt to write the last metrics
 
 
 def default_uri() -> str:
@@ -32,7 +33,7 @@ def default_uri() -> str:
 
 
 def ui_command(uri: str) -> str:
-    """What to do to look at the results."""
+    """The command that shows the results."""
     if not uri.startswith("sqlite"):
         return f"open {uri}"
     python = Path(sys.executable)
@@ -42,7 +43,7 @@ def ui_command(uri: str) -> str:
 
 @dataclass
 class Tracker:
-    """One MLflow run, from one process. Closing is left to who opened the run."""
+    """One MLflow run, written from one process. `open_run` makes it and closes it."""
 
     uri: str
     run_id: str
@@ -51,9 +52,8 @@ class Tracker:
     _failing: bool = False
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Keep metrics of a step for the next flush; a missing number (NaN) is not logged at all.
-
-        Nor is what a resumed run repeats: each step of a metric is logged once.
+        """Buffer metrics of a step. NaN is not logged, nor is a step that the metric has already, which a resumed run
+        repeats.
         """
         now = int(time.time() * 1000)
         for name, value in metrics.items():
@@ -62,45 +62,47 @@ class Tracker:
                 self.known[name] = step
 
     def flush(self) -> None:
-        """Write what was kept. Where MLflow does not take it, that is said once, and it is kept for the next time."""
+        """Write the buffer. Where MLflow is unreachable, print that once, and keep the buffer for the next flush."""
         while self._pending:
             some = self._pending[:1000]  # the most that one call takes
             try:
                 self._client.log_batch(self.run_id, metrics=some)
             except MlflowException as error:
                 if not self._failing:
-                    print(f"MLflow takes no metrics, they are kept for later: {_words(error)}", file=sys.stderr)
+                    print(f"MLflow is unreachable; buffering metrics: {_first_line(error)}", file=sys.stderr)
                 self._failing = True
                 return
             self._failing = False
             self._pending = self._pending[len(some) :]
 
     def close(self) -> None:
-        """Write what is left. Unfinished where MLflow does not take it."""
-        for pause in _LAST_PAUSES:
+        """Write the buffer, with retries. Unfinished where MLflow stays unreachable."""
+        for pause in _CLOSE_RETRIES:
             time.sleep(pause)
             self.flush()
             if not self._pending:
                 return
-        raise Unfinished(f"MLflow at {self.uri} did not take the last {len(self._pending)} metrics of {self.run_id}")
+        raise Unfinished(
+            f"MLflow at {self.uri} is unreachable: the last {len(self._pending)} metrics of run {self.run_id} are lost"
+        )
 
     def history(self, name: str) -> list[tuple[int, float]]:
-        """A metric's (step, value) pairs in order of step, as the tracking store has them."""
+        """A metric's (step, value) pairs in order of step."""
         return sorted((one.step, one.value) for one in self._client.get_metric_history(self.run_id, name))
 
     def curve(self, name: str, points: Mapping[int, float]) -> None:
-        """Add points of a metric against any whole number as its step, as MLflow's charts draw it; known ones stay."""
+        """Log points of a metric against any integer in place of a step. Equal points are not logged again."""
         known = dict(self.history(name)) if name in self.known else {}
         for step, value in sorted(points.items()):
             if value == value and known.get(step) != value:
                 self._pending.append(Metric(name, value, int(time.time() * 1000), step))
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Mark the run."""
+        """Set tags of the run."""
         self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def attach(self, path: Path, folder: str | None = None) -> None:
-        """Keep a file with the run, in a folder of its artefacts if one is given."""
+        """Log a file as an artefact of the run, in a folder if one is given."""
         self._client.log_artifact(self.run_id, str(path), folder)
 
     @property
@@ -112,9 +114,10 @@ class Tracker:
 def open_run(
     uri: str, name: str, settings: dict[str, object], tags: dict[str, str], resume: str | None = None
 ) -> Iterator[Tracker]:
-    """A run with its settings as parameters; finished or failed when the block ends. resume: the id of an earlier one.
+    """A run with its settings as parameters; its status is finished or failed when the block ends.
 
-    tags: `mlflow.parentRunId` puts it below another run.
+    tags: `mlflow.parentRunId` makes it a child of another run. resume: the id of a run to continue. UsageError where
+    MLflow cannot be used at this URI; Unfinished where it does not take the last metrics.
     """
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
@@ -140,20 +143,21 @@ def open_run(
 
 
 def tags_of(uri: str, run_id: str) -> dict[str, str] | None:
-    """The tags of a run; None where the tracking store does not know it."""
+    """The tags of a run; None where MLflow has no such run."""
     client, _ = _connect(uri)
     return None if _existing(client, run_id) is None else dict(client.get_run(run_id).data.tags)
 
 
 def history(uri: str, run_id: str, name: str) -> list[tuple[int, float]]:
-    """A metric's (step, value) pairs, as `Tracker.history`; none where the tracking store does not know the run."""
+    """A metric's (step, value) pairs, as `Tracker.history`; none where MLflow has no such run."""
     return [] if tags_of(uri, run_id) is None else Tracker(uri, run_id).history(name)
 
 
 def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
-    """The tags of the runs below another one, by run id, the oldest first."""
+    """The tags of the child runs of another run, by run id, the oldest first."""
     client, experiment = _connect(uri)
-    found, page = {}, None
+    found: dict[str, dict[str, str]] = {}
+    page = None
     while True:
         some = client.search_runs(
             [experiment],
@@ -169,23 +173,23 @@ def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
 
 
 def read_artefact(uri: str, run_id: str, path: str) -> bytes:
-    """A file that was kept with a run. UsageError where there is none."""
+    """An artefact of a run. UsageError where there is none."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         with tempfile.TemporaryDirectory() as made:
             return Path(mlflow.MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
     except (MlflowException, OSError) as error:
-        raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {_words(error)}") from error
+        raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {_first_line(error)}") from error
 
 
 def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
-    """The run id, where the tracking store knows it."""
+    """The run id, or None where MLflow has no such run."""
     if run_id is None:
         return None
     try:
         return client.get_run(run_id).info.run_id
     except MlflowException:
-        return None  # tracked elsewhere: a new run is opened here
+        return None  # recorded in another MLflow: open_run makes a new run in this one
 
 
 def _known(client: mlflow.MlflowClient, run_id: str) -> dict[str, int]:
@@ -196,19 +200,19 @@ def _known(client: mlflow.MlflowClient, run_id: str) -> dict[str, int]:
     }
 
 
-def _words(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200]
 
 
 def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
-    """A client and the experiment's id, made if need be; files of a SQLite store lie beside it."""
-    for name, value in _PATIENCE.items():
+    """A client and the id of the experiment, made where it is missing; artefacts lie beside a SQLite store."""
+    for name, value in _TIMEOUTS.items():
         os.environ.setdefault(name, value)
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
     except (MlflowException, OSError) as error:
-        raise UsageError(f"MLflow cannot keep its records at {uri} (--tracking): {_words(error)}") from error
+        raise UsageError(f"MLflow cannot be used at {uri} (--tracking): {_first_line(error)}") from error
     if known is not None:
         return client, known.experiment_id
     beside = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" if uri.startswith("sqlite:///") else None

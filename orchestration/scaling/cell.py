@@ -59,7 +59,7 @@ def run_in_task(plan: dict[str, Any], cell: dict[str, Any], uri: str, parent: st
 
 def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str) -> MeasuredCell:
     """Train a cell, or go on training it, and measure it. parent: the study's run in MLflow."""
-    run, began = run_folder.with_whole_paths(plan.run_of(cell)), time.monotonic()
+    run, began = run_folder.with_absolute_paths(plan.run_of(cell)), time.monotonic()
     take_over(plan, cell)
     pretrain(run, uri, parent=parent)
     folder = folder_of(run)
@@ -72,7 +72,7 @@ def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str) -> MeasuredCell
 
 def take_over(plan: StudyPlan, cell: Cell) -> None:
     """Begin a cell with the furthest checkpoint that another one of its trunk has for it, unless it is as far."""
-    run = run_folder.with_whole_paths(plan.run_of(cell))
+    run = run_folder.with_absolute_paths(plan.run_of(cell))
     folder = folder_of(run)
     run_folder.check_folder(run)
     best = _furthest(storage.open_place(plan.out) / "cells", run, cell)
@@ -81,7 +81,7 @@ def take_over(plan: StudyPlan, cell: Cell) -> None:
     run_folder.claim_folder(run)
     source, step = best
     (folder / _TOOK_OVER).write(json.dumps({"from": source, "step": step}).encode())
-    checkpoint.take_over(checkpoint.at_step(storage.open_place(plan.out) / f"cells/{source}", step), folder, run)
+    checkpoint.copy(checkpoint.at_step(storage.open_place(plan.out) / f"cells/{source}", step), folder, run)
 
 
 def history_of(cells: Place, cell: str, uri: str, name: str) -> list[tuple[int, float]]:

@@ -76,7 +76,7 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     """Score every collection of the store that has a protocol; the rows also go to MLflow and the run's folder."""
     folder = storage.open_place(settings.run)
     run = run_folder.read_run(folder)
-    chosen = checkpoint.chosen(folder, settings.step)
+    chosen = checkpoint.select(folder, settings.step)
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
         print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")

@@ -45,7 +45,7 @@ MAJORITY = "majority class"
 
 def score(run: FinetuneRun, scoring: Scoring, uri: str) -> str:
     """Score a trained run; its tables go to <run>/evaluation/<split> and MLflow. Returns the report in Markdown."""
-    run = run_folder.with_whole_paths(run)
+    run = run_folder.with_absolute_paths(run)
     folder = folder_of(run)
     case = _case(run, read_start(folder), scoring)
     tags = {"job": "score", "task": run.task, "run": run.out}

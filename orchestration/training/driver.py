@@ -29,7 +29,7 @@ class Job:
 def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool) -> Place:
     """Train a run, or resume it, to its last step; returns the last checkpoint.
 
-    run: with whole paths (run_folder.with_whole_paths). plan: given the checkpoint to resume from, or None for a new
+    run: with whole paths (run_folder.with_absolute_paths). plan: given the checkpoint to resume from, or None for a new
     run, checks all that can be wrong before a worker starts. uri: where MLflow keeps its records. profile: also trace
     a few steps, into the run's folder. UsageError where the run cannot start. Unfinished where it ends too early; the
     same call resumes it.

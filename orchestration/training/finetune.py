@@ -29,7 +29,7 @@ from orchestration.training.driver import Job, drive
 
 def finetune(run: FinetuneRun, uri: str, profile: bool = False) -> Place:
     """Train a run, or resume it; returns its last checkpoint. For the arguments and errors, see `drive`."""
-    run = run_folder.with_whole_paths(run)
+    run = run_folder.with_absolute_paths(run)
 
     def plan(newest: Place | None) -> Job:
         parent = run_folder.tracked_run(open_place(run.run))
@@ -55,7 +55,7 @@ def first_checkpoint(run: FinetuneRun) -> Callable[[], Place]:
 def check_start(run: FinetuneRun) -> Start:
     """What a new run starts from; prints its questions and the number of labels. UsageError where it cannot start."""
     pretrained = run_folder.read_run(open_place(run.run))
-    chosen = checkpoint.chosen(open_place(run.run), run.step)
+    chosen = checkpoint.select(open_place(run.run), run.step)
     run.check_norms(pretrained.network.size)
     rows = training_rows(Store.open(run.shards), run.data.selection, WALK_COLUMNS)
     collections = tuple(run.data.collections or tasks.collections_with(run.task, rows))

@@ -34,7 +34,7 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
 
     parent: the MLflow run below which this one is recorded.
     """
-    run = run_folder.with_whole_paths(run)
+    run = run_folder.with_absolute_paths(run)
     scored: list[str] = []
     if run.schedule.steps or run.data.leave_out:
         store = Store.open(run.shards)

@@ -1,8 +1,8 @@
-"""Evaluation beside training: each checkpoint is scored on the held-out subjects by a task of its own.
+"""Validation during training: a Ray task scores each checkpoint on the held-out subjects.
 
-Training does not wait: tasks ask Ray for no core and step back for whatever else runs on their machine. Scores go to
-the run's own MLflow record and beside the checkpoint, where the best one is found. What is scored here is a quick look
-(the first frames of each sequence, one number a probe set); jobs/evaluate.py is the whole protocol beside baselines.
+Training does not wait for it: tasks reserve no CPU of Ray and run at the lowest priority. Scores go to the run in
+MLflow, and into the checkpoint for `--keep.best`. This is a quick estimate (the first frames of each sequence, one
+number a probe set); jobs/evaluate.py runs the whole protocols and baselines.
 """
 
 import os
@@ -28,51 +28,53 @@ from orchestration.run.tracking import Tracker
 
 
 class Scorer:
-    """Sends checkpoints to be scored, one at a time and in order, and keeps what comes back."""
+    """Scores checkpoints one at a time and in order, and records the scores."""
 
     def __init__(self, run: Run, tracker: Tracker, names: list[str], every: int) -> None:
-        """names: of the collections whose held-out subjects are scored. every: checkpoints from one to the next."""
+        """names: the collections whose held-out subjects are scored. every: checkpoints from one scored to the next."""
         self._run, self._tracker, self._names, self._every = run, tracker, names, every
         self._queue: deque[int] = deque()
-        self._under_way: tuple[int, ray.ObjectRef] | None = None
+        self._running: tuple[int, ray.ObjectRef] | None = None
         self._latest: tuple[int, float] | None = None
 
     def add(self, step: int) -> None:
-        """A checkpoint was written."""
+        """Queue the checkpoint of a step, if it is to be scored."""
         last = step == self._run.schedule.steps
         if self._names and (last or step // self._run.keep.every % self._every == 0):
             self._queue.append(step)
 
     def pending(self) -> set[int]:
         """The steps of checkpoints that are not scored yet."""
-        return set(self._queue) | ({self._under_way[0]} if self._under_way else set())
+        return set(self._queue) | ({self._running[0]} if self._running else set())
 
     def update(self, timeout: float = 0) -> None:
         """Log the running task's score if it is done, and start to score the next checkpoint."""
-        if self._under_way is not None:
-            step, task = self._under_way
+        if self._running is not None:
+            step, task = self._running
             if not ray.wait([task], timeout=timeout)[0]:
                 return
-            self._under_way = None
+            self._running = None
             try:
-                self._keep(step, ray.get(task))
+                self._record(step, ray.get(task))
             except RayError as error:
-                print(f"the checkpoint of step {step} is not scored: {' '.join(str(error).split())[-300:]}", flush=True)
+                print(
+                    f"scoring the checkpoint of step {step} failed: {' '.join(str(error).split())[-300:]}", flush=True
+                )
         if self._queue:
             step = self._queue.popleft()
-            self._under_way = (step, self._send(step))
+            self._running = (step, self._start(step))
 
     def latest(self) -> dict[str, str]:
         """The latest score, for the terminal."""
         return {} if self._latest is None else {"rank1": f"{self._latest[1]:.1f} at {self._latest[0]}"}
 
-    def _send(self, step: int) -> ray.ObjectRef:
+    def _start(self, step: int) -> ray.ObjectRef:
         spare_gpu = self._run.cluster.gpu and ray.cluster_resources().get("GPU", 0) > self._run.cluster.workers
-        # A process of its own, because it stays stepped back.
+        # max_calls: a process of its own, since a process cannot raise its priority again.
         task = ray.remote(num_cpus=0, num_gpus=int(spare_gpu), max_calls=1, max_retries=3)(_score_in_task)
         return task.remote(str(checkpoint.at_step(folder_of(self._run), step)), self._names)
 
-    def _keep(self, step: int, score: dict[str, float]) -> None:
+    def _record(self, step: int, score: dict[str, float]) -> None:
         if "mean" in score:
             checkpoint.write_score(checkpoint.at_step(folder_of(self._run), step), score)
             self._tracker.log(step, {f"score/{name}": value for name, value in score.items()})
@@ -89,31 +91,33 @@ def scored_collections(run: PretrainRun, store: Store) -> list[str]:
 
 
 def _score_in_task(address: str, names: list[str]) -> dict[str, float]:
-    """Runs in a Ray task."""
+    """Runs in a Ray task, at the lowest priority."""
     os.nice(19)
     torch.set_num_threads(1)
     return score(address, names)
 
 
 def score(address: str, names: list[str]) -> dict[str, float]:
-    """Rank-1 in percent without the identical view of each probe set `<collection>/<set>`, and the `mean` of them all.
+    """Rank-1 of each probe set, `<collection>/<set>`, and their `mean`, in percent and without the identical view.
 
-    What cannot be measured is left out; the mean, where nothing can be.
+    Probe sets without a comparison are left out, and the mean where there is none at all.
     """
     place = storage.open_place(address)
     run = read_run(place)
     network = teacher_of(place)
-    store, found = Store.open(run.shards), {}
+    store = Store.open(run.shards)
+    found: dict[str, float] = {}
     for name in names:
-        found |= _of_collection(store.spec(name), held_back(store, name, run), network, run)
+        found |= _score_collection(store.spec(name), held_back(store, name, run), network, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
 
 
-def _of_collection(spec: CollectionSpec, rows: pa.Table, network: GaitNetwork, run: PretrainRun) -> dict[str, float]:
+def _score_collection(spec: CollectionSpec, rows: pa.Table, network: GaitNetwork, run: PretrainRun) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network, precision = network.to(device), run.cluster.precision
     embeddings = embed_rows(network, rows, run.clips.frames, device, precision, max_frames=run.score.frames)
-    names = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
-    tables = single_view_gallery(embeddings, *names, spec.protocol, "euc")
+    subjects, conditions, views = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
+    assert spec.protocol is not None  # see scored_collections
+    tables = single_view_gallery(embeddings, subjects, conditions, views, spec.protocol, "euc")
     return {f"{spec.name}/{table.name}": table.excluding_identical() for table in tables}

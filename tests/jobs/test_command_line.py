@@ -150,7 +150,7 @@ def test_a_run_folder_of_another_recipe_is_refused(capsys, store: Path, tmp_path
 def test_a_tracking_store_that_is_none_is_refused(capsys, store: Path, tmp_path: Path, local_ray) -> None:
     argv = ["tiny", "--shards", str(store), "--out", str(tmp_path / "run"), "--schedule.batch", "16"]
     said = mistake(capsys, pretrain.main, *argv, "--tracking", "carrier-pigeon://x")
-    assert "MLflow cannot keep its records at carrier-pigeon://x (--tracking)" in said
+    assert "MLflow cannot be used at carrier-pigeon://x (--tracking)" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,6 @@
-"""The cluster files: Ray's launcher and EC2 take them; they ask for what jobs need, and open and ship nothing more.
+"""The cluster files: Ray's launcher and EC2 accept them; they request what jobs need, and open and send nothing more.
 
-Where KubeRay's operator is needed to say more of docs/kuberay.yaml, only its structure is looked at.
+Without KubeRay's operator, only the structure of docs/kuberay.yaml is tested.
 """
 
 import copy
@@ -52,7 +52,7 @@ def test_the_launcher_accepts_the_cluster_file() -> None:
 
 
 def test_the_launcher_accepts_ones_own_machines() -> None:
-    """What docs/cluster.md says to put in place of the cloud."""
+    """The part that docs/cluster.md gives in place of the cloud."""
     local = yaml.safe_load(re.search(r"```yaml\n(.*?)```", (ROOT / "docs/cluster.md").read_text(), re.DOTALL)[1])
     cloud = ("max_workers", "provider", "auth", "docker", "available_node_types", "head_node_type")
     cloud += ("idle_timeout_minutes", "initialization_commands")
@@ -64,9 +64,9 @@ def test_the_launcher_accepts_ones_own_machines() -> None:
 
 @mock_aws
 def test_ec2_starts_each_kind_of_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The launcher's own step for AWS, then the call that starts a machine, whose arguments botocore checks."""
+    """The launcher's step for AWS, then the call that starts a machine, whose arguments botocore checks."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
-    monkeypatch.setenv("HOME", str(tmp_path))  # the launcher keeps the key that it makes there
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the launcher writes the key that it makes
     (tmp_path / ".ssh").mkdir()
     ec2 = boto3.resource("ec2")
     vpc = next(iter(ec2.vpcs.all()))
@@ -86,7 +86,7 @@ def test_ec2_starts_each_kind_of_machine(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert machine.subnet.availability_zone == launcher()["provider"]["availability_zone"]
 
 
-def test_the_head_does_no_work_and_the_workers_come_when_they_are_asked_for() -> None:
+def test_the_head_runs_no_tasks_and_workers_start_on_request() -> None:
     kinds = launcher()["available_node_types"]
     assert kinds["head"]["resources"] == {"CPU": 0}
     assert "InstanceMarketOptions" not in kinds["head"]["node_config"]
@@ -101,7 +101,7 @@ def test_the_head_does_no_work_and_the_workers_come_when_they_are_asked_for() ->
 
 
 @pytest.mark.parametrize(("gpu", "kind"), [(False, "cpu"), (True, "gpu")])
-def test_the_workers_have_what_a_training_run_asks_for(gpu: bool, kind: str) -> None:
+def test_the_workers_have_what_a_training_run_requests(gpu: bool, kind: str) -> None:
     asked = ScalingConfig(num_workers=Cluster().workers, use_gpu=gpu)
     total = asked.total_resources
     has = launcher()["available_node_types"][kind]
@@ -191,7 +191,7 @@ def test_authentication_is_on_everywhere() -> None:
         assert "secretKeyRef" in by_name["RAY_AUTH_TOKEN"]["valueFrom"]
 
 
-def test_the_job_server_listens_to_the_head_alone() -> None:
+def test_the_job_server_listens_on_the_loopback_interface_of_the_head() -> None:
     assert "--dashboard-host=127.0.0.1" in launcher()["head_start_ray_commands"][-1]
     assert "0.0.0.0" not in (ROOT / "ray_cluster.yaml").read_text() + (ROOT / "docs/kuberay.yaml").read_text()
     assert kuberay()["headGroupSpec"]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
@@ -212,8 +212,8 @@ def test_the_machines_are_sent_their_set_up_and_the_token_and_nothing_more() -> 
     assert "COPY . " not in (ROOT / "docs/Dockerfile").read_text()
 
 
-def test_what_ray_packs_is_the_code_and_nothing_else(tmp_path: Path) -> None:
-    """The local Ray and a driver that RAY_ADDRESS connects ship the tree by Ray's own packing."""
+def test_ray_packs_the_code_and_nothing_else(tmp_path: Path) -> None:
+    """Ray's own packing, which a local Ray uses, and a driver that RAY_ADDRESS connects."""
     tree = tmp_path / "tree"
     wanted = ["datasets/schema/rows.py", "datasets/store/blocks.py", "jobs/demo.py", "model/encoder.py"]
     unwanted = [".env", ".git/config", ".venv/bin/python", "a.pkl", "auth_token", "demo/run/weights.safetensors"]

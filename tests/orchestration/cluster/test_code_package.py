@@ -1,4 +1,4 @@
-"""What travels to a cluster with a job: all of the code, and nothing secret, large or out of the tree."""
+"""The package that is sent with a job: all of the code, and nothing secret, large or outside the tree."""
 
 import zipfile
 from pathlib import Path

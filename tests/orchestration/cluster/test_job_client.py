@@ -1,4 +1,4 @@
-"""A job on a real Ray cluster: its own head and job server, with token authentication, in processes of their own."""
+"""Jobs on a real Ray cluster: a head and a job server with token authentication, in processes of their own."""
 
 import os
 import re
@@ -49,8 +49,8 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """Started as on a cluster, with a token in a file, but on the loopback interface and on ports of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: the names of its sockets have a limit
+    """Started as a node of a cluster is, but on the loopback interface and on free ports."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: the names of sockets are limited in length
     token = secrets.token_hex(32)
     (folder / "token").write_text(token)
     places = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
@@ -71,7 +71,7 @@ def head() -> Iterator[Head]:
         yield Head(address, token, process)
     finally:
         everything = [process, *process.children(recursive=True)]
-        for one in everything:  # it would end them itself, in half a minute
+        for one in everything:  # Ray would take half a minute to end them
             with suppress(psutil.NoSuchProcess):
                 one.kill()
         psutil.wait_procs(everything, timeout=20)
@@ -89,7 +89,7 @@ def answers(address: str) -> bool:
 def ask(head: Head, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Run jobs.submit against the head; returns its exit status and what it printed."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # of another cluster: --address is what holds
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # of another cluster: --address overrides it
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def run(*argv: str) -> tuple[int, str, str]:
@@ -106,7 +106,7 @@ def submitted(out: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_job_that_is_left_to_itself_can_be_followed_to_its_end(ask, tmp_path: Path) -> None:
+def test_a_detached_job_can_be_followed_to_its_end(ask, tmp_path: Path) -> None:
     walks = [scenes.casia_b("001", "nm-01", view) for view in ("036", "090")]
     write_tree(tmp_path / "walks", registry.find("CASIA-B").layouts[0], walks, num_frames=18, seed=1)
     ingest = ["ingest", "--root", f"CASIA-B={tmp_path / 'walks'}", "--out", str(tmp_path / "shards")]
@@ -130,8 +130,8 @@ def test_the_exit_status_is_that_of_the_job(ask, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_who_stops_following_leaves_the_job_running_and_can_end_it(head: Head, ask, tmp_path: Path) -> None:
-    """Interrupted as from a terminal; then the job is stopped, which following it tells."""
+def test_an_interrupted_client_leaves_the_job_running(head: Head, ask, tmp_path: Path) -> None:
+    """Interrupted as from a terminal; then the job is stopped, and following it says so."""
     (tmp_path / "python").write_text("#!/bin/sh\necho here I am\nexec sleep 600\n")
     (tmp_path / "python").chmod(0o755)
     command = [sys.executable, "-m", "jobs.submit", "--address", head.address, "--python", str(tmp_path / "python")]
@@ -153,7 +153,7 @@ def test_who_stops_following_leaves_the_job_running_and_can_end_it(head: Head, a
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("f" * 64, "does not take the token of RAY_AUTH_TOKEN"), ("", "asks for a token, and there is none here")],
+    [("f" * 64, "refuses the token of RAY_AUTH_TOKEN"), ("", "requires a token, and there is none here")],
 )
 def test_without_the_token_nothing_is_sent(ask, monkeypatch, tmp_path: Path, token: str, message: str) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", token)
@@ -164,20 +164,20 @@ def test_without_the_token_nothing_is_sent(ask, monkeypatch, tmp_path: Path, tok
     assert "submitted" not in out and "packed" not in out
 
 
-def test_a_job_that_is_not_there_is_said_so(ask) -> None:
+def test_an_unknown_job_is_one_line(ask) -> None:
     status, _, err = ask("--follow", "raysubmit_none")
     assert status == 2
     assert "raysubmit_none does not exist" in err and err.count("\n") == 1
 
 
-def test_a_head_started_as_docs_cluster_md_says_listens_to_its_own_machine_alone(head: Head, listening) -> None:
+def test_a_head_started_as_docs_cluster_md_says_listens_on_the_loopback_interface_alone(head: Head, listening) -> None:
     where = listening(head.process)
     assert len(where) >= 5
     assert set(where) <= {"127.0.0.1", "::1"}
 
 
 class Flaky:
-    """A job server whose connection breaks in the middle of a log, and is back with all of it."""
+    """A job server whose connection breaks in the middle of a log, and later sends all of it."""
 
     def __init__(self, exit_code: int | None, status: JobStatus) -> None:
         self.logs = [["one\n", "tw"], [], ["one\n", "two\n", "three\n"]]
@@ -201,27 +201,27 @@ class Flaky:
     ("ended", "code", "status"),
     [("SUCCEEDED", 0, 0), ("FAILED", 3, 3), ("FAILED", -9, 137), ("FAILED", None, 1), ("STOPPED", None, 130)],
 )
-def test_a_log_goes_on_where_the_connection_was_lost(capsys, monkeypatch, ended: str, code: int, status: int) -> None:
-    monkeypatch.setattr(job_client, "_PAUSE", 0)
+def test_a_log_continues_where_the_connection_was_lost(capsys, monkeypatch, ended: str, code: int, status: int) -> None:
+    monkeypatch.setattr(job_client, "_POLL_INTERVAL", 0)
     assert job_client.follow(Flaky(code, JobStatus(ended)), "job") == status
     said = capsys.readouterr()
     assert said.out == "one\ntwo\nthree\n"
     assert said.err == ("" if code is not None else f"job {ended.lower()}: no node\n")
 
 
-def test_a_cluster_that_stays_away_is_said_so(monkeypatch) -> None:
+def test_a_cluster_that_stays_unreachable_is_one_line(monkeypatch) -> None:
     def gone(_job: str) -> None:
         raise requests.ConnectionError
 
     client = Flaky(None, JobStatus.RUNNING)
     client.get_job_info = gone
-    monkeypatch.setattr(job_client, "_PAUSE", 0)
-    with pytest.raises(UsageError, match="http://head answers no more"):
+    monkeypatch.setattr(job_client, "_POLL_INTERVAL", 0)
+    with pytest.raises(UsageError, match="http://head does not answer any more"):
         job_client.follow(client, "job")
 
 
 def mistake(capsys, *argv: str) -> str:
-    """The one line for a mistake that is found before anything is sent."""
+    """The one line of an error that is found before anything is sent."""
     with pytest.raises(SystemExit) as end:
         submit.main(list(argv))
     said = capsys.readouterr().err
@@ -244,13 +244,13 @@ def mistake(capsys, *argv: str) -> str:
         (["--address", "ray://head:10001", "--", "ingest"], "is no job server"),
     ],
 )
-def test_mistakes_are_found_here(capsys, monkeypatch, words: list[str], message: str) -> None:
+def test_mistakes_are_found_before_anything_is_sent(capsys, monkeypatch, words: list[str], message: str) -> None:
     said = mistake(capsys, *words)
     assert message in said
     assert "secret" not in said
 
 
-def test_nobody_answers(capsys) -> None:
+def test_an_address_without_a_server_is_one_line(capsys) -> None:
     assert "no Ray answers at http://127.0.0.1:" in mistake(
         capsys, "--address", f"127.0.0.1:{free_port()}", "--", "ingest"
     )
@@ -264,7 +264,7 @@ def test_nobody_answers(capsys) -> None:
         ("", {}, "MLFLOW_TRACKING_URI is not set:"),
     ],
 )
-def test_only_the_address_of_mlflow_goes_along(capsys, monkeypatch, uri: str, sent: dict[str, str], said: str) -> None:
+def test_only_the_address_of_mlflow_is_sent(capsys, monkeypatch, uri: str, sent: dict[str, str], said: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert job_client.environment(["evaluate"]) == sent

@@ -1,4 +1,4 @@
-"""Where Ray is found, and what it must have."""
+"""The connection to Ray: a local one is closed to others, and errors are one line."""
 
 import os
 
@@ -13,14 +13,14 @@ from datasets.schema.errors import UsageError
 from orchestration.cluster import session
 
 
-def test_a_local_ray_listens_to_its_own_machine_alone(local_ray, listening) -> None:
+def test_a_local_ray_listens_on_the_loopback_interface_alone(local_ray, listening) -> None:
     local_ray.get(local_ray.remote(lambda: 1).remote())  # a worker is up
     where = listening(psutil.Process())
     assert len(where) >= 3
     assert set(where) <= {"127.0.0.1", "::1"}
 
 
-def test_a_local_ray_takes_nothing_from_who_has_not_its_token(local_ray) -> None:
+def test_a_local_ray_refuses_requests_without_its_token(local_ray) -> None:
     address = local_ray.get_runtime_context().gcs_address
     nodes = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(grpc.insecure_channel(address))
     token = os.environ["RAY_AUTH_TOKEN"]
@@ -38,7 +38,7 @@ def test_a_second_start_is_the_first(local_ray) -> None:
     assert ray.get_runtime_context().get_node_id() == before
 
 
-def test_gpus_that_are_not_there_are_said_so(local_ray) -> None:
+def test_missing_gpus_are_an_error(local_ray) -> None:
     if local_ray.cluster_resources().get("GPU"):
         session.require_gpus()
     else:
@@ -46,7 +46,7 @@ def test_gpus_that_are_not_there_are_said_so(local_ray) -> None:
             session.require_gpus()
 
 
-def test_a_cluster_may_start_gpus_when_they_are_asked_for(local_ray, monkeypatch, capsys) -> None:
+def test_a_cluster_may_start_gpus_on_request(local_ray, monkeypatch, capsys) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     session.require_gpus()
@@ -54,7 +54,7 @@ def test_a_cluster_may_start_gpus_when_they_are_asked_for(local_ray, monkeypatch
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no GCS"), AuthenticationError("no token")])
-def test_a_cluster_that_does_not_let_us_in_is_one_line(monkeypatch, error: Exception) -> None:
+def test_a_cluster_that_refuses_us_is_one_line(monkeypatch, error: Exception) -> None:
     def refused(**_settings) -> None:
         raise error
 

@@ -1,5 +1,4 @@
-"""Runs that are disturbed: processes that die at any moment, ranks that stall, numbers that are none, disks that are
-full. What comes of it is the same run, or one line that says what happened."""
+"""Faults: killed processes, stalled ranks, NaN, full disks. The run stays the same, or ends with one clear line."""
 
 import errno
 import os
@@ -73,33 +72,33 @@ def processes(title: str) -> list[psutil.Process]:
 
 
 @contextmanager
-def meanwhile(*deeds: Callable[[], None]) -> Iterator[None]:
-    """Do something beside the block, one deed after the other; they must be done by its end."""
+def meanwhile(*actions: Callable[[], None]) -> Iterator[None]:
+    """Run functions in a thread during the block, one after the other; they must be done by its end."""
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            for deed in deeds:
-                deed()
+            for action in actions:
+                action()
         except BaseException as error:
             failures.append(error)
 
-    beside = threading.Thread(target=work)
-    beside.start()
+    thread = threading.Thread(target=work)
+    thread.start()
     yield
-    beside.join(timeout=60)
-    assert not beside.is_alive() and not failures, failures
+    thread.join(timeout=60)
+    assert not thread.is_alive() and not failures, failures
 
 
-def after_step(run: PretrainRun, step: int, deed: Callable[[], None]) -> Callable[[], None]:
-    """The deed, once there is a checkpoint of a step."""
+def after_step(run: PretrainRun, step: int, action: Callable[[], None]) -> Callable[[], None]:
+    """A function that waits for the checkpoint of a step, then acts."""
 
     def wait() -> None:
         until = time.monotonic() + 120
         while not Path(run.out, f"checkpoints/step-{step:08d}/state.json").exists():
             assert time.monotonic() < until, f"no checkpoint of step {step}"
             time.sleep(0.05)
-        deed()
+        action()
 
     return wait
 
@@ -137,7 +136,7 @@ def test_a_run_whose_processes_are_killed_is_the_same_run(
 def test_a_run_resumes_from_its_newest_intact_checkpoint(
     undisturbed: PretrainRun, uri: str, tmp_path: Path, capsys
 ) -> None:
-    """Of two damaged ones and one that a kill left unfinished none is taken, and each damaged one is named."""
+    """Damaged checkpoints are skipped and named, an unfinished one is deleted."""
     left = shutil.ignore_patterns("ray", "mlflow_run_id", "step-00000012")
     shutil.copytree(undisturbed.out, tmp_path / "run", ignore=left)
     run = replace(undisturbed, out=str(tmp_path / "run"))
@@ -159,7 +158,7 @@ def test_a_run_resumes_from_its_newest_intact_checkpoint(
     assert not (folder / "step-00000099").exists()
     assert [checkpoint.damage_of(one) for one in checkpoint.complete(open_place(run.out))] == [
         None
-    ] * 6  # mended on the way
+    ] * 6  # written again on the way
 
 
 @pytest.mark.slow
@@ -179,7 +178,7 @@ def test_a_rank_that_stalls_is_named_and_ends_the_run(store: Path, uri: str, tmp
     assert not processes(WORKER)
 
 
-def test_a_rank_that_is_behind_is_told_from_those_that_wait() -> None:
+def test_a_stall_names_the_rank_that_holds_up_the_others() -> None:
     fresh = {0: Heartbeat(7, "training", 0.5), 1: Heartbeat(7, "data", 0.5), 2: Heartbeat(7, "training", 0.2)}
     assert "rank 1 does not progress after step 7 while waiting for data" in monitor.describe_stall(fresh, 60)
     silent = fresh | {2: Heartbeat(7, "training", 50.0)}
@@ -189,7 +188,7 @@ def test_a_rank_that_is_behind_is_told_from_those_that_wait() -> None:
     assert "all 2 ranks do not progress after step 3 while saving a checkpoint" in monitor.describe_stall(alike, 60)
 
 
-def test_numbers_that_are_none_end_the_run_with_rank_and_step(store: Path, uri: str, tmp_path: Path) -> None:
+def test_nan_and_inf_end_the_run_with_rank_and_step(store: Path, uri: str, tmp_path: Path) -> None:
     run = run_of(store, tmp_path / "run")
     run = replace(run, schedule=replace(run.schedule, lr=1e20, warmup=0, log_every=4), keep=Keep(every=100))
     with pytest.raises(Unfinished, match=r"rank 0, 1 produced NaN or Inf at step 2: give a lower"):
@@ -244,4 +243,4 @@ def test_the_last_and_the_best_checkpoints_are_kept(undisturbed: PretrainRun, tm
     monitor.prune_checkpoints(folder, run, needed=set())
     assert [checkpoint.step_of(one) for one in checkpoint.complete(folder)] == [4, 8, 10]
     with pytest.raises(UsageError, match=r"no checkpoint of step 6: it has 4, 8, 10"):
-        checkpoint.chosen(folder, 6)
+        checkpoint.select(folder, 6)

@@ -1,4 +1,4 @@
-"""Several nodes: a run loses one and gets another, and learns what an undisturbed run of one node learns."""
+"""Several nodes: a run that loses one and gets another has the losses of a run on one node."""
 
 import json
 import subprocess
