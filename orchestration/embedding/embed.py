@@ -29,9 +29,10 @@ from model.embedding import Walk
 from orchestration.cluster import session
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.networks import networks_of, own_method, read_any
-from orchestration.embedding.sequences import Precision, decode_walk, embed_walks, held_out_subjects
+from orchestration.embedding.sequences import decode_walk, embed_walks, held_out_subjects
 from orchestration.embedding.table import EmbeddingTable, Form, Part
 from orchestration.run import checkpoint
+from orchestration.run.settings import Precision
 
 Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
 Split = Literal["train", "test", "none", "holdout"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +17,7 @@ from datasets.store.selection import held_out, of_modalities
 from model.embedding import MAX_FRAMES, Walk, embed
 from model.network import GaitNetwork
 from orchestration.run.finetune_settings import FinetuneRun
-from orchestration.run.settings import PretrainRun
-
-Precision = Literal["fp32", "bf16"]
+from orchestration.run.settings import Precision, PretrainRun
 
 BATCH = 32  # sequences, or clips, that are embedded together
 
@@ -67,10 +64,10 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def held_back(store: Store, collection: str, run: PretrainRun) -> pa.Table:
-    """The rows of a collection's subjects that the run held out of its training; UsageError where there are none.
+def held_out_rows(store: Store, collection: str, run: PretrainRun) -> pa.Table:
+    """The rows of the subjects of a collection that the run held out of its training, in its first modality.
 
-    Of its modalities the first.
+    UsageError where there are none.
     """
     rows = store.rows([collection], "train")
     rows = rows.filter(of_modalities(rows, run.data.modalities[:1]))

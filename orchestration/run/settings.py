@@ -26,6 +26,8 @@ _Objectives = ContrastSettings | RegressionSettings
 ObjectiveSettings = Annotated[_Objectives, Field(discriminator="name")]
 OBJECTIVES: dict[str, type[_Objectives]] = {kind.name: kind for kind in get_args(_Objectives)}
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
@@ -146,7 +148,7 @@ class Cluster:
     at_least: int | None = None  # workers to begin or go on with where there is no room for all; all where None
     gpu: bool = False  # one GPU a worker
     zero_stage: Literal[0, 1, 2, 3] = 0  # what is shared out: nothing, moments, gradients too, weights too
-    precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights and optimizer stay fp32
+    precision: Precision = "bf16"  # of the matrix products; weights and optimizer stay fp32
     micro_batch: int | None = None  # pairs that a worker takes at once, to save memory; its whole share where None
     recompute: bool = False  # activations are made again in the backward pass, to save memory
     restarts: int = 3  # deaths of workers without a checkpoint between them, after which the run ends

@@ -20,7 +20,7 @@ from evaluation.scaling.by_subject import BySubject, mean_by_subject, rank1_erro
 from evaluation.scaling.cells import MeasuredCell
 from model import sizes
 from orchestration.embedding.networks import teacher_of
-from orchestration.embedding.sequences import BATCH, held_back
+from orchestration.embedding.sequences import BATCH, held_out_rows
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
@@ -96,7 +96,7 @@ def measure(
 def held_rows(plan: StudyPlan, store: Store) -> tuple[dict[str, pa.Table], dict[str, CollectionSpec]]:
     """The held-out rows of each collection, and what holds of it. UsageError where somebody is not in the store."""
     names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
-    rows = {name: held_back(store, name, plan.run_of(plan.cells()[0])) for name in names}
+    rows = {name: held_out_rows(store, name, plan.run_of(plan.cells()[0])) for name in names}
     return rows, store.specs(names)
 
 

@@ -34,6 +34,7 @@ from orchestration.embedding.table import EmbeddingTable, Form
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
 from orchestration.run.serialise import to_json
+from orchestration.run.settings import Precision
 from orchestration.scoring.collections import ZeroShot, scored, zero_shot
 
 METHODS: tuple[Method, ...] = ("GEI", "GEI in strips", "hand-made statistics", "random initialisation", PRETRAINED)
@@ -62,7 +63,7 @@ class EvaluateRun:
     """What shows the gallery: the same, or another one, and then both are compared across modalities."""
     form: Form = "float32"
     """How embeddings are kept for scoring: numbers of four bytes, or of one with a scale for each body part."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Of the matrix products of the encoder."""
     pictures: bool = True
     """Whether curves, heat maps, sheets of walks and maps are drawn beside the tables."""

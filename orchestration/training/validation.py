@@ -20,7 +20,7 @@ from datasets.store.reader import Store
 from evaluation.retrieval.protocols import single_view_gallery
 from model.network import GaitNetwork
 from orchestration.embedding.networks import teacher_of
-from orchestration.embedding.sequences import embed_rows, held_back
+from orchestration.embedding.sequences import embed_rows, held_out_rows
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of, read_run
 from orchestration.run.settings import PretrainRun, Run
@@ -108,7 +108,7 @@ def score(address: str, names: list[str]) -> dict[str, float]:
     store = Store.open(run.shards)
     found: dict[str, float] = {}
     for name in names:
-        found |= _score_collection(store.spec(name), held_back(store, name, run), network, run)
+        found |= _score_collection(store.spec(name), held_out_rows(store, name, run), network, run)
     known = {name: value for name, value in found.items() if not np.isnan(value)}
     return known | ({"mean": float(np.mean(list(known.values())))} if known else {})
 

@@ -82,9 +82,9 @@ def test_frames_of_several_sequences_are_decoded_together(
 ) -> None:
     frames = np.concatenate([mapped.first_frames[number] + [2, 0, 0] for number in numbers])
     together = raster.masks(mapped.coded.choose(frames, grid))
-    for place in range(len(frames)):
-        alone = raster.masks(mapped.coded.choose(frames[place : place + 1], grid))
-        np.testing.assert_array_equal(together[:, place], alone[:, 0])
+    for number in range(len(frames)):
+        alone = raster.masks(mapped.coded.choose(frames[number : number + 1], grid))
+        np.testing.assert_array_equal(together[:, number], alone[:, 0])
     mirrored = raster.masks(mapped.coded.choose(frames, grid), np.arange(9) % 2 == 0)
     np.testing.assert_array_equal(mirrored[:, ::2], together[:, ::2, ::-1])
     np.testing.assert_array_equal(mirrored[:, 1::2], together[:, 1::2])

@@ -71,10 +71,10 @@ def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: Embe
         assert table.names[name].to_pylist() == rows[name].to_pylist(), name
     found = table.embeddings("pretrained")
     assert found.shape == (rows.num_rows, 8, 31)
-    for place in (0, 7, rows.num_rows - 1):
-        walk = decode_walk(rows.slice(place, 1).to_pylist()[0])
+    for number in (0, 7, rows.num_rows - 1):
+        walk = decode_walk(rows.slice(number, 1).to_pylist()[0])
         alone = embed(whole_module_of(run).teacher, [walk], 8, torch.device("cpu"))[0]
-        np.testing.assert_allclose(found[place], alone, atol=1e-5)
+        np.testing.assert_allclose(found[number], alone, atol=1e-5)
     assert table.embeddings("GEI").shape == (rows.num_rows, 64 * 44, 1)
     with pytest.raises(UsageError, match="no embeddings of 'random initialisation': it has GEI, pretrained"):
         table.embeddings("random initialisation")
