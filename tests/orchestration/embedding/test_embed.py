@@ -19,7 +19,7 @@ from model.network import NetworkSettings
 from model.objectives.part_contrast import PartContrast
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.embed import EmbedRun, embed_store
-from orchestration.embedding.sequences import decode_walk
+from orchestration.embedding.sequences import decode_walk, embed_rows
 from orchestration.run import checkpoint, folder
 from orchestration.run.folder import read_run
 from orchestration.run.settings import DataSettings, PretrainRun
@@ -78,6 +78,16 @@ def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: Embe
     assert table.embeddings("GEI").shape == (rows.num_rows, 64 * 44, 1)
     with pytest.raises(UsageError, match="no embeddings of 'random initialisation': it has GEI, pretrained"):
         table.embeddings("random initialisation")
+
+
+def test_rows_are_embedded_in_batches_of_32_and_as_each_batch_is_alone(run: Path, store: Path) -> None:
+    rows, network, cpu = Store.open(store).rows().slice(0, 70), whole_module_of(run).teacher, torch.device("cpu")
+    walks = [decode_walk(row, 12) for row in rows.to_pylist()]
+    alone = [embed(network, walks[start : start + 32], 8, cpu) for start in (0, 32, 64)]
+    found = embed_rows(network, rows, 8, cpu, "fp32", max_frames=12)
+    np.testing.assert_array_equal(found, np.concatenate(alone))
+    rounded = embed_rows(network, rows, 8, cpu, "bf16", max_frames=12)
+    assert 0 < np.abs(rounded - found).max() < 0.05
 
 
 def test_only_what_is_missing_is_made_again(asked: EmbedRun) -> None:
