@@ -7,7 +7,7 @@ import pytest
 
 from datasets.catalog import registry
 from datasets.ingest import layouts
-from datasets.ingest.sequence_to_row import harmonise
+from datasets.ingest.sequence_to_row import ingest_sequence
 from datasets.storage import open_place
 from datasets.store.writer import StoreWriter
 
@@ -19,7 +19,7 @@ def made(walks: Path) -> Callable[[int], Made]:
     """The first sequences of CASIA-B: ids, rows, rejects."""
     root = layouts.find_root(open_place(walks / "CASIA-B"), registry.CASIA_B)
     refs = list(layouts.list_sequences(root))[:12]
-    done = [harmonise(root, ref) for ref in refs]
+    done = [ingest_sequence(root, ref) for ref in refs]
 
     def first(count: int) -> Made:
         rejects = [reject for one in done[:count] for reject in one.rejects]
