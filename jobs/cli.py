@@ -1,37 +1,51 @@
-"""What every job shares: a command line made from its settings, and errors that are one line and exit status 2."""
+"""Shared by all jobs: a command line made from settings, --verbose, and errors of one line with exit status 2."""
 
 import contextlib
 import io
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NoReturn, TypeVar
+from typing import Annotated, Generic, NoReturn, TypeVar
 
 import tyro
 
 from datasets.schema.errors import Unfinished, UsageError
+from orchestration.cluster import logs
 
 Settings = TypeVar("Settings")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _CommandLine(Generic[Settings]):
+    settings: Annotated[Settings, tyro.conf.arg(name="")]
+    verbose: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Log details as well, and what libraries have to say."""
+
+
 def parse(settings: type[Settings], argv: list[str] | None, job: str, default: Settings | None = None) -> Settings:
-    """Settings from the command line; any mistake in it ends the program with one line and status 2."""
-    said = io.StringIO()
-    start = {} if default is None else {"default": default}
+    """Settings from the command line, which also configures logging; a mistake ends the program with status 2."""
+    start = tyro.MISSING_NONPROP if default is None else _CommandLine(settings=default)
+    framed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            config = (
-                tyro.conf.AvoidSubcommands,
-            )  # of a union, such as that of objectives, the default's member is set
-            return tyro.cli(settings, args=argv, prog=f"python -m jobs.{job}", config=config, **start)
+        with contextlib.redirect_stderr(framed):
+            given = tyro.cli(
+                _CommandLine[settings],  # type: ignore[valid-type]  # a type that is known at run time
+                args=argv,
+                prog=f"python -m jobs.{job}",
+                description=settings.__doc__,
+                default=start,
+                config=(tyro.conf.AvoidSubcommands,),  # a union, as of objectives, has the member of the default
+            )
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        fail(_one_line(said.getvalue()) + f" (python -m jobs.{job} --help lists the settings)")
+        fail(_one_line(framed.getvalue()) + f" (python -m jobs.{job} --help lists the settings)")
     except UsageError as error:
         fail(str(error))
+    logs.configure(given.verbose)
+    return given.settings
 
 
 def choose_member(

@@ -65,7 +65,7 @@ def _run(arguments: Arguments, words: list[str]) -> int:
 def _follow(client: job_client.JobSubmissionClient, job: str, address: str) -> int:
     """Follow a job; who interrupts that leaves it running."""
     try:
-        return job_client.follow(client, job)
+        return job_client.follow(client, job, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
         print(f"\n{job} goes on\n{_come_back(job, address)}")
         return job_client.STOPPED

@@ -1,5 +1,6 @@
 """What several tests share: reference material where it is there, one Ray for the session, empty records of MLflow."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,6 +25,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Of the local S3 server: it takes any. Ray's workers have the environment in which Ray was started.
 os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture(autouse=True)
+def log_from_info(caplog: pytest.LogCaptureFixture) -> None:
+    """Tests see in `caplog` what users see on their terminal, whether or not a job has configured logging."""
+    caplog.set_level(logging.INFO)
 
 
 def _outside(variable: str, default: Path, folder: str, what: str) -> Path:

@@ -9,10 +9,9 @@ import logging
 import os
 import re
 import shlex
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +25,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from datasets.schema.errors import UsageError
 from orchestration.cluster.code_package import describe, pack
 from orchestration.cluster.session import ROOT
+
+logger = logging.getLogger(__name__)
 
 TOKEN_FILE = "~/.ray/auth_token"  # where Ray keeps it
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -74,7 +75,9 @@ def environment(words: Sequence[str]) -> dict[str, str]:
         return {TRACKING: uri}
     if not any(word.startswith("--tracking") for word in words):
         said = f"{TRACKING} names no server ({uri})" if uri else f"{TRACKING} is not set"
-        print(f"{said}: unless the cluster sets it, MLflow writes to the job's folder there, which is removed after it")
+        logger.warning(
+            f"{said}: unless the cluster sets it, MLflow writes to the job's folder there, which is removed after it"
+        )
     return {}
 
 
@@ -89,7 +92,9 @@ def connect(address: str) -> JobSubmissionClient:
         os.environ.pop(name, None)
     token, where = _token() if _requires_token(address) else ("", "")
     if token and address.startswith("http://") and urlsplit(address).hostname not in _LOOPBACK:
-        print(f"the token goes to {address} unencrypted: a tunnel to the head's loopback is safer (docs/cluster.md)")
+        logger.warning(
+            f"the token goes to {address} unencrypted: a tunnel to the head's loopback is safer (docs/cluster.md)"
+        )
     try:
         return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
     except AuthenticationError as error:
@@ -106,22 +111,22 @@ def submit(client: JobSubmissionClient, command: str, variables: dict[str, str])
     """Send this tree and a command; returns the job's id."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "foundationgait.zip"
-        print(describe(pack(ROOT, target)), flush=True)
+        logger.info(describe(pack(ROOT, target)))
         with _one_line_errors(client):
             return client.submit_job(
                 entrypoint=command, runtime_env={"working_dir": str(target), "env_vars": variables}
             )
 
 
-def follow(client: JobSubmissionClient, job: str) -> int:
-    """Print a job's log until the job ends; returns its exit status: 1 where it has none, 130 where it was stopped.
+def follow(client: JobSubmissionClient, job: str, show: Callable[[str], None]) -> int:
+    """Show a job's log until the job ends; returns its exit status: 1 where it has none, 130 where it was stopped.
 
     After a lost connection, the log continues where it was.
     """
     _details(client, job)  # UsageError where there is no such job
     shown = failed = 0
     while True:
-        shown, whole = asyncio.run(_tail(client, job, shown))
+        shown, whole = asyncio.run(_tail(client, job, shown, show))
         failed = 0 if whole else failed + 1
         info = _details(client, job)
         if info.status.is_terminal() and (whole or failed > _RETRIES):
@@ -138,12 +143,12 @@ def stop(client: JobSubmissionClient, job: str) -> JobStatus:
     return info.status
 
 
-async def _tail(client: JobSubmissionClient, job: str, shown: int) -> tuple[int, bool]:
-    """Print the log from character `shown` on; returns how many are shown now, and whether the log was complete."""
+async def _tail(client: JobSubmissionClient, job: str, shown: int, show: Callable[[str], None]) -> tuple[int, bool]:
+    """Show the log from character `shown` on; returns how many are shown now, and whether the log was complete."""
     position = 0
     try:
         async for text in client.tail_job_logs(job):
-            print(text[max(shown - position, 0) :], end="", flush=True)
+            show(text[max(shown - position, 0) :])
             position += len(text)
             shown = max(shown, position)
     except (aiohttp.ClientError, OSError, RuntimeError):
@@ -170,7 +175,7 @@ def _exit_status(info: JobDetails) -> int:
         return 0
     if info.driver_exit_code:
         return info.driver_exit_code if info.driver_exit_code > 0 else 128 - info.driver_exit_code
-    print(f"{info.submission_id} {info.status.value.lower()}: {info.message or 'no reason is known'}", file=sys.stderr)
+    logger.error(f"{info.submission_id} {info.status.value.lower()}: {info.message or 'no reason is known'}")
     return STOPPED if info.status is JobStatus.STOPPED else 1
 
 
@@ -185,7 +190,9 @@ def _requires_token(address: str) -> bool:
             f"no Ray answers at {address}: start a cluster, or the tunnel to it (ray dashboard ray_cluster.yaml)"
         ) from error
     if mode == "disabled":
-        print(f"the cluster at {address} accepts jobs from anyone who reaches it: start it with RAY_AUTH_MODE=token")
+        logger.warning(
+            f"the cluster at {address} accepts jobs from anyone who reaches it: start it with RAY_AUTH_MODE=token"
+        )
     return mode != "disabled"
 
 

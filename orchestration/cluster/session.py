@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -11,12 +12,16 @@ from ray._private.node import Node
 from ray.exceptions import AuthenticationError
 
 from datasets.schema.errors import UsageError
+from orchestration.cluster import logs
+
+logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # Never shipped with the code: data, results, environments, and anything that could hold a secret.
 EXCLUDES = ["/.git", "/.venv*", "/.pytest_cache/", "/.ruff_cache/", "/demo/", "/runs/", "/shards/", "/mlartifacts/"]
-EXCLUDES += ["**/__pycache__", "*.parquet", "*.safetensors", "*.pt", "*.pkl", "*.db", "*.db-*", "*.tar*", "*.zip"]
+EXCLUDES += ["/.mypy_cache/", "/docs/pictures/", "/tests/golden/", "**/__pycache__"]
+EXCLUDES += ["*.parquet", "*.safetensors", "*.pt", "*.pkl", "*.db", "*.db-*", "*.tar*", "*.zip"]
 EXCLUDES += [".env*", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_ed25519*", "id_ecdsa*", ".netrc", ".pypirc"]
 EXCLUDES += [".aws/", ".config/", ".kube/", ".ray/", ".ssh/", "secrets/", "auth_token", "credentials*", "kubeconfig*"]
 
@@ -58,7 +63,11 @@ def start(num_cpus: int | None = None) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    runtime_env = None if _inside_job() else {"working_dir": str(ROOT), "excludes": EXCLUDES}
+    runtime_env: dict[str, Any] = {"worker_process_setup_hook": f"{logs.__name__}.configure"}
+    if logs.VERBOSE in os.environ:
+        runtime_env["env_vars"] = {logs.VERBOSE: os.environ[logs.VERBOSE]}
+    if not _inside_job():
+        runtime_env |= {"working_dir": str(ROOT), "excludes": EXCLUDES}
     if on_cluster():
         # RAY_AUTH_MODE is left to the user: a cluster without tokens does not answer a driver that sends one.
         try:
@@ -100,7 +109,7 @@ def require_gpus() -> None:
         return
     if not on_cluster():
         raise UsageError("--cluster.gpu: this Ray has no GPU; leave it out, or set RAY_ADDRESS to a cluster with GPUs")
-    print("no GPU in the cluster yet: training starts once its autoscaler has added some", flush=True)
+    logger.info("no GPU in the cluster yet: training starts once its autoscaler has added some")
 
 
 def _inside_job() -> bool:

@@ -12,6 +12,7 @@ Ray Data's own checkpoints are not used: they track the rows of one write, while
 their record; they are deleted on success, while a store is added to; and they reserve actors of a gigabyte each.
 """
 
+import logging
 import resource
 import time
 import uuid
@@ -37,6 +38,8 @@ from datasets.store.reader import CollectionEntry, Store
 from datasets.store.writer import StoreWriter
 from orchestration.cluster import session
 from orchestration.ingest import listing
+
+logger = logging.getLogger(__name__)
 
 _MAX_UNCOMMITTED = 0.01  # share of the sequences in flight at any time, which are lost if everything is killed
 _MIN_ROUNDS = 4  # blocks per worker at least, so that all workers finish at about the same time
@@ -85,7 +88,7 @@ def ingest(run: IngestRun) -> Store:
     _disable_progress_bars()
     new, count = listing.list_new(roots, done)
     if len(done):
-        print(f"{len(done):,} sequences are in {writer.place} already, {count:,} are new", flush=True)
+        logger.info(f"{len(done):,} sequences are in {writer.place} already, {count:,} are new")
     if count:
         _run_pipeline(new, count, roots, blocks, _block_sizes(run, count, len(done), workers), workers)
     store = writer.finish()
@@ -94,7 +97,7 @@ def ingest(run: IngestRun) -> Store:
         if resolve.to_manifest(root.spec) is not None:
             found = store.rows([root.spec.name], columns=consistency.COLUMNS)
             for line in consistency.unmatched(root.spec, found):
-                print(line, flush=True)
+                logger.warning(line)
     return store
 
 
@@ -107,7 +110,7 @@ def _roots(run: IngestRun, writer: StoreWriter) -> dict[str, Root]:
         modality = run.modality or spec.layouts[0].modality  # silhouettes come first in a collection that has them
         roots[name] = find_root(storage.open_place(run.roots[name]), spec, modality)
         for line in resolve.describe(spec, roots[name].layout):
-            print(line, flush=True)
+            logger.info(line)
         if name in writer.described:
             rows = writer.rows(name, consistency.COLUMNS)
             consistency.check_stored_rows(spec, rows, resolve.from_manifest(known, name))
@@ -170,7 +173,7 @@ def _run_pipeline(
             bar.set_postfix(rejected=rejected, refresh=False)
             bar.update(record["sequences"])
     seconds = time.monotonic() - started
-    print(
+    logger.info(
         f"{count:,} sequences in {seconds:.0f} s, {count / seconds:.0f} a second; largest worker {peak / 1024:.0f} MiB"
     )
 

@@ -6,6 +6,7 @@ What is released is the teacher, the network that evaluation scores.
 import dataclasses
 import io
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run import settings as runs
 from orchestration.run.serialise import to_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,5 +73,5 @@ def _collections(run: runs.PretrainRun) -> dict[str, dict[str, object]]:
     try:
         return Store.open(run.shards).collections
     except UsageError as error:
-        print(f"the model card will not say what the run was trained on: {error}", flush=True)
+        logger.warning(f"the model card will not say what the run was trained on: {error}")
         return {}

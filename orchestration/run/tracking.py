@@ -20,6 +20,8 @@ from mlflow.exceptions import MlflowException
 
 from datasets.schema.errors import Unfinished, UsageError
 
+logger = logging.getLogger(__name__)
+
 EXPERIMENT = "foundationgait"
 # A server that does not answer is tried again at the next flush; with MLflow's defaults each flush would block the
 # driver for minutes.
@@ -69,7 +71,7 @@ class Tracker:
                 self._client.log_batch(self.run_id, metrics=some)
             except MlflowException as error:
                 if not self._failing:
-                    print(f"MLflow is unreachable; buffering metrics: {_first_line(error)}", file=sys.stderr)
+                    logger.warning(f"MLflow is unreachable; buffering metrics: {_first_line(error)}")
                 self._failing = True
                 return
             self._failing = False

@@ -5,6 +5,7 @@ out; the same command goes on with what is missing. All that is read for the rep
 """
 
 import json
+import logging
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from orchestration.scaling.plan import STUDY_FILE, Cell, StudyPlan, check_study
 from orchestration.scaling.probes import check_probes
 from orchestration.scaling.records import read_study, record_cell, recorded, write_study
 from orchestration.training.pretrain import check_data
+
+logger = logging.getLogger(__name__)
 
 REPORT_FOLDER = "report"
 _LOOKS = 5.0  # seconds between two looks at how far cells are
@@ -104,18 +107,13 @@ def _run_cells(plan: StudyPlan, uri: str, run_id: str) -> dict[str, str]:
             if cell.name not in known:  # of a study that was tracked elsewhere
                 record_cell(plan, record, folder_of(plan.run_of(cell)), run_id, uri)
     if done:
-        print(f"{len(done)} of {len(plan.cells())} cells are finished already", flush=True)
+        logger.info(f"{len(done)} of {len(plan.cells())} cells are finished already")
     queue = _Queue(plan, uri, run_id, room(plan), done)
     with tqdm(total=len(plan.cells()), initial=len(done), desc="cells", unit="cell", dynamic_ncols=True) as bar, queue:
         while queue.step():
-            for line in queue.lines:
-                bar.write(line)
-            queue.lines.clear()
             bar.n = len(queue.done) + len(queue.failed)
             bar.set_postfix_str(queue.shown())
         bar.n = len(queue.done) + len(queue.failed)
-        for line in queue.lines:
-            bar.write(line)
     return queue.failed
 
 
@@ -129,7 +127,6 @@ class _Queue:
     room: int
     done: dict[Cell, MeasuredCell]
     failed: dict[str, str] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
     _waiting: list[Cell] = field(default_factory=list)
     _under_way: dict[ray.ObjectRef, Cell] = field(default_factory=dict)
 
@@ -179,12 +176,12 @@ class _Queue:
             answer = {"failed": " ".join(str(error).split())[-300:]}
         if "failed" in answer:
             self.failed[cell.name] = answer["failed"]
-            self.lines.append(f"{cell.name} failed and is left out: {answer['failed']}")
+            logger.warning(f"{cell.name} failed and is left out: {answer['failed']}")
             return
         record = MeasuredCell.from_json(answer["measured"])
         record_cell(self.plan, record, self._folder(cell), self.run_id, self.uri)
         self.done[cell] = record
-        self.lines.append(f"{cell.name}: loss {record.measures[LOSS].value:.4f} in {duration(record.seconds)}")
+        logger.info(f"{cell.name}: loss {record.measures[LOSS].value:.4f} in {duration(record.seconds)}")
         if all(one in self.done for one in self.plan.cells() if one.trunk == cell.trunk):
             tidy_trunk(self.plan, cell)
 

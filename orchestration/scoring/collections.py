@@ -1,5 +1,6 @@
 """Which collections of a store a run is scored on, and what makes its scores on them zero-shot."""
 
+import logging
 from collections.abc import Iterable
 from typing import Literal
 
@@ -9,6 +10,8 @@ from datasets.schema.protocol import ProtocolKind
 from datasets.specs import custom
 from datasets.store.reader import Store
 from orchestration.run import settings
+
+logger = logging.getLogger(__name__)
 
 ZeroShot = Literal["unseen subjects", "unseen collection", "not known"]
 
@@ -71,7 +74,7 @@ def scored(
         if spec.partition
     ]
     for line in unscored + split_otherwise:
-        print(line)
+        logger.warning(line)
     return found
 
 

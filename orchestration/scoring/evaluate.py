@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import tempfile
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ from orchestration.run import folder as run_folder
 from orchestration.run.serialise import to_json
 from orchestration.run.settings import Precision
 from orchestration.scoring.collections import ZeroShot, scored, zero_shot
+
+logger = logging.getLogger(__name__)
 
 METHODS: tuple[Method, ...] = ("GEI", "GEI in strips", "hand-made statistics", "random initialisation", PRETRAINED)
 _METRICS = ("rank1", "rank1_low", "rank1_high", "rank5", "rank10", "rank20", "map", "map_low", "map_high", "minp")
@@ -80,7 +83,9 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     chosen = checkpoint.select(folder, settings.step)
     step = checkpoint.step_of(chosen)
     if settings.step is None and step < run.schedule.steps:
-        print(f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}")
+        logger.warning(
+            f"{folder} is not trained to its end: these are its weights after step {step} of {run.schedule.steps}"
+        )
     store = Store.open(settings.shards)
     specs = scored(store, settings.split, run, settings.kinds)
     tags = {"job": "evaluate", "run": str(folder), "step": str(step)}

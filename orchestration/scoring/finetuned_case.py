@@ -1,5 +1,6 @@
 """What is scored of a fine-tuned run, and the embeddings that it is scored on."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,8 @@ from orchestration.embedding.networks import PRETRAINED, RANDOM, TUNED
 from orchestration.embedding.table import read_table
 from orchestration.run.finetune_settings import FinetuneRun, Start
 from orchestration.run.folder import folder_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ def methods_of(case: Case) -> tuple[Method, ...]:
     if case.run.train == "head":
         return ("GEI", RANDOM, TUNED)
     if not (open_place(case.start.checkpoint) / "state.json").exists():
-        print(f"{case.start.checkpoint} is gone: the pretrained embedding is not compared", flush=True)
+        logger.warning(f"{case.start.checkpoint} is gone: the pretrained embedding is not compared")
         return ("GEI", RANDOM, TUNED)
     return ("GEI", RANDOM, PRETRAINED, TUNED)
 

@@ -3,6 +3,7 @@
 Both folders go through the same ingest and the same embedding as everything else, into a store that is gone afterwards.
 """
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from orchestration.embedding import table as embeddings
 from orchestration.embedding.embed import EmbedRun, embed_store
 from orchestration.embedding.table import EmbeddingTable
 from orchestration.ingest.ingest import IngestRun, ingest
+
+logger = logging.getLogger(__name__)
 
 KNOWN, UNKNOWN = "gallery", "probe"
 
@@ -87,7 +90,7 @@ def _check_usable(store: Store, settings: IdentifyRun) -> None:
     """Say which walks cannot be used, and why; UsageError where no other is left on a side."""
     for row in store.rejects().to_pylist():
         if row["frame"] is None:
-            print(f"{row['collection']} {row['source']} is left out: {row['reason']}, {row['detail']}", flush=True)
+            logger.warning(f"{row['collection']} {row['source']} is left out: {row['reason']}, {row['detail']}")
     for name, folder in ((KNOWN, settings.gallery), (UNKNOWN, settings.probe)):
         if not any(file["rows"] for file in store.files([name])):
             raise UsageError(f"none of the walks in --{name} {folder} can be used: the lines above say why")

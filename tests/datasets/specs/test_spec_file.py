@@ -218,7 +218,7 @@ def test_ingest_can_say_how_a_collection_is_read(documented: str) -> None:
 
 
 def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
-    documented: str, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    documented: str, caplog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     entries = {"mine": {"declared": to_json(custom.default_spec("mine")), "splits": {"test": {}}}}
     store = Store(open_place(tmp_path), Manifest(schema_version=1, collections=entries, shards=[], rejects=[]))
@@ -226,7 +226,8 @@ def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
         collections.scored(store, "test", None)
     entries["my-walks"] = {"declared": to_manifest(resolve("my-walks", documented)), "splits": {"test": {}}}
     assert [spec.name for spec in collections.scored(store, "test", None)] == ["my-walks"]
-    assert capsys.readouterr().out.startswith("mine has no protocol to be scored by")
+    (line,) = caplog.messages
+    assert line.startswith("mine has no protocol to be scored by")
     entries["mine"]["splits"] = entries["my-walks"]["splits"] = {"train": {}}
     with pytest.raises(UsageError, match=r"nothing to score .* let a spec file say who is tested and how"):
         collections.scored(store, "test", None)

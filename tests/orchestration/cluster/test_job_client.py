@@ -100,6 +100,11 @@ def ask(head: Head, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[..., tu
     return run
 
 
+def without_log(err: str) -> str:
+    """What was printed beside lines of the log."""
+    return re.sub(r"^\d\d-\d\d \S+ (INFO|WARNING) .*\n", "", err, flags=re.MULTILINE)
+
+
 def submitted(out: str) -> str:
     """The id in what was printed."""
     return re.search(r"^submitted: (\S+)$", out, re.MULTILINE)[1]
@@ -110,9 +115,9 @@ def test_a_detached_job_can_be_followed_to_its_end(ask, tmp_path: Path) -> None:
     walks = [scenes.casia_b("001", "nm-01", view) for view in ("036", "090")]
     write_tree(tmp_path / "walks", registry.find("CASIA-B").layouts[0], walks, num_frames=18, seed=1)
     ingest = ["ingest", "--root", f"CASIA-B={tmp_path / 'walks'}", "--out", str(tmp_path / "shards")]
-    status, out, _ = ask("--detach", "--", *ingest)
+    status, out, err = ask("--detach", "--", *ingest)
     assert status == 0
-    assert re.search(r"^packed \d+ files, 0\.\d MB$", out, re.MULTILINE)
+    assert re.search(r" INFO packed \d+ files, 0\.\d MB$", err, re.MULTILINE)
     job = submitted(out)
     assert f"--follow {job}" in out and f"--stop {job}" in out
     status, out, _ = ask("--follow", job)
@@ -160,8 +165,8 @@ def test_without_the_token_nothing_is_sent(ask, monkeypatch, tmp_path: Path, tok
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     status, out, err = ask("--", "ingest")
     assert status == 2
-    assert message in err and err.count("\n") == 1
-    assert "submitted" not in out and "packed" not in out
+    assert message in without_log(err) and without_log(err).count("\n") == 1
+    assert "submitted" not in out and "packed" not in err
 
 
 def test_an_unknown_job_is_one_line(ask) -> None:
@@ -201,12 +206,12 @@ class Flaky:
     ("ended", "code", "status"),
     [("SUCCEEDED", 0, 0), ("FAILED", 3, 3), ("FAILED", -9, 137), ("FAILED", None, 1), ("STOPPED", None, 130)],
 )
-def test_a_log_continues_where_the_connection_was_lost(capsys, monkeypatch, ended: str, code: int, status: int) -> None:
+def test_a_log_continues_where_the_connection_was_lost(caplog, monkeypatch, ended: str, code: int, status: int) -> None:
     monkeypatch.setattr(job_client, "_POLL_INTERVAL", 0)
-    assert job_client.follow(Flaky(code, JobStatus(ended)), "job") == status
-    said = capsys.readouterr()
-    assert said.out == "one\ntwo\nthree\n"
-    assert said.err == ("" if code is not None else f"job {ended.lower()}: no node\n")
+    shown: list[str] = []
+    assert job_client.follow(Flaky(code, JobStatus(ended)), "job", shown.append) == status
+    assert "".join(shown) == "one\ntwo\nthree\n"
+    assert caplog.messages == ([] if code is not None else [f"job {ended.lower()}: no node"])
 
 
 def test_a_cluster_that_stays_unreachable_is_one_line(monkeypatch) -> None:
@@ -217,14 +222,14 @@ def test_a_cluster_that_stays_unreachable_is_one_line(monkeypatch) -> None:
     client.get_job_info = gone
     monkeypatch.setattr(job_client, "_POLL_INTERVAL", 0)
     with pytest.raises(UsageError, match="http://head does not answer any more"):
-        job_client.follow(client, "job")
+        job_client.follow(client, "job", print)
 
 
 def mistake(capsys, *argv: str) -> str:
     """The one line of an error that is found before anything is sent."""
     with pytest.raises(SystemExit) as end:
         submit.main(list(argv))
-    said = capsys.readouterr().err
+    said = without_log(capsys.readouterr().err)
     assert end.value.code == 2
     assert said.count("\n") == 1
     return said
@@ -264,14 +269,14 @@ def test_an_address_without_a_server_is_one_line(capsys) -> None:
         ("", {}, "MLFLOW_TRACKING_URI is not set:"),
     ],
 )
-def test_only_the_address_of_mlflow_is_sent(capsys, monkeypatch, uri: str, sent: dict[str, str], said: str) -> None:
+def test_only_the_address_of_mlflow_is_sent(caplog, monkeypatch, uri: str, sent: dict[str, str], said: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert job_client.environment(["evaluate"]) == sent
-    out = capsys.readouterr().out
-    assert out.startswith(said) and bool(out) is bool(said)
+    assert [message.startswith(said) for message in caplog.messages] == [True] * bool(said)
+    caplog.clear()
     assert job_client.environment(["evaluate", "--tracking", "https://other.example.org"]) == sent
-    assert capsys.readouterr().out == ""
+    assert caplog.messages == []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD in the environment of the cluster"):
         job_client.environment(["evaluate"])

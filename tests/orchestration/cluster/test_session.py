@@ -46,11 +46,11 @@ def test_missing_gpus_are_an_error(local_ray) -> None:
             session.require_gpus()
 
 
-def test_a_cluster_may_start_gpus_on_request(local_ray, monkeypatch, capsys) -> None:
+def test_a_cluster_may_start_gpus_on_request(local_ray, monkeypatch, caplog) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     session.require_gpus()
-    assert "no GPU in the cluster yet" in capsys.readouterr().out
+    assert "no GPU in the cluster yet" in caplog.text
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no GCS"), AuthenticationError("no token")])

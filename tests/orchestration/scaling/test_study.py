@@ -103,12 +103,15 @@ def test_what_was_measured(studied: StudyPlan, uri: str) -> None:
     assert (Path(studied.out) / "report/report.md").is_file()
 
 
-def test_finished_cells_are_not_repeated_and_failed_ones_are_named(studied: StudyPlan, uri: str, capsys) -> None:
+def test_finished_cells_are_not_repeated_and_failed_ones_are_named(studied: StudyPlan, uri: str, caplog) -> None:
     before = (Path(studied.out) / f"cells/{LONG.name}/measures.json").stat().st_mtime_ns
     limited = replace(studied, steps=(4,), most_flop=None)
     with pytest.raises(Unfinished, match=rf"1 of 2 cells failed .* {OTHER.name}: .* is not the folder of a run"):
         run_study(limited, uri)
-    assert "1 of 2 cells are finished already" in capsys.readouterr().out
+    assert "1 of 2 cells are finished already" in caplog.messages
+    assert [one.levelname for one in caplog.records if f"{OTHER.name} failed and is left out" in one.message] == [
+        "WARNING"
+    ]
     assert f"- {OTHER.name} is missing: " in (Path(studied.out) / "report/report.md").read_text()
     shutil.rmtree(Path(studied.out) / f"cells/{OTHER.name}")
     run_study(limited, uri)

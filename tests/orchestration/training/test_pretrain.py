@@ -197,21 +197,21 @@ def test_evaluation_needs_a_run_with_a_checkpoint(trained: PretrainRun, uri: str
         evaluate(EvaluateRun(run=str(tmp_path), shards=trained.shards), uri)
 
 
-def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, tmp_path: Path, capsys) -> None:
+def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
     shutil.copytree(trained.out, tmp_path / "run")
     settings = EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", step=3, pictures=False)
     rows = evaluate(settings, uri)
     assert {row.method for row in rows} >= {"random initialisation", "pretrained"}
     assert (tmp_path / "run/evaluation/steps/holdout-00000003/results.csv").is_file()
-    assert "not trained to its end" not in capsys.readouterr().out
+    assert "not trained to its end" not in caplog.text
     with pytest.raises(UsageError, match=r"no checkpoint of step 4: it has 3, 6"):
         evaluate(replace(settings, step=4), uri)
 
 
-def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: str, tmp_path: Path, capsys) -> None:
+def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
     evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", pictures=False), uri)
-    assert "is not trained to its end: these are its weights after step 3 of 6" in capsys.readouterr().out
+    assert "is not trained to its end: these are its weights after step 3 of 6" in caplog.text
 
 
 def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:
