@@ -76,10 +76,13 @@ def _as_usage_error(
 ) -> UsageError:
     """The first mistake in one line; unknown keys go first, since a misspelt key is also missing under its name."""
     first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN_KEY)
-    what, context, found = first["type"], first.get("ctx", {}), first["input"]
+    what, place, context, found = first["type"], first["loc"][1:], first.get("ctx", {}), first["input"]
     if isinstance(cause := context.get("error"), UsageError):
         return cause
-    steps = list(_steps(first["loc"][1:], data, what == "missing"))
+    if "discriminator" in context:  # of a union, whose members have a key that tells them apart
+        place, found = (*place, context["discriminator"].strip("'")), context.get("tag")
+        what = what if found else "missing"
+    steps = list(_steps(place, data, what == "missing"))
     if what in _UNKNOWN_KEY:
         schema = adapter.json_schema()
         known = _keys_at(schema["items"], steps[:-1], schema)
@@ -89,9 +92,11 @@ def _as_usage_error(
     elif isinstance(cause, Exception):
         said = str(cause)
     else:
-        shown, options = json.dumps(found, ensure_ascii=False), re.findall(r"'([^']*)'", context.get("expected", ""))
-        wanted = f"it must be {_WANTED[what]}" if what in _WANTED else first["msg"].replace("Input should", "it must")
-        said = f"is {shown if len(shown) <= 40 else shown[:37] + '...'}: {_likely(str(found), options) or wanted}"
+        shown = json.dumps(found, ensure_ascii=False)
+        wanted = _WANTED.get(what) or context.get("expected") or context.get("expected_tags") or ""
+        likely = _likely(str(found), re.findall(r"'([^']*)'", wanted))
+        wanted = f"it must be {wanted}" if wanted else first["msg"].replace("Input should", "it must")
+        said = f"is {shown if len(shown) <= 40 else shown[:37] + '...'}: {likely or wanted}"
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
     line = " ".join([f"{file}: {key}" if key else file, said, f"({note})" if note else ""])
     return UsageError(" ".join(line.split()))  # a key may hold a line break
@@ -119,7 +124,7 @@ def _keys_at(node: Mapping[str, Any], steps: list[int | str], root: Mapping[str,
     if "$ref" in node:
         return _keys_at(root["$defs"][node["$ref"].rpartition("/")[2]], steps, root)
     if choices := node.get("anyOf") or node.get("oneOf"):
-        return [key for one in choices for key in _keys_at(one, steps, root)]
+        return list(dict.fromkeys(key for one in choices for key in _keys_at(one, steps, root)))
     members = node.get("properties", {})
     if not steps:
         return list(members)

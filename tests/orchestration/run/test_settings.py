@@ -57,8 +57,11 @@ def test_unknown_and_missing_settings_are_errors() -> None:
         ({"data": {"holdout": "001"}}, 'data.holdout is "001": it must be a list [...]'),
         ({"data": {"modalities": ["lidr"]}}, 'data.modalities[0] is "lidr": did you mean "lidar"?'),
         ({"contrast": {"strips": True}}, "contrast is not a known key: the known keys are recipe, shards, out, start"),
-        ({"objective": {"name": "magic"}}, 'objective is {"name": "magic"}: '),
+        ({"objective": {"name": "magic"}}, "objective.name is \"magic\": it must be 'part-contrast', 'part-regr"),
         ({"data": []}, "data is []: it must be an object {...}"),
+        ({"objective": {"name": "part-contras"}}, 'objective.name is "part-contras": did you mean "part-contrast"?'),
+        ({"objective": {"strips": True}}, "objective.name is missing"),
+        ({"objective": {"name": "part-contrast", "stripes": 1}}, 'stripes is not a known key: did you mean "strips"?'),
     ],
     ids=str,
 )
