@@ -1,7 +1,7 @@
-"""What goes wrong with the array of a pickled sequence, each planted in the folder of one of synthetic walkers.
+"""Hazards of pickled sequences: each function plants one in the folder of a sequence of synthetic walkers.
 
-Every function changes the array, uint8 [T, H, W] of 0 and 255, or the files beside it, in place. What must come of it
-is said in tests/hazards/table.py.
+It changes the array, uint8 [T, H, W] of 0 and 255, or the files beside it, in place. tests/hazards/table.py holds the
+expected outcome.
 """
 
 import os
@@ -13,13 +13,13 @@ import numpy as np
 
 
 def _silhouettes(folder: Path) -> Path:
-    """The array of a sequence: the only one, or the one whose name says so."""
+    """The silhouettes of a sequence: the only pickle, or the one that is named so."""
     found = sorted(folder.glob("*.pkl"))
     return found[0] if len(found) == 1 else next(path for path in found if "sil" in path.name)
 
 
 def _rewrite(folder: Path, change: Callable[[np.ndarray], object]) -> None:
-    """Pickle something else in place of the array."""
+    """Replaces the array by the result of `change`."""
     path = _silhouettes(folder)
     path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes()))))
 
@@ -60,7 +60,7 @@ def floats(folder: Path) -> None:
 
 
 def grey_array(folder: Path) -> None:
-    """Grey values, as a resized release has them, on the same side of the middle as before."""
+    """Grey values, as in a resized release, that thresholding turns into the same masks."""
 
     def grey(frames: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng(0).integers(0, 100, frames.shape, np.uint8)
@@ -70,7 +70,7 @@ def grey_array(folder: Path) -> None:
 
 
 def missing_frames(folder: Path) -> None:
-    """A list of frames, two of which are None: what is left of masks that could not be aligned."""
+    """A list of frames, two of which are None in the place of masks that could not be aligned."""
 
     def lose(frames: np.ndarray) -> list[np.ndarray | None]:
         return [None if index in (2, 5) else frame for index, frame in enumerate(frames)]
@@ -79,7 +79,7 @@ def missing_frames(folder: Path) -> None:
 
 
 def missing_frames_in_an_array(folder: Path) -> None:
-    """The same as an array of objects, as NumPy makes of such a list."""
+    """The same as an array of objects, which NumPy before 1.24 made of such a list."""
 
     def lose(frames: np.ndarray) -> np.ndarray:
         objects = np.empty(len(frames), object)
@@ -89,7 +89,7 @@ def missing_frames_in_an_array(folder: Path) -> None:
     _rewrite(folder, lose)
 
 
-def no_numbers(folder: Path) -> None:
+def nan_values(folder: Path) -> None:
     """NaN among the values."""
     _rewrite(folder, lambda frames: np.where(np.arange(frames.size).reshape(frames.shape) == 7, np.nan, frames))
 
@@ -105,22 +105,22 @@ def something_else_pickled(folder: Path) -> None:
 
 
 def array_of_fifty(folder: Path) -> None:
-    """50x50 pixels, as no aligned release has them."""
+    """50x50 pixels, which no aligned release has."""
     _rewrite(folder, lambda frames: frames[:, :50, :50])
 
 
 def cut_to_44_columns(folder: Path) -> None:
-    """64x44 pixels, as some preparations keep them."""
+    """64x44 pixels, as some preprocessed copies have them."""
     _rewrite(folder, lambda frames: frames[:, :, 10:54])
 
 
 def twice_as_fine(folder: Path) -> None:
-    """128x128 pixels, as some preparations keep them."""
+    """128x128 pixels, as some preprocessed copies have them."""
     _rewrite(folder, lambda frames: frames.repeat(2, axis=1).repeat(2, axis=2))
 
 
 class _Command:
-    """An object whose pickle, loaded without care, makes a file."""
+    """An object whose pickle makes a file when an unrestricted unpickler loads it."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -130,7 +130,7 @@ class _Command:
 
 
 def carried_code(folder: Path) -> None:
-    """A pickle that runs a command when it is loaded: it makes the file `owned` beside itself."""
+    """A pickle that runs code when it is loaded: it makes the file `owned` beside itself."""
     _rewrite(folder, lambda _: _Command(folder / "owned"))
 
 
@@ -146,24 +146,24 @@ def empty_array_file(folder: Path) -> None:
 
 
 def pipe_named_like_an_array(folder: Path) -> None:
-    """A pipe in place of the array: whoever opens it waits for ever."""
+    """A pipe in place of the array: opening it blocks for ever."""
     path = _silhouettes(folder)
     path.unlink()
     os.mkfifo(path)
 
 
 def two_arrays(folder: Path) -> None:
-    """The silhouettes in two files: nobody can say which are meant."""
+    """The silhouettes in two files: it is unknown which are meant."""
     path = _silhouettes(folder)
     path.with_name(f"{folder.name}-aligned-sils.pkl").write_bytes(path.read_bytes())
 
 
 def other_modalities_missing(folder: Path) -> None:
-    """The silhouettes alone, without the files that come before and after them in order of name."""
+    """The silhouettes without the files of other modalities, which sort before and after them."""
     for path in set(folder.glob("*.pkl")) - {_silhouettes(folder)}:
         path.unlink()
 
 
 def silhouettes_missing(folder: Path) -> None:
-    """The other modalities alone."""
+    """The other modalities without the silhouettes."""
     _silhouettes(folder).unlink()

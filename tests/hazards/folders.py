@@ -1,6 +1,6 @@
-"""What goes wrong with the folders of a tree, each planted around the folder of one sequence of synthetic walkers.
+"""Hazards of folders: each function plants one around the folder of a sequence of synthetic walkers.
 
-What must come of it is said in tests/hazards/table.py.
+tests/hazards/table.py holds the expected outcome.
 """
 
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 
 def stray_files(folder: Path) -> None:
     """Files of no modality at every level of the tree."""
-    for place in (folder, *folder.parents[:3]):
+    for directory in (folder, *folder.parents[:3]):
         for name in (".DS_Store", "Thumbs.db", "readme.txt", "checksums.md5"):
-            (place / name).write_bytes(b"stray")
+            (directory / name).write_bytes(b"stray")
 
 
 def no_files(folder: Path) -> None:
-    """A sequence of which the folder alone is there."""
+    """A sequence with an empty folder."""
     shutil.rmtree(folder)
     folder.mkdir()
 
@@ -27,7 +27,7 @@ def missing_sequence(folder: Path) -> None:
 
 
 def folder_of_another_name(folder: Path) -> None:
-    """A folder whose name follows no rule of the release."""
+    """A folder whose name has none of the forms of the release."""
     shutil.copytree(folder, folder.with_name("unsorted"))
 
 
@@ -43,7 +43,7 @@ def linked_sequence(folder: Path) -> None:
 
 
 def linked_to_nothing(folder: Path) -> None:
-    """A sequence that is a link to a folder that is gone."""
+    """A sequence that is a dangling link."""
     shutil.rmtree(folder)
     folder.symlink_to("gone", target_is_directory=True)
 
@@ -55,27 +55,27 @@ def linked_to_itself(folder: Path) -> None:
 
 
 def link_upwards(folder: Path) -> None:
-    """A link to the folder above: whoever follows it never ends."""
+    """A link to the folder above: following it never ends."""
     folder.with_name("again").symlink_to("..", target_is_directory=True)
 
 
 def class_in_capitals(folder: Path) -> None:
-    """The class with a capital, and the angles with the other separator, as an older release spells them."""
+    """The class capitalised and the angles with the other separator, as in an older release."""
     named = folder.parent.rename(folder.parent.with_name(folder.parent.name.capitalize()))
     (named / folder.name).rename(named / folder.name.replace("_", "-"))
 
 
 def subject_of_no_list(folder: Path) -> None:
-    """A subject that is neither in the TRAIN nor in the TEST list."""
+    """A subject in neither the TRAIN nor the TEST list."""
     shutil.copytree(folder, folder.parents[2] / "140" / folder.parent.name / folder.name)
 
 
 def distractors(folder: Path) -> None:
-    """A walk of nobody in particular, to be kept apart from those to train and to test on."""
+    """A distractor: a walk of an unknown person, in neither the training nor the test split."""
     root = next(parent for parent in folder.parents if (parent / "train").is_dir())
     shutil.copytree(folder, root / "distractor" / "edXJefi8")
 
 
 def another_number_of_labels(folder: Path) -> None:
-    """A condition that gives an attribute more than the others: nobody can say which is which."""
+    """A condition with an attribute more than the others: it is unknown which is which."""
     shutil.copytree(folder, folder.parent.with_name("9_1_0_0_1") / folder.name)

@@ -1,6 +1,6 @@
-"""What goes wrong with the frames of a sequence of pictures, each planted in the folder of one of synthetic walkers.
+"""Hazards of sequences of pictures: each function plants one in the folder of a sequence of synthetic walkers.
 
-Every function changes the files of one folder in place. What must come of it is said in tests/hazards/table.py.
+It changes the files of the folder in place. tests/hazards/table.py holds the expected outcome.
 """
 
 import os
@@ -18,13 +18,13 @@ def _frames(folder: Path) -> list[Path]:
 
 
 def _rewrite(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Put something else of the same kind in place of every picture."""
+    """Replaces every picture by the result of `change`."""
     for path in _frames(folder):
         cv2.imwrite(str(path), change(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
 
 
 def _png(width: int, height: int, depth: int, colour: int, rows: bytes, palette: bytes = b"") -> bytes:
-    """A PNG of a form that OpenCV does not write; `rows` have their filter byte (ISO/IEC 15948, sections 5 and 11)."""
+    """A PNG of a kind that OpenCV does not write; `rows` with their filter bytes (ISO/IEC 15948, sections 5 and 11)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -40,20 +40,20 @@ def _png(width: int, height: int, depth: int, colour: int, rows: bytes, palette:
 
 
 def black_frames(folder: Path) -> None:
-    """Nobody in view, as before a person walks in."""
+    """Frames without a person, as before one walks into view."""
     for path in _frames(folder)[2:4]:
         cv2.imwrite(str(path), np.zeros((240, 320), np.uint8))
 
 
 def specks_alone(folder: Path) -> None:
-    """A frame with a few pixels of noise and nobody in view."""
+    """A frame with a few pixels of noise and no person."""
     picture = np.zeros((240, 320), np.uint8)
     picture[5, 5:35] = 255
     cv2.imwrite(str(_frames(folder)[4]), picture)
 
 
 def black_sequence(folder: Path) -> None:
-    """Nobody in view in any frame."""
+    """No person in any frame."""
     _rewrite(folder, np.zeros_like)
 
 
@@ -73,12 +73,12 @@ def three_channels(folder: Path) -> None:
 
 
 def opaque_alpha(folder: Path) -> None:
-    """The mask in each of three channels, and a fourth that says that nothing is transparent."""
+    """The mask in each of three channels, and an opaque alpha channel."""
     _rewrite(folder, lambda picture: cv2.merge([picture] * 3 + [np.full_like(picture, 255)]))
 
 
 def grey_edges(folder: Path) -> None:
-    """Outlines of a resized mask: grey, on the same side of the middle as before."""
+    """Grey outlines, as of a resized mask, that thresholding turns into the same masks."""
 
     def soften(picture: np.ndarray) -> np.ndarray:
         soft = cv2.GaussianBlur(picture, (3, 3), 0)
@@ -88,7 +88,7 @@ def grey_edges(folder: Path) -> None:
 
 
 def one_bit(folder: Path) -> None:
-    """One bit a pixel."""
+    """One bit per pixel."""
     for path in _frames(folder):
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         rows = np.pad(np.packbits(mask > 0, axis=1), ((0, 0), (1, 0)))
@@ -96,7 +96,7 @@ def one_bit(folder: Path) -> None:
 
 
 def palette(folder: Path) -> None:
-    """An index a pixel, 0 for black and 1 for white."""
+    """One palette index per pixel, 0 for black and 1 for white."""
     for path in _frames(folder):
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         rows = np.pad(mask // 255, ((0, 0), (1, 0)))
@@ -117,13 +117,13 @@ def jpeg_named_png(folder: Path) -> None:
 
 
 def truncated_picture(folder: Path) -> None:
-    """A frame whose end is missing, as of an interrupted copy."""
+    """A frame whose end is missing, as after an interrupted copy."""
     path = _frames(folder)[3]
     path.write_bytes(path.read_bytes()[:-40])
 
 
 def garbled_picture(folder: Path) -> None:
-    """A frame with a byte of its pixels changed, which its checksum tells."""
+    """A frame with an altered byte among its pixels, so that its checksum is wrong."""
     path = _frames(folder)[3]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -147,13 +147,13 @@ def gif_named_png(folder: Path) -> None:
 
 
 def finder_companion(folder: Path) -> None:
-    """What an Apple computer leaves on foreign disks beside each file, under a name that ends the same."""
+    """A file of metadata that macOS writes beside each file on other file systems, with a name of the same suffix."""
     path = _frames(folder)[3]
     path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(64))
 
 
 def picture_too_large(folder: Path) -> None:
-    """A small file whose header announces 3.6 thousand million pixels."""
+    """A small file whose header announces 3.6 billion pixels."""
     _frames(folder)[3].write_bytes(_png(60_000, 60_000, 8, 0, bytes(1000)))
 
 
@@ -164,12 +164,12 @@ def frame_of_another_size(folder: Path) -> None:
 
 
 def frames_of_fifty(folder: Path) -> None:
-    """An aligned sequence of 50x50 pixels, as no release has it."""
+    """An aligned sequence of 50x50 pixels, which no release has."""
     _rewrite(folder, lambda picture: cv2.resize(picture, (50, 50)))
 
 
 def one_frame(folder: Path) -> None:
-    """A walk that is seen for a single frame."""
+    """A walk of a single frame."""
     for path in _frames(folder)[1:]:
         path.unlink()
 
@@ -189,7 +189,7 @@ def folder_named_like_a_frame(folder: Path) -> None:
 
 
 def dangling_link(folder: Path) -> None:
-    """A frame that is a link to nothing."""
+    """A frame that is a dangling link."""
     path = _frames(folder)[3]
     path.unlink()
     path.symlink_to("nowhere.png")
@@ -203,7 +203,7 @@ def link_to_itself(folder: Path) -> None:
 
 
 def link_to_a_pipe(folder: Path) -> None:
-    """A frame that is a link to a pipe: whoever opens it waits for ever."""
+    """A frame that is a link to a pipe: opening it blocks for ever."""
     path = _frames(folder)[3]
     path.unlink()
     os.mkfifo(folder / "pipe")
@@ -211,18 +211,18 @@ def link_to_a_pipe(folder: Path) -> None:
 
 
 def linked_frame(folder: Path) -> None:
-    """A frame that is a link to a whole one."""
+    """A frame that is a link to a sound one."""
     path = _frames(folder)[3]
     path.symlink_to(path.rename(folder / "elsewhere.bin").name)
 
 
 def name_not_utf8(folder: Path) -> None:
-    """A good frame with a name in Latin-1."""
+    """A sound frame with a name in Latin-1."""
     path = _frames(folder)[3]
     path.rename(path.with_name(os.fsdecode(b"m\xfcller-") + path.name))
 
 
 def damaged_and_name_not_utf8(folder: Path) -> None:
-    """A damaged frame with a name in Latin-1: to be named among the dropped ones all the same."""
+    """A damaged frame with a name in Latin-1: the reject must name it nevertheless."""
     truncated_picture(folder)
     name_not_utf8(folder)

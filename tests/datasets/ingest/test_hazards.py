@@ -1,4 +1,4 @@
-"""Every hazard of released gait data, planted one by one: what must come of it does, and nothing else is harmed."""
+"""Every hazard of released gait data, planted one by one: its sequence has the expected outcome, no other changes."""
 
 import shutil
 from collections import Counter
@@ -35,7 +35,7 @@ def layout_of(hazard: Hazard) -> tuple:
 
 
 def ingested(root: Path, hazard: Hazard) -> tuple[dict[str, Row], list[Row]]:
-    """What comes of a tree: rows by sequence id, and rejects, as they come back from Arrow."""
+    """Rows by sequence id, and rejects, of a tree, as Arrow gives them back."""
     spec, layout = layout_of(hazard)
     there = layouts.find_root(open_place(root), spec)
     assert there.layout == layout
@@ -47,14 +47,14 @@ def ingested(root: Path, hazard: Hazard) -> tuple[dict[str, Row], list[Row]]:
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory):
-    """A tree of six walks for a hazard, and what comes of it; made once for each layout."""
+def sound_tree(tmp_path_factory):
+    """A tree of six walks for a hazard, with its rows and rejects; made once for each layout."""
     made: dict[tuple[str, str], tuple[Path, dict[str, Row], list[Row]]] = {}
 
     def tree(hazard: Hazard) -> tuple[Path, dict[str, Row], list[Row]]:
         key = hazard.collection, hazard.layout
         if key not in made:
-            root = tmp_path_factory.mktemp("healthy")
+            root = tmp_path_factory.mktemp("sound")
             walks = [replace(walk, absent=0) for walk in islice(CASTS[hazard.collection](), 6)]
             write_tree(root, layout_of(hazard)[1], walks, num_frames=12)
             made[key] = (root, *ingested(root, hazard))
@@ -64,8 +64,8 @@ def healthy(tmp_path_factory):
 
 
 @pytest.mark.parametrize("hazard", [identified(hazard) for hazard in HAZARDS])
-def test_what_must_come_of_a_hazard_does_and_nothing_else(hazard: Hazard, healthy, tmp_path: Path) -> None:
-    sound, before, rejected_before = healthy(hazard)
+def test_a_hazard_has_its_outcome_and_changes_no_other_sequence(hazard: Hazard, sound_tree, tmp_path: Path) -> None:
+    sound, before, rejected_before = sound_tree(hazard)
     assert rejected_before == []
     root = tmp_path / "tree"
     shutil.copytree(sound, root)
@@ -102,7 +102,7 @@ def compare(hazard: Hazard, before: dict[int, np.ndarray], after: dict[int, np.n
     else:
         assert list(after) == list(before)
     for number, mask in after.items():
-        if hazard.outcome == "alike":
+        if hazard.outcome == "similar":
             seen = cv2.resize(mask, before[number].shape, interpolation=cv2.INTER_NEAREST)
             assert (seen & before[number]).sum() > 0.95 * (seen | before[number]).sum()
         else:
