@@ -20,6 +20,7 @@ import math
 import pickle
 import pickletools
 import re
+from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
@@ -41,6 +42,10 @@ ALLOWED = frozenset({
 # fmt: on
 DECIMALS = ("INT", "LONG", "PUT", "GET")  # their argument is a line of digits
 _DECIMAL = re.compile(rb"-?\d{1,24}L?\n")  # C ends a number at a zero byte, Python refuses it
+_MEMO_INDEX: dict[str, Callable[[bytes], int]] = {  # that an opcode writes to, by its argument
+    "PUT": int,
+    "LONG_BINPUT": lambda argument: int.from_bytes(argument, "little"),
+}
 _OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
 _WIDTH_OF_LENGTH = {  # bytes in which an opcode gives the length of its argument
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -100,18 +105,18 @@ def _check_opcodes(data: bytes) -> int:
             raise unreadable(f"{opcode.name} without a number")
         if opcode.name == "STOP":
             return end
-        argument = data[start + 1 : end] if opcode.name in ("FRAME", "PUT", "LONG_BINPUT") else b""
         if opcode.name == "FRAME":
-            frame_end = end + int.from_bytes(argument, "little")
-        elif argument and (int(argument) if opcode.name == "PUT" else int.from_bytes(argument, "little")) > count:
+            frame_end = end + int.from_bytes(data[start + 1 : end], "little")
+        elif opcode.name in _MEMO_INDEX and _MEMO_INDEX[opcode.name](data[start + 1 : end]) > count:
             raise unreadable("an index into the memo beyond the number of opcodes")
         start = end
     raise unreadable(f"more than {MAX_OPCODES} opcodes")
 
 
 def _end_of_argument(data: bytes, start: int, opcode: pickletools.OpcodeInfo) -> int:
-    """Where the argument that begins at `start` ends, by the table of pickletools. (Its `genops` fails on bytes of
-    Python 2 in protocol 0 that are not ASCII, and copies every argument.)
+    """Where the argument that begins at `start` ends, by the table of pickletools.
+
+    `pickletools.genops` cannot say it: it fails on bytes that Python 2 wrote in protocol 0, and copies every argument.
     """
     if opcode.arg is None:
         return start
@@ -228,12 +233,11 @@ def _check_tuple(state: object) -> None:
 
 def _text(value: object) -> str:
     """A short text; Python 2 pickles it as bytes. TypeError or ValueError for anything else."""
-    text = value.decode("latin1") if isinstance(value, bytes) else value
-    if not isinstance(text, str):
+    if not isinstance(value, bytes | str):
         raise TypeError("not a text")
-    if len(text) > MAX_TEXT:
+    if len(value) > MAX_TEXT:
         raise ValueError("a long text")
-    return text
+    return value if isinstance(value, str) else value.decode("latin1")
 
 
 def _view(values: object, dtype: _DType, shape: object, order: Literal["C", "F"]) -> np.ndarray:

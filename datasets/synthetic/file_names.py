@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from datasets.schema.rows import HEIGHT, WIDTH
+
 Beside = Callable[[np.ndarray], bytes]  # from the aligned silhouettes uint8 [T, H, W] to the content of another file
 
 
@@ -133,7 +135,7 @@ PLACES: dict[str, dict[str, Place]] = {
         "released": Place(file="human_crop_f{frame}.png", first=9_998, boxed=True),  # not padded: f9999, f10000
         "opengait": Place(
             file="sils-{view}.pkl",
-            beside={"pars-{view}.pkl": _arrays(64, 44), "smpls-{view}.pkl": _arrays(85)},
+            beside={"pars-{view}.pkl": _arrays(HEIGHT, WIDTH), "smpls-{view}.pkl": _arrays(85)},
         ),
         "released parsing": Place(file="human_crop_f{frame}.png", first=9_998, boxed=True),
         "opengait parsing": Place(file="pars-{view}.pkl"),
@@ -143,7 +145,7 @@ PLACES: dict[str, dict[str, Place]] = {
         "released": Place(
             folder="silhouette_cut_pkl/{subject}/{condition}/{view}",
             file="{subject}_{condition}_{view}.pkl",
-            aligned=(64, 44),
+            aligned=(HEIGHT, WIDTH),
         ),
     },
     "OU-MVLP": {

@@ -77,7 +77,7 @@ def _write_frame(file: Path, frame: np.ndarray, place: Place, size: tuple[int, i
 
 
 def _aligned_labels(frames: np.ndarray) -> Iterator[np.ndarray]:
-    """Parsing maps as owners align them, uint8 [64, 64], without those in which nobody is in view."""
+    """Parsing maps as owners align them, uint8 [GRID, GRID], without those in which nobody is in view."""
     for frame in frames:
         labels, found, _ = parsing.crop(frame, parsing.GRID)
         if found is not None:
