@@ -48,7 +48,7 @@ def masks(chains: Chains, mirrored: np.ndarray | None = None) -> np.ndarray:
     if len(chains.starts):
         position, turn = trace(chains, row, grid)
         if mirrored is not None:
-            assert grid & (grid - 1) == 0, f"grid {grid} is no power of two"
+            assert grid & (grid - 1) == 0, f"grid {grid} is not a power of two"
             position ^= np.repeat(np.where(mirrored, grid - 1, 0).astype(np.int32)[chains.frame_of], chains.lengths)
         for side, lower in ((_UP, 0), (_DOWN, row)):
             passed = np.flatnonzero(cv2.LUT(turn, side).view(bool))  # ten times as fast as of integers

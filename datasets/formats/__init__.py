@@ -1,1 +1,1 @@
-"""Files from strangers: pictures, pickles, joints."""
+"""Decoders of untrusted files: pictures, pickles, joints."""

@@ -1,4 +1,4 @@
-"""Decodes one PNG or JPEG from bytes that nobody should trust.
+"""Decodes one PNG or JPEG from untrusted bytes.
 
 Pillow reads the header, then the size is checked, then OpenCV decodes the pixels (a JPEG in half of Pillow's time).
 Both libraries get only those parts of the file that make pixels: texts, colour profiles, Exif and animations are left

@@ -1,4 +1,4 @@
-"""The joints of one body from a text file that nobody should trust.
+"""The joints of one body from an untrusted text file.
 
 The text is JSON lists of numbers, or plain numbers between commas or spaces. datasets/preprocessing/skeletons.py draws
 the joints.

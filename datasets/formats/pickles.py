@@ -1,4 +1,4 @@
-"""The frames of one sequence from a pickle that nobody should trust.
+"""The frames of one sequence from an untrusted pickle.
 
 datasets/formats/unpickler.py loads the pickle without running code from it; this file decides which of the values that
 it can hold are a sequence. Whether the numbers are a mask is decided by datasets/preprocessing.

@@ -1,4 +1,4 @@
-r"""A restricted `pickle.Unpickler`: arrays of numbers, and lists of them, from a pickle that nobody should trust.
+r"""A restricted `pickle.Unpickler`: arrays of numbers, and lists of them, from an untrusted pickle.
 
 `find_class` resolves the few names with which NumPy pickles an array, and resolves them to functions of this file. So a
 pickle imports nothing and calls nothing of NumPy; an array is a view of bytes that are in the pickle, and their number

@@ -21,7 +21,7 @@ MAX_PARTS = 64  # of a map: maps in use have 7 to 25, a photograph has hundreds 
 def to_labels(image: np.ndarray) -> np.ndarray:
     """An image [H, W] or [H, W, C] as a map, int32 [H, W]; several channels are a colour. ValueError for others."""
     if image.dtype.kind not in "buif" or (image.dtype.kind == "f" and not _are_whole(image)):
-        raise ValueError(f"values of type {image.dtype} that are no numbers of parts")
+        raise ValueError(f"values of type {image.dtype} that are not numbers of parts")
     if image.min(initial=0) < 0 or image.max(initial=0) > 65535:
         raise ValueError("numbers of parts below 0 or above 65535")
     labels = image.astype(np.int32)

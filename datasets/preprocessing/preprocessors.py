@@ -32,7 +32,7 @@ class Preprocessor:
     normalise: Callable[[np.ndarray], Normalised]
     to_plane: Callable[[np.ndarray], np.ndarray] = silhouettes.one_channel
     align: Callable[[np.ndarray], np.ndarray] | None = None
-    may_be_raw: bool = False  # nobody published how it is released: frames of no aligned size are taken as raw
+    may_be_raw: bool = False  # whether releases are aligned is not published: frames of other sizes are raw
 
 
 PREPROCESSORS: dict[Modality, Preprocessor] = {

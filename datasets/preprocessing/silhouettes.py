@@ -13,7 +13,7 @@ import numpy as np
 
 RAW_GRID = 128  # what raw masks are normalised to; aligned releases keep their own height
 ALIGNED_GRIDS = (64, 128)
-MIN_MASS = 10_000  # grey levels summed over the picture, 39 white pixels: with less nobody is in view
+MIN_MASS = 10_000  # grey levels summed over the picture, 39 white pixels: with less the frame shows no person
 THRESHOLD = 127
 _MAX_WIDTH = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
 

@@ -1,7 +1,7 @@
 """Protocols of retrieval as data: gallery, probe sets, and what they match on.
 
-They are read from JSON as they stand here (datasets/schema/strict_json.py), so what is wrong with one is a ValueError
-whose text goes on after the key.
+datasets/schema/strict_json.py reads them from JSON by their types. So a mistake in one raises ValueError with a text
+that continues the name of the key.
 """
 
 import re

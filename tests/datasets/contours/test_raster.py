@@ -20,7 +20,7 @@ def noise(frames: int = 5, grid: int = 64) -> np.ndarray:
     return masks
 
 
-def test_outlines_that_stay_are_the_masks_and_shifted_ones_the_shifted_masks() -> None:
+def test_unmoved_outlines_are_the_masks_and_shifted_ones_the_shifted_masks() -> None:
     masks = noise()
     np.testing.assert_array_equal(drawn(masks, [[1, 0, 0], [0, 1, 0]], 64), masks)
     shifted = drawn(masks, [[1, 0, 5], [0, 1, -3]], 64)
@@ -36,7 +36,7 @@ def test_mirrored_and_turned_outlines_are_the_mirrored_and_turned_masks() -> Non
 
 
 def test_a_disc_keeps_its_true_area_at_any_size() -> None:
-    """A pixel at the border is neither always counted nor never: the outline runs where the body ends."""
+    """The outline runs along the border of the body, not through the centres of its pixels."""
     y, x = np.mgrid[:128, :128]
     disc = ((x - 63.5) ** 2 + (y - 63.5) ** 2 < 40**2).astype(np.uint8)[None]
     for scale in (0.3, 0.5, 0.9, 1.5):

@@ -1,4 +1,4 @@
-"""Pictures that nobody should trust: what is read, what is refused, and that bombs stay small."""
+"""Untrusted pictures: which are read, which are refused, and that bombs take neither time nor memory."""
 
 import struct
 import subprocess
@@ -72,7 +72,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     [
         encoded(".png"),
         encoded(".png", COLOURED),
-        encoded(".png", NOISE),  # several chunks, and more than is trusted to unpack
+        encoded(".png", NOISE),  # several chunks, and more than is inflated without a check
         encoded(".png", MASK.astype(np.uint16) * 257),
         encoded(".png", np.dstack([COLOURED, MASK])),
         png(MASK[:1, :1], 8, GREY),
@@ -91,7 +91,7 @@ def test_whole_pictures_are_read_as_opencv_reads_them(data: bytes) -> None:
         assert got.dtype == expected.dtype
 
 
-def test_what_makes_no_pixels_is_left_out_and_the_picture_is_the_same() -> None:
+def test_parts_without_pixels_are_left_out_and_the_picture_is_the_same() -> None:
     whole = encoded(".png")
     texts = join_png((b"tEXt", b"a\0b"), (b"iCCP", b"x\0\0junk"), (b"acTL", bytes(8)), (b"zzZz", b""))[8:]
     np.testing.assert_array_equal(images.decode(whole[:33] + texts + whole[33:-12] + texts + whole[-12:]), MASK)
@@ -101,7 +101,7 @@ def test_what_makes_no_pixels_is_left_out_and_the_picture_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg"])
-def test_a_picture_that_is_cut_off_is_damaged_wherever_it_is_cut(kind: str, capfd) -> None:
+def test_a_truncated_picture_is_damaged_wherever_it_is_cut(kind: str, capfd) -> None:
     for data in (encoded(kind), encoded(kind, COLOURED)):
         assert {reason(data[:cut]) for cut in range(4, len(data))} == {"damaged image"}
     assert capfd.readouterr().err == ""  # a folder of them would flood the terminal
@@ -165,7 +165,7 @@ def test_empty_and_endless_files_have_reasons_of_their_own() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(4097, 4096), (2**31 - 1, 2**31 - 1), (65_536, 1), (1, 2**24)])
 def test_size_is_judged_by_the_header_before_anything_else(width: int, height: int) -> None:
-    assert reason(join_png(header(width, height))) == "picture too large"  # and what follows is not even there
+    assert reason(join_png(header(width, height))) == "picture too large"  # although nothing follows the header
 
 
 def test_size_of_a_jpeg_is_judged_by_its_header() -> None:
@@ -247,7 +247,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(grown) < 2**17, "more than 128 MB (of 1 kB each, on Linux)"
 
 
-def test_a_large_picture_of_one_colour_is_no_bomb() -> None:
+def test_a_large_picture_of_one_colour_is_not_a_bomb() -> None:
     assert not images.decode(encoded(".png", np.zeros((4096, 4096), np.uint8))).any()
     assert not images.decode(join_png(header(4096, 4096, 1), (b"IDAT", deflated(4096 * 513)), END)).any()
     assert reason(join_png(header(4096, 1), (b"IDAT", deflated(2**24)), END)) == "damaged image"
@@ -308,7 +308,7 @@ def test_grey_values_of_two_and_four_bits_are_spread() -> None:
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """The data with a few bytes changed, doubled or missing; the checksums of a PNG are made good again."""
+    """The data with a few bytes changed, doubled or missing; the checksums of a PNG are corrected."""
     data = bytearray(data)
     for _ in range(rng.integers(1, 4)):
         at, length = int(rng.integers(2, len(data))), int(rng.integers(1, 9))
@@ -327,7 +327,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def test_whatever_is_altered_gives_a_picture_or_a_reason(capfd) -> None:
+def test_altered_pictures_are_decoded_or_refused_with_a_reason(capfd) -> None:
     rng = np.random.default_rng(0)
     small = MASK[::4, ::4]
     seeds = [
@@ -347,5 +347,5 @@ def test_whatever_is_altered_gives_a_picture_or_a_reason(capfd) -> None:
                 continue
             outcomes["picture"] += 1
             assert image.size and image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3)
-    capfd.readouterr()  # libjpeg says what it thinks of each
+    capfd.readouterr()  # libjpeg prints a warning for each
     assert min(outcomes.values()) > 100, outcomes

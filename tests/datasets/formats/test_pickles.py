@@ -1,4 +1,4 @@
-"""Pickles that nobody should trust: what is read, what is refused, that nothing runs and nothing swells."""
+"""Untrusted pickles: which are read, which are refused, and that none of them runs code or exhausts memory."""
 
 import copyreg
 import pickle
@@ -236,13 +236,13 @@ def test_nothing_in_a_pickle_runs_or_is_imported(tmp_path: Path, monkeypatch, ho
         object_array(b"]" + global_call("numpy", "dtype", "O")[2:-1] + b"a"),
     ],
 )
-def test_parts_of_an_array_put_together_otherwise_are_refused(hostile: bytes) -> None:
+def test_parts_of_an_array_in_another_arrangement_are_refused(hostile: bytes) -> None:
     assert reason(hostile) in ("unreadable pickle", "not an array of frames")
 
 
 def test_an_object_of_the_extension_registry_is_not_loaded(tmp_path: Path, monkeypatch) -> None:
     owned = tmp_path / "owned"
-    monkeypatch.setitem(copyreg._extension_cache, 1, owned.touch)  # there no unpickler asks its find_class
+    monkeypatch.setitem(copyreg._extension_cache, 1, owned.touch)  # objects in it are loaded past find_class
     for opcode in (b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00"):
         assert reason(b"\x80\x02" + opcode + b")R.") == "not an array of frames"
     assert not owned.exists()
@@ -269,12 +269,12 @@ ENCODE = b"c_codecs\nencode\n(h\x00X\x06\x00\x00\x00latin1tR"
 @pytest.mark.parametrize(
     "bomb",
     [
-        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(J\x00\x00\x00\x7ftC\x01btR.",  # 2 GB, were it made
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(J\x00\x00\x00\x7ftC\x01btR.",  # 2 GB if allocated
         MAKE_ARRAY + b"(K\x01(" + HUGE * 2 + b"K\x01t" + UINT8 + b"I00\nC\x01atb.",
         MAKE_ARRAY + b"(K\x01(K\x00" + HUGE * 2 + b"t" + UINT8 + b"I00\nC\x00tb.",
         b"cnumpy.core.numeric\n_frombuffer\n(C\x01a" + UINT8 + b"(" + HUGE + b"K\x01tX\x01\x00\x00\x00CtR.",
         b"cnumpy\ndtype\n(X\x0b\x00\x00\x00V1000000000I00\nI01\ntR.",
-        b"Nr\x00\x00\x00\x01.",  # the memo of C's unpickler would get 2**25 places
+        b"Nr\x00\x00\x00\x01.",  # the C unpickler would allocate a memo of 2**25 items
         b"Np16777216\n.",
         b"\x8e\x00\x00\x00\x00\x01\x00\x00\x00.",  # bytes that are not there
         b"\x8d\x00\x00\x00\x00\x01\x00\x00\x00.",
@@ -346,7 +346,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def test_whatever_is_altered_gives_an_array_or_a_reason() -> None:
+def test_altered_pickles_are_read_or_refused_with_a_reason() -> None:
     rng = np.random.default_rng(0)
     small = FRAMES[:, :4, :4].copy()
     objects = np.empty(3, object)

@@ -1,4 +1,4 @@
-"""Listing and reading: both layouts, natural order, and files that nobody should trust."""
+"""Listing and reading: both layouts, natural order, and untrusted files."""
 
 import os
 import pickle
@@ -98,7 +98,7 @@ def test_arrays_of_every_pickle_protocol_are_read(tmp_path: Path, protocol: int)
 
 
 class Payload:
-    """A pickle that would run a command."""
+    """An object whose pickle runs a command when it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -149,7 +149,7 @@ def touch(root: Path, *paths: str) -> None:
 
 
 def ids(root: Path, name: str) -> list[str]:
-    """The ids below a root in the layout that is found there; of a problem, the problem."""
+    """The ids, or the problems, of the sequences below a root in the layout that is found there."""
     spec = registry.find(name)
     refs = layouts.list_sequences(layouts.find_root(open_place(root), spec))
     return [ref.problem or ref.sequence_id.removeprefix(f"{name}/") for ref in refs]
@@ -249,7 +249,7 @@ def test_arrays_with_an_axis_too_many_are_read(tmp_path: Path, wrap) -> None:
     np.testing.assert_array_equal(np.stack(raw.frames), frames)
 
 
-def test_links_that_lead_in_a_circle_are_listed_once_and_refused(tmp_path: Path) -> None:
+def test_links_in_a_loop_are_listed_once_and_refused(tmp_path: Path) -> None:
     write_png(tmp_path / "001/nm-01/090/001-nm-01-090-001.png", np.zeros((4, 4), np.uint8))
     (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "001" / "up").symlink_to(tmp_path, target_is_directory=True)
@@ -268,7 +268,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
             raise PermissionError(13, "Permission denied", path)
         return opened(path, *arguments)
 
-    monkeypatch.setattr(os, "open", forbidden)  # the suite may run as somebody who may read everything
+    monkeypatch.setattr(os, "open", forbidden)  # file permissions do not hold for root, who may run the suite
     raw = read_frames.read(root_of(tmp_path), next(layouts.list_sequences(root_of(tmp_path))), np.asarray)
     assert raw.numbers == [1]
     assert raw.unreadable == [("001-nm-01-090-002.png", "unreadable file", "Permission denied")]

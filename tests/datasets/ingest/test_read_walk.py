@@ -1,4 +1,4 @@
-"""A folder of silhouettes as an encoder takes it."""
+"""A folder of silhouettes as input of an encoder."""
 
 import pickle
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_arrays_and_aligned_pictures_are_taken_as_they_are(tmp_path: Path) -> No
         np.testing.assert_array_equal(frames, masks[:, :, 10:54] > 0)
 
 
-def test_what_holds_no_walk_says_why(tmp_path: Path) -> None:
+def test_a_folder_without_a_walk_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no silhouettes: give a folder of PNG or JPEG masks"):
         read_walk(tmp_path)
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((240, 320), np.uint8))

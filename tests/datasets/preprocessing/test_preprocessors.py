@@ -1,4 +1,4 @@
-"""Other modalities than silhouettes: read from trees as their owners write them, and kept apart wherever it matters."""
+"""Modalities other than silhouettes: read from trees as their owners write them, and kept apart."""
 
 import json
 import pickle
@@ -44,13 +44,13 @@ def masks(row: dict) -> np.ndarray:
 
 
 def read(root: Path, spec: CollectionSpec, modality: Modality) -> Read:
-    """What comes of a tree in one modality, by id."""
+    """The results of a tree in one modality, by sequence id."""
     found = layouts.find_root(open_place(root), spec, modality)
     return {ref.sequence_id: ingest_sequence(found, ref) for ref in layouts.list_sequences(found)}
 
 
 def tree(root: Path, collection: str, layout: str, every: int = 9, num_frames: int = 6) -> dict[str, object]:
-    """A few walks of a collection's cast in one of its layouts; returns them by their silhouettes' ids."""
+    """Writes a few walks of a collection's cast in one of its layouts; returns them by the ids of their silhouettes."""
     spec = registry.find(collection)
     (chosen,) = (one for one in spec.layouts if one.name == layout)
     walks = list(CASTS[collection]())[::every]
@@ -90,7 +90,7 @@ def test_several_modalities_may_lie_beside_each_other_and_are_written_in_any_ord
         assert not any(made.rejects for made in one.values())
 
 
-def test_what_a_lidar_saw_is_kept_to_the_bit_and_in_the_time_of_the_camera(tmp_path: Path) -> None:
+def test_lidar_silhouettes_are_kept_bit_for_bit_with_frame_numbers_of_the_camera(tmp_path: Path) -> None:
     tree(tmp_path, "SUSTech1K", "opengait lidar", num_frames=10)
     for made in read(tmp_path, registry.find("SUSTech1K"), "lidar").values():
         (file,) = (tmp_path / made.row["source"]).iterdir()
@@ -101,7 +101,7 @@ def test_what_a_lidar_saw_is_kept_to_the_bit_and_in_the_time_of_the_camera(tmp_p
         assert len(holes) > 5
 
 
-def test_projections_that_nobody_aligned_are_normalised(tmp_path: Path) -> None:
+def test_projections_that_are_not_aligned_are_normalised(tmp_path: Path) -> None:
     """200 rows of beams over 40 degrees, as one array; and pictures of several sizes."""
     spec, picture = registry.find("SUSTech1K"), np.zeros((200, 400), np.uint8)
     cv2.ellipse(picture, (250, 100), (12, 40), 0, 0, 360, 255, -1)
@@ -144,7 +144,7 @@ def test_a_raw_map_has_the_outline_of_its_silhouette_and_every_part_apart() -> N
     np.testing.assert_array_equal(parsing.normalise(colours)[0], cut)
 
 
-def test_what_is_no_parsing_map_says_why(tmp_path: Path) -> None:
+def test_arrays_that_are_not_parsing_maps_are_refused_with_the_reason(tmp_path: Path) -> None:
     spec = registry.find("Gait3D")
     tree(tmp_path / "silhouettes", "Gait3D", "released", every=99)
     (made,) = read(tmp_path / "silhouettes", spec, "parsing").values()
@@ -155,7 +155,7 @@ def test_what_is_no_parsing_map_says_why(tmp_path: Path) -> None:
     photograph = np.random.default_rng(0).integers(1, 255, (90, 60, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="different values: more than a body has parts"):
         parsing.normalise(photograph)
-    with pytest.raises(ValueError, match="no numbers of parts"):
+    with pytest.raises(ValueError, match="not numbers of parts"):
         parsing.to_labels(np.full((4, 4), 0.5))
     tree(tmp_path / "maps", "Gait3D", "released parsing", every=99)
     (made,) = read(tmp_path / "maps", spec, "silhouette").values()  # the other way round
@@ -166,7 +166,7 @@ HEAD, FEET = skeletons.HEAD - 0.5, 127.5 - skeletons.THICKNESS / 2
 
 
 def standing() -> np.ndarray:
-    """A body that fills the grid as it is: its joints are where its limbs must be. Left is at the larger columns."""
+    """A body that fills the grid, so that its joints are drawn where they are. Its left is at the larger columns."""
     heights = [HEAD] * 5 + [26] * 2 + [45] * 2 + [62] * 2 + [64] * 2 + [93] * 2 + [FEET] * 2
     aside = [0, 3, -3, 5, -5] + [half * side for half in (14, 20, 22, 9, 9, 9) for side in (1, -1)]
     return np.stack([63.5 + np.array(aside), heights], axis=1)
@@ -187,7 +187,7 @@ def test_limbs_are_where_the_joints_are() -> None:
         np.testing.assert_array_equal(skeletons.normalise(other)[0], drawn)
 
 
-def test_joints_that_are_not_sure_are_left_out_with_their_limbs() -> None:
+def test_joints_of_low_confidence_are_left_out_with_their_limbs() -> None:
     body, whole = np.hstack([standing(), np.ones((17, 1))]), skeletons.normalise(standing())[0]
     for place, value in ((2, 0.1), (slice(0, 2), 0.0), (0, np.nan)):
         changed = body.copy()
@@ -218,7 +218,7 @@ def test_joints_are_read_from_text_in_every_plausible_form() -> None:
         joints.decode(b" \n")
 
 
-def test_what_is_no_skeleton_is_a_reject_with_its_shape(tmp_path: Path) -> None:
+def test_an_array_that_is_not_a_skeleton_is_a_reject_with_its_shape(tmp_path: Path) -> None:
     spec = registry.find("CCGR")
     for view, array in (("0_1", np.ones((2, 18, 3))), ("0_2", np.ones((2, 64, 64))), ("0_3", standing()[None])):
         folder = tmp_path / f"1/NM1/{view}.avi"
@@ -247,7 +247,7 @@ def test_a_frame_that_shows_too_little_is_dropped_by_name(tmp_path: Path) -> Non
 
 
 def test_a_walk_in_several_modalities_is_the_same_walk(tmp_path: Path) -> None:
-    """The silhouettes that are most like what the LiDAR saw are those of the same walk, and so on."""
+    """The nearest silhouettes of a LiDAR's walk, and of a skeleton's, are those of the same walk."""
     spec = registry.find("SUSTech1K")
     for layout in ("opengait", "opengait lidar", "opengait skeleton"):
         tree(tmp_path, "SUSTech1K", layout, every=11, num_frames=24)
@@ -284,7 +284,7 @@ def test_ids_of_modalities_cannot_clash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("modality", ["lidar", "parsing", "skeleton"])
 @pytest.mark.parametrize("kind", ["frames", "array"])
-def test_ones_own_walks_may_have_any_modality(tmp_path: Path, modality: Modality, kind: str) -> None:
+def test_custom_collections_may_have_any_modality(tmp_path: Path, modality: Modality, kind: str) -> None:
     walk = next(CASTS["CASIA-B"]())
     frames, spec = see(walk, modality, num_frames=6, seed=1), custom.default_spec("mine")
     folder = tmp_path / "001/coat"

@@ -72,7 +72,7 @@ def test_body_fills_the_height_and_sits_in_the_middle() -> None:
     assert abs((columns[0] + columns[-1]) / 2 - 64) <= 3
 
 
-def test_place_in_the_picture_does_not_matter() -> None:
+def test_position_in_the_picture_makes_no_difference() -> None:
     mask = walker_mask()
     moved = np.roll(mask, (20, 150), axis=(0, 1))
     here, there = silhouettes.normalise(mask)[0], silhouettes.normalise(moved)[0]
@@ -125,7 +125,7 @@ def test_every_way_to_write_a_mask_gives_the_same_grey(dressed) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1.0])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_values_that_are_no_mask_are_refused(dtype: type, bad: float) -> None:
+def test_values_that_are_not_a_mask_are_refused(dtype: type, bad: float) -> None:
     frames = np.ones((3, 64, 64), dtype)
     frames[1, 2, 3] = bad
     for refuse in (silhouettes.to_full_range, silhouettes.aligned_masks, lambda f: silhouettes.to_grey(f[1])):
@@ -133,7 +133,7 @@ def test_values_that_are_no_mask_are_refused(dtype: type, bad: float) -> None:
             refuse(frames)
 
 
-def test_integers_that_are_no_mask_are_refused() -> None:
+def test_integers_that_are_not_a_mask_are_refused() -> None:
     for dtype, bad in ((np.int8, -1), (np.int64, -1), (np.int32, 65_536), (np.uint64, 2**64 - 1)):
         frames = np.zeros((1, 64, 64), dtype)
         frames[0, 5, 5] = bad
@@ -142,7 +142,7 @@ def test_integers_that_are_no_mask_are_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(64,), (64, 44, 0), (64, 44, 5), (2, 64, 44, 1)])
-def test_other_shapes_are_no_image(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="an image of shape"):
         silhouettes.to_grey(np.zeros(shape, np.uint8))
 
