@@ -20,7 +20,7 @@ import tyro
 from datasets.contours import codec
 from datasets.storage import open_place
 from datasets.store.reader import Store
-from model.embedding import TOKENS_AT_ONCE, embed
+from model.embedding import MAX_TOKENS, embed
 from model.network import GaitNetwork, NetworkSettings
 from model.sizes import DEPTHS
 from orchestration.embedding import table
@@ -39,7 +39,7 @@ class Arguments:
     """Sequences to embed; an eighth of them for sizes of more than eight layers."""
     frames: int = 8
     """Frames of a chunk."""
-    budgets: tuple[int, ...] = (TOKENS_AT_ONCE,)
+    budgets: tuple[int, ...] = (MAX_TOKENS,)
     """Tokens that go through the encoder together."""
     seed: int = 0
     """Seed of the choice of sequences."""

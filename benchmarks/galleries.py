@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from datasets.schema.protocol import ProbeSet, Protocol
 from evaluation.distances.metric import Metric, distances
+from model.parts import PARTS
 
 PROBES, GALLERY = "00", "01"  # walks
 NM = ProbeSet(name="NM", probe=frozenset({PROBES}), gallery=frozenset({GALLERY}))
@@ -41,7 +42,7 @@ class Arguments:
     """Subjects."""
     channels: int = 256
     """Of an embedding, for each part."""
-    parts: int = 31
+    parts: int = PARTS
     """Of an embedding."""
     metric: Metric = "euc"
     """Distance between embeddings."""

@@ -1,6 +1,6 @@
 """The network that is trained and evaluated: an encoder, pooling into body parts, and two heads for each part.
 
-Which encoder is a matter of the size that is asked for; nothing else asks. Knows nothing of losses or of teachers.
+The size alone chooses the encoder: the contour Transformer, or the published P3D.
 
 Shapes: B clips, T frames, P = 31 parts, C channels of the embedding of a part.
 """
@@ -24,14 +24,14 @@ class NetworkSettings:
 
     size: str = "xxs"  # a size of the ladder, or of the published P3D encoder (model/sizes.py)
     channels: int = 256  # of the embedding of a part
-    every_tubelet: bool = False  # tubelets that no contour crosses become tokens too (model/tokens.py); for comparison
+    every_tubelet: bool = False  # tubelets that no contour crosses are tokens too (model/tokens.py); for comparison
 
     def __post_init__(self) -> None:
         sizes.check(self.size)
         if self.channels < 1:
             raise UsageError(f"--network.channels {self.channels} must be at least 1")
         if self.every_tubelet and self.size in sizes.P3D:
-            raise UsageError(f"--network.every-tubelet means nothing to {self.size}, which has no tokens: leave it out")
+            raise UsageError(f"--network.every-tubelet does not apply to {self.size}: it has no tokens, leave it out")
 
 
 class GaitNetwork(nn.Module):
@@ -39,20 +39,23 @@ class GaitNetwork(nn.Module):
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
+        self.encoder: ContourEncoder | P3DEncoder
+        self.projector: nn.Module
+        self.predictor: nn.Module
         if settings.size in sizes.P3D:
             self.encoder = P3DEncoder(sizes.P3D[settings.size])
             self.projector = encoder.projector(self.encoder.width, settings.channels)
             self.predictor = encoder.predictor(settings.channels, settings.channels)
         else:
             self.encoder = ContourEncoder(sizes.DEPTHS[settings.size], every_tubelet=settings.every_tubelet)
-            start = transfer.output_deviation(self.encoder.width)
-            self.projector = parts.PartHead(self.encoder.width, settings.channels, start)
+            std = transfer.projector_std(self.encoder.width)
+            self.projector = parts.PartHead(self.encoder.width, settings.channels, std)
             self.predictor = parts.PartHead(settings.channels, settings.channels)
 
     def pool(
         self, clips: Tensor, times: Tensor, strips: Sequence[parts.Strips] | None = None
     ) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
-        """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and what the encoder lets be watched."""
+        """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and metrics of the encoder."""
         return self.encoder.pool(clips, times, strips)
 
     def project(self, rows: parts.RowStatistics) -> Tensor:
@@ -60,7 +63,7 @@ class GaitNetwork(nn.Module):
         return self.projector(parts.pyramid(rows)).float()
 
     def predict(self, projections: Tensor) -> Tensor:
-        """What is compared at test time [B, P, C]: predictions, each part of unit length."""
+        """Predictions [B, P, C], each part of unit length: the embedding that is compared at test time."""
         return functional.normalize(self.predictor(projections).float(), dim=2)
 
     def embed(self, rows: parts.RowStatistics) -> Tensor:

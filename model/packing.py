@@ -1,12 +1,11 @@
-"""Segments of unequal length laid end to end, and attention that stays within each of them.
+"""Segments of unequal length in one tensor, and attention that stays within each of them.
 
-A segment is what attends to itself: the tokens of a clip, or of one strip of it, behind some places of its own that
-are kept for registers (`lead`). There are two layouts with equal results. `Padded` sorts the segments by length and
-pads groups of about equal ones, 6% more places on real clips: the faster by far on CPU, where jagged tensors are ten
-times slower and one group for all pads strips to four times their length. `Jagged` pads nothing and is for GPUs, where
-there is a kernel for it. Knows nothing of clips, strips or registers.
+A segment is what attends to itself: the tokens of a clip, or of one strip of it, behind a few registers of its own.
+There are two layouts with equal results. `Padded` sorts the segments by length and pads groups of about equal ones, 6%
+more slots on real clips: the faster by far on CPU, where jagged tensors are ten times slower and one group for all pads
+strips to four times their length. `Jagged` pads nothing and is for GPUs, where there is a kernel for it.
 
-Shapes: S segments, N members of all segments, M places of the layout, K heads of width 64.
+Shapes: S segments, R registers of each, N tokens of all segments, M slots of the layout, K heads of width 64.
 """
 
 from dataclasses import dataclass
@@ -22,34 +21,34 @@ _SHRINK, _SLACK = 0.9, 4  # a group ends where a segment is shorter than this sh
 
 @dataclass(frozen=True)
 class Packing:
-    """Where everything lies: leads [S * lead] in order of segment; members [N] in order of segment; size: M."""
+    """The slots of the registers [S * R] and of the tokens [N], each in order of segment; size: M."""
 
-    leads: Tensor
-    members: Tensor
+    registers: Tensor
+    tokens: Tensor
     size: int
 
-    def place(self, members: Tensor, leads: Tensor | None = None) -> Tensor:
-        """Values of the members [N, ...] and the leads [S * lead, ...] in their places [M, ...]; zero elsewhere."""
-        index, values = self.members, members
-        if leads is not None:
-            index, values = torch.cat([self.leads, index]), torch.cat([leads.to(members.dtype), members])
+    def scatter(self, tokens: Tensor, registers: Tensor | None = None) -> Tensor:
+        """Values of the tokens [N, ...] and the registers [S * R, ...] in their slots [M, ...]; zero elsewhere."""
+        index, values = self.tokens, tokens
+        if registers is not None:
+            index, values = torch.cat([self.registers, index]), torch.cat([registers.to(tokens.dtype), tokens])
         return values.new_zeros(self.size, *values.shape[1:]).index_copy(0, index, values)
 
 
 @dataclass(frozen=True)
 class Padded(Packing):
-    """groups: number and padded length of the segments of each group; masks: [s, 1, 1, length], true where filled."""
+    """groups: number and padded length of the segments of each; masks: [s, 1, 1, length], true where filled."""
 
     groups: tuple[tuple[int, int], ...]
     masks: tuple[Tensor, ...]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention within each segment; all [M, K, 64]."""
-        shares = [count * length for count, length in self.groups]
+        slots = [count * length for count, length in self.groups]
         attended = []
-        given = (x.split(shares) for x in (query, key, value))
-        for group, mask, *mine in zip(self.groups, self.masks, *given, strict=True):
-            q, k, v = (x.unflatten(0, group).transpose(1, 2) for x in mine)
+        split = (x.split(slots) for x in (query, key, value))
+        for group, mask, *of_group in zip(self.groups, self.masks, *split, strict=True):
+            q, k, v = (x.unflatten(0, group).transpose(1, 2) for x in of_group)
             attended.append(_attention(q, k, v, mask).transpose(1, 2).flatten(0, 1))
         return torch.cat(attended)
 
@@ -71,7 +70,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, filled: Tensor) -> Ten
 
 @dataclass(frozen=True)
 class Jagged(Packing):
-    """offsets: where each segment begins, int64 [S + 1]; longest: members and lead of the longest."""
+    """offsets: the first slot of each segment, int64 [S + 1]; longest: the slots of the longest."""
 
     offsets: Tensor
     longest: int
@@ -81,25 +80,26 @@ class Jagged(Packing):
         if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
             from torch.nn.attention.varlen import varlen_attn  # it takes a second to import
 
-            offsets = self.offsets.int()  # this kernel is not run by any test: they have no GPU
-            return varlen_attn(query, key, value, offsets, offsets, self.longest, self.longest)
-        nested = (
+            offsets = self.offsets.int()  # no test runs this kernel: they have no GPU
+            attended = varlen_attn(query, key, value, offsets, offsets, self.longest, self.longest)
+            assert isinstance(attended, Tensor)  # a tuple where asked for more
+            return attended
+        q, k, v = (
             torch.nested.nested_tensor_from_jagged(x.contiguous(), self.offsets, max_seqlen=self.longest).transpose(
                 1, 2
             )
             for x in (query, key, value)
         )
-        return functional.scaled_dot_product_attention(*nested).transpose(1, 2).values()
+        return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).values()
 
 
-def pack(lengths: list[int], lead: int, device: torch.device, layout: Layout | None = None) -> Padded | Jagged:
-    """Lay out segments of so many members each, in order; jagged on GPUs and padded elsewhere where None is given."""
-    whole = [lead + length for length in lengths]
+def pack(lengths: list[int], registers: int, device: torch.device, layout: Layout | None = None) -> Padded | Jagged:
+    """Lay out segments of these numbers of tokens, in order. layout: jagged on GPUs and padded elsewhere where None."""
+    whole = [registers + length for length in lengths]
     if (layout or ("jagged" if device.type == "cuda" else "padded")) == "jagged":
         offsets = torch.tensor([0, *whole]).cumsum(0)
-        starts = offsets[:-1]
-        places = *_places(lengths, lead, starts, device), sum(whole)
-        return Jagged(*places, offsets.to(device), max(whole))
+        slots = _slots(lengths, registers, offsets[:-1], device)
+        return Jagged(*slots, sum(whole), offsets.to(device), max(whole))
     groups, starts, filled = _groups(whole), torch.zeros(len(whole), dtype=torch.int64), 0
     masks, shapes = [], []
     for group in groups:
@@ -109,36 +109,36 @@ def pack(lengths: list[int], lead: int, device: torch.device, layout: Layout | N
         mask = torch.arange(length) < torch.tensor([whole[one] for one in group])[:, None]
         masks.append(mask[:, None, None].to(device))
         shapes.append((len(group), length))
-    return Padded(*_places(lengths, lead, starts, device), filled, tuple(shapes), tuple(masks))
+    return Padded(*_slots(lengths, registers, starts, device), filled, tuple(shapes), tuple(masks))
 
 
-def dense(filled: Tensor, lead: int) -> Padded:
-    """Lay out segments of as many members each, of which only those that are filled [S, n] are attended to.
+def pack_dense(filled: Tensor, registers: int) -> Padded:
+    """Lay out segments of n tokens each, of which only those that are filled [S, n] are attended to.
 
-    All have a place, and no shape depends on which are filled: the layout of a program that is traced once.
+    All have a slot, and no shape depends on which are filled: the layout of a program that is traced once.
     """
-    segments, members = filled.shape
-    length = lead + members
-    places = torch.arange(segments * length, device=filled.device).unflatten(0, (segments, length))
-    mask = torch.cat([filled.new_ones(segments, lead), filled], dim=1)[:, None, None]
-    leads, rest = places[:, :lead].flatten(), places[:, lead:].flatten()
-    return Padded(leads, rest, segments * length, ((segments, length),), (mask,))
+    segments, tokens = filled.shape
+    length = registers + tokens
+    slots = torch.arange(segments * length, device=filled.device).unflatten(0, (segments, length))
+    mask = torch.cat([filled.new_ones(segments, registers), filled], dim=1)[:, None, None]
+    first, rest = slots[:, :registers].flatten(), slots[:, registers:].flatten()
+    return Padded(first, rest, segments * length, ((segments, length),), (mask,))
 
 
 def _groups(lengths: list[int]) -> list[list[int]]:
     """Segments of about equal length, the longest of each group first."""
     groups: list[list[int]] = []
-    for segment in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
+    for segment in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         if not groups or lengths[segment] < _SHRINK * lengths[groups[-1][0]] - _SLACK:
             groups.append([])
         groups[-1].append(segment)
     return groups
 
 
-def _places(lengths: list[int], lead: int, starts: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Places of the leads and of the members, of segments that start at these places."""
+def _slots(lengths: list[int], registers: int, starts: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The slots of the registers and of the tokens of segments whose first slots are `starts`."""
     count = torch.tensor(lengths)
     before = count.cumsum(0) - count
-    members = torch.arange(int(count.sum())) + (starts + lead - before).repeat_interleave(count)
-    leads = (starts[:, None] + torch.arange(lead)).flatten()
-    return leads.to(device), members.to(device)
+    tokens = torch.arange(int(count.sum())) + (starts + registers - before).repeat_interleave(count)
+    first = (starts[:, None] + torch.arange(registers)).flatten()
+    return first.to(device), tokens.to(device)

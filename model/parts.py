@@ -12,19 +12,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-BINS = (16, 8, 4, 2, 1)
-ROWS = BINS[0]  # of the body, 4 pixels each
-PARTS = sum(BINS)
+from model.tokens import GRID_ROWS
+
+BINS = (GRID_ROWS, 8, 4, 2, 1)  # parts of each level; of the first, one for each row of tokens
+PARTS = sum(BINS)  # 31
 
 
 class Strips(NamedTuple):
-    """How one clip is cut in part-aware training: into `count` strips of equal height.
+    """How one clip is cut in part-aware training: into a number of strips of equal height.
 
     A shifted grid has one strip more, and half of its outer two is empty. No pixel outside a strip may change what an
     encoder makes of it. Which clips are cut how is the objective's choice (model/objectives/pairs.py).
     """
 
-    count: int
+    number: int
     shifted: bool
 
 
@@ -39,29 +40,30 @@ class RowStatistics:
 
 def row_statistics(features: Tensor, clip: Tensor, row: Tensor, clips: int) -> RowStatistics:
     """features: [N, D] of the tokens of all clips; clip: [N] in 0..clips-1; row: [N] in 0..15."""
-    bins, width = clip * ROWS + row, features.shape[1]
+    bins, width = clip * GRID_ROWS + row, features.shape[1]
     index = bins[:, None].expand(-1, width)
-    maximum = features.new_full((clips * ROWS, width), -torch.inf).scatter_reduce(0, index, features, "amax")
-    total = features.new_zeros(clips * ROWS, width).scatter_add(0, index, features)
-    count = bins.bincount(minlength=clips * ROWS).to(features.dtype)
-    return RowStatistics(*(statistic.unflatten(0, (clips, ROWS)) for statistic in (maximum, total, count)))
+    maximum = features.new_full((clips * GRID_ROWS, width), -torch.inf).scatter_reduce(0, index, features, "amax")
+    total = features.new_zeros(clips * GRID_ROWS, width).scatter_add(0, index, features)
+    count = bins.bincount(minlength=clips * GRID_ROWS).to(features.dtype)
+    return RowStatistics(*(statistic.unflatten(0, (clips, GRID_ROWS)) for statistic in (maximum, total, count)))
 
 
 def masked_statistics(features: Tensor, counted: Tensor) -> RowStatistics:
-    """The same where every clip has as many tokens in each row, of which some are counted.
+    """The same of a dense grid of tokens, of which some are counted.
 
     features: [B, T, 16, W, D]; counted: [B, T, 16, W], true where a token is.
     """
-    held = counted[..., None]
-    maximum = features.masked_fill(~held, -torch.inf).amax(dim=(1, 3))
-    total = features.masked_fill(~held, 0.0).sum(dim=(1, 3))
+    mask = counted[..., None]
+    maximum = features.masked_fill(~mask, -torch.inf).amax(dim=(1, 3))
+    total = features.masked_fill(~mask, 0.0).sum(dim=(1, 3))
     return RowStatistics(maximum, total, counted.sum(dim=(1, 3)).to(features.dtype))
 
 
 def merge(chunks: RowStatistics, owner: Tensor, into: RowStatistics) -> RowStatistics:
-    """Statistics of B sequences with those of some chunks of them taken in.
+    """Statistics of B sequences, updated by those of some chunks of them.
 
-    owner: int64 [chunks], whose each chunk is, in 0..B-1. into: what was taken in before; `nothing` at first.
+    owner: int64 [chunks], the sequence of each chunk, in 0..B-1. into: the statistics so far; `empty_statistics` at
+    first.
     """
     index = owner[:, None, None].expand_as(chunks.maximum)
     return RowStatistics(
@@ -71,17 +73,17 @@ def merge(chunks: RowStatistics, owner: Tensor, into: RowStatistics) -> RowStati
     )
 
 
-def nothing(sequences: int, width: int, device: torch.device) -> RowStatistics:
-    """The statistics of sequences of which nothing was seen."""
-    total = torch.zeros(sequences, ROWS, width, device=device)
-    return RowStatistics(torch.full_like(total, -torch.inf), total, torch.zeros(sequences, ROWS, device=device))
+def empty_statistics(sequences: int, width: int, device: torch.device) -> RowStatistics:
+    """The statistics of sequences without a token."""
+    total = torch.zeros(sequences, GRID_ROWS, width, device=device)
+    return RowStatistics(torch.full_like(total, -torch.inf), total, torch.zeros(sequences, GRID_ROWS, device=device))
 
 
 def pyramid(rows: RowStatistics) -> Tensor:
     """Part features [B, 31, D], from 16 parts down to the whole body: maximum plus mean; zero where a part is empty."""
     parts = []
     for bins in BINS:
-        shape = (bins, ROWS // bins)
+        shape = (bins, GRID_ROWS // bins)
         maximum = rows.maximum.unflatten(1, shape).amax(dim=2)
         count = rows.count.unflatten(1, shape).sum(dim=2)[:, :, None]
         mean = rows.total.unflatten(1, shape).sum(dim=2) / count.clamp(min=1)
@@ -92,10 +94,10 @@ def pyramid(rows: RowStatistics) -> Tensor:
 class PartHead(nn.Module):
     """A linear map for each part: [B, 31, in] to [B, 31, out]."""
 
-    def __init__(self, inputs: int, outputs: int, deviation: float | None = None) -> None:
-        """deviation: of the weights at the start; one over the root of the inputs where None."""
+    def __init__(self, inputs: int, outputs: int, std: float | None = None) -> None:
+        """std: of the initial weights; inputs ** -0.5 where None, which keeps the variance of the inputs."""
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(PARTS, inputs, outputs) * (deviation or inputs**-0.5))
+        self.weight = nn.Parameter(torch.randn(PARTS, inputs, outputs) * (std or inputs**-0.5))
 
     def forward(self, parts: Tensor) -> Tensor:
         """Each part through its own map."""

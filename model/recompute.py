@@ -1,7 +1,7 @@
-"""Activation checkpointing: a block whose activations are made again in the backward pass instead of being kept.
+"""Activation checkpointing: a block recomputes its activations in the backward pass instead of keeping them.
 
-Memory for time: what is kept is the input of each block, and the whole costs about a third more work. Numbers are those
-of the block that keeps everything. Knows no block, and not when it is worth it.
+Memory for time: only the input of each block is kept, and the whole costs about a third more work. Losses and gradients
+are those of the block that keeps everything.
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def call(block: nn.Module, recompute: bool, *inputs: object) -> Tensor:
-    """The block's output. recompute: without keeping its activations, where there will be a backward pass at all."""
+def run_block(block: nn.Module, recompute: bool, *inputs: object) -> Tensor:
+    """The output of a block. recompute: without keeping its activations, where there is a backward pass at all."""
     if not (recompute and torch.is_grad_enabled()):
         return block(*inputs)
-    contexts = lambda: (nullcontext(), _undisturbed(block))  # noqa: E731
+    contexts = lambda: (nullcontext(), _restored_buffers(block))  # noqa: E731
+    # No block is random, so the state of the random numbers need not be kept.
     return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
 @contextmanager
-def _undisturbed(block: nn.Module) -> Iterator[None]:
-    """Buffers are as before when the block ends: norms must not remember the second time what they saw the first."""
+def _restored_buffers(block: nn.Module) -> Iterator[None]:
+    """Restore buffers when the block ends: its norms must not count a batch twice in their running statistics."""
     before = [buffer.clone() for buffer in block.buffers()]
     yield
     for buffer, value in zip(block.buffers(), before, strict=True):

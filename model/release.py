@@ -1,11 +1,11 @@
-"""A trained encoder as a folder of its own: what is needed to embed walks, and nothing of the run that made it.
+"""A released encoder: a folder with what is needed to embed walks, independent of the run that trained it.
 
     <folder>/encoder.safetensors    weights of the encoder and its heads
-             settings.json          which network they are of, and how it is fed
+             settings.json          the network's settings, and the length of its clips
              encoder.pt2            both as one program, written by model/export.py
-             README.md              the model card, written by who releases it
+             README.md              the model card, written by orchestration/release
 
-No pickled classes. This file knows neither runs nor stores; walks come as arrays.
+No pickled classes: loading a stranger's release runs no code.
 """
 
 import json
@@ -28,7 +28,7 @@ WEIGHTS, SETTINGS = "encoder.safetensors", "settings.json"
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A network that embeds walks; `frames` is the length of the clips that it was trained on."""
+    """A network that embeds walks. frames: the length of the clips that it was trained on."""
 
     network: GaitNetwork
     settings: NetworkSettings
@@ -48,17 +48,17 @@ def write_release(folder: Path, network: GaitNetwork, settings: NetworkSettings,
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    said = {"format": FORMAT, "network": asdict(settings), "frames": frames}
-    (folder / SETTINGS).write_text(json.dumps(said, indent=1))
+    settings_json = {"format": FORMAT, "network": asdict(settings), "frames": frames}
+    (folder / SETTINGS).write_text(json.dumps(settings_json, indent=1))
 
 
 def load_release(folder: str | Path, device: str = "cpu") -> Encoder:
     """The encoder in a folder; UsageError where there is none, or one that this program cannot read."""
     folder = Path(folder)
     try:
-        said = json.loads((folder / SETTINGS).read_text())
-        assert said["format"] == FORMAT, f"of format {said['format']}, not {FORMAT}"
-        settings = NetworkSettings(**said["network"])
+        saved = json.loads((folder / SETTINGS).read_text())
+        assert saved["format"] == FORMAT, f"of format {saved['format']}, not {FORMAT}"
+        settings = NetworkSettings(**saved["network"])
         network = GaitNetwork(settings)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
@@ -67,7 +67,7 @@ def load_release(folder: str | Path, device: str = "cpu") -> Encoder:
         words = " ".join(str(error).split())[:200]
         raise UsageError(f"the encoder in {folder} cannot be read by this program ({words}): {_FIX}") from error
     where = torch.device(device)
-    return Encoder(network.to(where).eval(), settings, said["frames"], where)
+    return Encoder(network.to(where).eval(), settings, saved["frames"], where)
 
 
 _FIX = "give a folder that `python -m jobs.release` wrote"

@@ -1,22 +1,25 @@
-"""The sizes of encoders, by name, and what each of them costs. Numbers alone; nothing is built here.
+"""The sizes of encoders, by name, with their parameters and FLOP, by arithmetic: no network is built here.
 
-The ladder is that of the contour Transformer: width = 64 x depth, heads of width 64. Beside it stand the sizes of the
-published P3D encoder, by the parameters of the encoder alone, and two small ones of the same form: for tests, and to
-stand beside the smallest contour Transformer. Work is counted in multiplications and additions of the matrix products,
-convolutions and attention of one forward pass, as torch counts.
+The ladder is that of the contour Transformer: width = 64 x depth, heads of width 64. Beside it are the sizes of the
+published P3D encoder, named by the parameters of the encoder alone, and two small ones of the same form: for tests, and
+to compare with the smallest contour Transformer. FLOP are the multiplications and additions of the matrix products,
+convolutions and attention of one forward pass, as torch counts them (torch.utils.flop_counter).
 """
 
 from dataclasses import dataclass
 
 from datasets.schema.errors import UsageError
+from datasets.schema.rows import HEIGHT, WIDTH
+from model.parts import PARTS
+from model.tokens import BITS, GRID_COLUMNS, GRID_ROWS, num_tubelets
 
 HEAD_WIDTH = 64
 LADDER = {"xxs": 2, "xs": 3, "s": 5, "m": 8, "l": 11, "xl": 14}
 DEPTHS = LADDER | {"d1": 1, "d4": 4}  # two more at its small end, for studies on little machines
 REGISTERS = 4
-CLIP_TOKENS = 365  # of a clip of 16 frames, in the mean over real walks (CASIA-B): 26% of its tubelets
-_BITS, _ROWS, _COLUMNS, _PARTS = 32, 16, 11, 31  # of a tubelet; of tubelets in a frame; of the pyramid
-_FRAMES, _HEIGHT, _WIDTH = 16, 64, 44  # of a clip
+CLIP_TOKENS = 365  # of a clip of 16 frames, mean over real walks (CASIA-B): 26% of its tubelets
+CLIP_FRAMES = 16  # of the clips that costs are given for
+KEPT = CLIP_TOKENS / num_tubelets(CLIP_FRAMES)  # share of the tubelets that are tokens, where no run has measured it
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ P3D = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a size has and does. blocks: the parameters that a size of the ladder is counted by; None for P3D."""
+    """Parameters and FLOP of a size. blocks: parameters of the Transformer's blocks; None for P3D."""
 
     size: str
     depth: int
@@ -55,13 +58,13 @@ class Cost:
 
 
 def check(size: str) -> None:
-    """UsageError that lists the sizes where there is none of this name."""
+    """UsageError that lists the sizes where a name is none of them."""
     if size not in DEPTHS and size not in P3D:
         raise UsageError(f"unknown encoder size {size!r}: the sizes are {', '.join([*DEPTHS, *P3D])}")
 
 
 def parameters_of(size: str) -> int:
-    """What a size is counted by: the parameters of the Transformer's blocks, of the whole P3D encoder."""
+    """The parameters that scaling laws count: those of the Transformer's blocks, or of the whole P3D encoder."""
     return p3d_parameters(P3D[size]) if size in P3D else block_parameters(DEPTHS[size])
 
 
@@ -75,7 +78,7 @@ def cost(size: str, channels: int) -> Cost:
             width=shape.channels[-1],
             blocks=None,
             encoder=p3d_parameters(shape),
-            heads=_PARTS * channels * (shape.channels[-1] + 3 * channels + 6),
+            heads=PARTS * channels * (shape.channels[-1] + 3 * channels + 6),
             tokens=None,
             flops=p3d_flops(shape),
         )
@@ -86,18 +89,18 @@ def cost(size: str, channels: int) -> Cost:
         depth=depth,
         width=width,
         blocks=block_parameters(depth),
-        encoder=block_parameters(depth) + (_BITS + _ROWS + _COLUMNS + REGISTERS + 1) * width,
-        heads=_PARTS * channels * (width + channels),
+        encoder=block_parameters(depth) + (BITS + GRID_ROWS + GRID_COLUMNS + REGISTERS + 1) * width,
+        heads=PARTS * channels * (width + channels),
         tokens=CLIP_TOKENS,
         flops=contour_flops(depth, CLIP_TOKENS),
     )
 
 
 def clip_flops(size: str, frames: int, kept: float) -> float:
-    """Work of one forward pass of a clip, of whose tubelets the share `kept` are tokens; heads are not counted."""
+    """FLOP of one forward pass of a clip. kept: the share of its tubelets that are tokens. Heads are not counted."""
     if size in P3D:
-        return p3d_flops(P3D[size]) * frames / _FRAMES
-    return contour_flops(DEPTHS[size], round(kept * frames / 2 * _ROWS * _COLUMNS))
+        return p3d_flops(P3D[size]) * frames / CLIP_FRAMES
+    return contour_flops(DEPTHS[size], round(kept * num_tubelets(frames)))
 
 
 def table() -> list[list[str]]:
@@ -121,9 +124,9 @@ def block_parameters(depth: int) -> int:
 
 
 def contour_flops(depth: int, tokens: int) -> int:
-    """Work of the contour Transformer on one clip of so many tokens that all attend to each other."""
+    """FLOP of the contour Transformer on one clip, all of whose tokens attend to each other."""
     width, length = HEAD_WIDTH * depth, tokens + REGISTERS
-    embedding = 2 * tokens * (_BITS + _ROWS + _COLUMNS) * width
+    embedding = 2 * tokens * (BITS + GRID_ROWS + GRID_COLUMNS) * width
     return embedding + depth * (24 * length * width**2 + 4 * length**2 * width)
 
 
@@ -132,13 +135,13 @@ def p3d_parameters(shape: P3DShape) -> int:
     stem, *wide = shape.channels
     norms = 2 * stem * (1 + 2 * shape.layers[0])
     for blocks, outputs in zip(shape.layers[1:], wide, strict=True):
-        norms += 2 * outputs * (3 * blocks + 1)  # the first block has one more, on its way past
+        norms += 2 * outputs * (3 * blocks + 1)  # the first block has one more, on its shortcut
     return sum(_p3d_kernels(shape)) + norms
 
 
 def p3d_flops(shape: P3DShape) -> int:
-    """Work of a P3D encoder on one clip of 16 frames; its second and third stage halve height and width."""
-    pixels = [_FRAMES * _HEIGHT * _WIDTH // area for area in (1, 4, 16, 16)]
+    """FLOP of a P3D encoder on one clip of 16 frames; its second and third stage halve height and width."""
+    pixels = [CLIP_FRAMES * HEIGHT * WIDTH // area for area in (1, 4, 16, 16)]
     return sum(2 * size * count for size, count in zip(_p3d_kernels(shape), pixels, strict=True))
 
 
@@ -147,6 +150,6 @@ def _p3d_kernels(shape: P3DShape) -> list[int]:
     stem, *wide = shape.channels
     stages = [9 * stem + shape.layers[0] * 18 * stem**2]
     for blocks, inputs, outputs in zip(shape.layers[1:], shape.channels[:-1], wide, strict=True):
-        # The first block has other inputs, and a kernel of 1 x 1 on its way past.
+        # The first block has other inputs, and a kernel of 1 x 1 on its shortcut.
         stages.append(blocks * 21 * outputs**2 + 10 * inputs * outputs - 9 * outputs**2)
     return stages

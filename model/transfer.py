@@ -1,9 +1,9 @@
-"""How settings that were found at the smallest size carry over to every size of the ladder.
+"""Hyperparameter transfer: settings tuned at the smallest size hold at every size of the ladder.
 
 The rule is CompleteP with alpha = 1 (Dey et al., arXiv 2505.01618), for AdamW: with m = width / 128 and n = depth / 2,
 
-    weights                         initial variance   rate    weight decay   epsilon
-    input: bits, places, registers  constant           1       1              1 / m
+    weights                         initial variance   lr      weight decay   epsilon
+    input: bits, grid, registers    constant           1       1              1 / m
     hidden: matrices of the blocks  1 / fan-in         1 / m   m              1 / (m n)
     gains in the blocks             1                  1       none           1 / (m n)
     gain before the heads           1                  1       none           1 / m
@@ -15,59 +15,64 @@ their width of 64 (model/encoder.py). The published P3D encoder has no ladder: n
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from model import sizes
 
-BASE_WIDTH, BASE_DEPTH = 128, 2  # of the size whose settings hold as they are
-EPSILON = 1e-8  # AdamW's
+BASE_WIDTH, BASE_DEPTH = 128, 2  # of xxs, at which settings are tuned
+EPSILON = 1e-8  # of AdamW, at that size
 BETAS = (0.9, 0.95)  # of AdamW, the same for every size
+
+# A group of weights for AdamW: torch's keys (params, weight_decay, eps), and `lr_scale`, a factor of the learning rate.
+ParameterGroup = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Share:
-    """What a weight gets of the rate, of the weight decay and of AdamW's epsilon that are set for the run."""
+class Scales:
+    """Factors of the run's learning rate, weight decay and epsilon for a group of weights."""
 
-    rate: float = 1.0
-    decay: float = 1.0
+    lr: float = 1.0
+    weight_decay: float = 1.0
     epsilon: float = 1.0
 
 
-def shares(size: str) -> dict[str, Share]:
-    """What the weights of a size of the ladder get, by their role."""
+def scales_of(size: str) -> dict[str, Scales]:
+    """The factors of a size of the ladder, by the role of the weights."""
     m = sizes.HEAD_WIDTH * sizes.DEPTHS[size] / BASE_WIDTH
     n = sizes.DEPTHS[size] / BASE_DEPTH
     return {
-        "input": Share(epsilon=1 / m),
-        "hidden": Share(rate=1 / m, decay=m, epsilon=1 / (m * n)),
-        "gain": Share(decay=0, epsilon=1 / (m * n)),
-        "last gain": Share(decay=0, epsilon=1 / m),
-        "output": Share(rate=1 / m, decay=m),
-        "head": Share(),
+        "input": Scales(epsilon=1 / m),
+        # AdamW multiplies weight decay by the learning rate: together they stay as they are.
+        "hidden": Scales(lr=1 / m, weight_decay=m, epsilon=1 / (m * n)),
+        "gain": Scales(weight_decay=0, epsilon=1 / (m * n)),
+        "last gain": Scales(weight_decay=0, epsilon=1 / m),
+        "output": Scales(lr=1 / m, weight_decay=m),
+        "head": Scales(),
     }
 
 
-def output_deviation(width: int) -> float:
-    """Standard deviation of the projector's weights at the start."""
+def projector_std(width: int) -> float:
+    """Standard deviation of the projector's initial weights."""
     return (BASE_WIDTH / width) ** 0.5 * width**-0.5
 
 
-def parameter_groups(network: nn.Module, size: str, weight_decay: float) -> list[dict[str, object]]:
-    """The weights of a GaitNetwork of a size as groups for AdamW, with `lr_scale` of the rate beside torch's keys."""
-    given = shares(size) if size in sizes.DEPTHS else {"matrix": Share(), "gain": Share(decay=0)}
+def parameter_groups(network: nn.Module, size: str, weight_decay: float) -> list[ParameterGroup]:
+    """The weights of a GaitNetwork of a size as groups for AdamW."""
+    scales = scales_of(size) if size in sizes.DEPTHS else {"matrix": Scales(), "gain": Scales(weight_decay=0)}
     role_of = _role_in_ladder if size in sizes.DEPTHS else _role
-    members: dict[str, list[nn.Parameter]] = {role: [] for role in given}
+    members: dict[str, list[nn.Parameter]] = {role: [] for role in scales}
     for name, parameter in network.named_parameters():
         members[role_of(name, parameter)].append(parameter)
     return [
         {
             "params": members[role],
-            "lr_scale": share.rate,
-            "weight_decay": share.decay * weight_decay,
-            "eps": share.epsilon * EPSILON,
+            "lr_scale": scale.lr,
+            "weight_decay": scale.weight_decay * weight_decay,
+            "eps": scale.epsilon * EPSILON,
         }
-        for role, share in given.items()
+        for role, scale in scales.items()
     ]
 
 

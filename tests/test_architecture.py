@@ -39,7 +39,9 @@ WINGS = {
         ("ingest", "loading", "reports"),
     ),
     "model": (
-        ("packing", "parts", "recompute", "sizes", "tokens"),
+        ("packing", "recompute", "tokens"),
+        ("parts",),
+        ("sizes",),
         ("encoder", "p3d", "transfer"),
         ("network",),
         ("objectives", "embedding", "export"),

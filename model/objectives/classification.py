@@ -26,7 +26,7 @@ from model.objectives import guards, teacher
 from model.objectives.interface import Gather, no_gather
 from model.p3d.encoder import P3DEncoder
 from model.parts import PARTS
-from model.transfer import EPSILON, parameter_groups
+from model.transfer import EPSILON, ParameterGroup, parameter_groups
 
 TrainedPart = Literal["head", "all"]
 _EPS = 1e-5
@@ -144,16 +144,17 @@ class Classifier(nn.Module):
         arrays = (batch.clips, batch.times, batch.labels)
         return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
+    def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
         """Those of the head, and those of the gait network at `encoder_rate` of the learning rate."""
         head = self.student.head
-        groups = [
+        groups: list[ParameterGroup] = [
             {"params": [head.weight], "lr_scale": 1.0, "weight_decay": weight_decay, "eps": EPSILON},
             {"params": [head.bias], "lr_scale": 1.0, "weight_decay": 0.0, "eps": EPSILON},
         ]
         if not self.frozen:
             for group in parameter_groups(self.student.network, self.size, weight_decay):
-                groups.append(group | {"lr_scale": group["lr_scale"] * self.settings.encoder_rate})
+                group["lr_scale"] *= self.settings.encoder_rate
+                groups.append(group)
         return groups
 
     def forward(

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from model import parts
 from model.network import GaitNetwork
+from model.tokens import GRID_ROWS
 
 
 def effective_rank(vectors: Tensor) -> Tensor:
@@ -32,9 +33,9 @@ def part_cosine(features: Tensor) -> Tensor:
     features: [B, P, D] before the heads, where all parts lie in one space; each head maps its part to a space of its
     own.
     """
-    finest = features[:, : parts.ROWS].float()
+    finest = features[:, :GRID_ROWS].float()
     filled = finest.norm(dim=2) > 0
-    pairs = filled[:, :, None] & filled[:, None, :] & ~torch.eye(parts.ROWS, dtype=torch.bool, device=features.device)
+    pairs = filled[:, :, None] & filled[:, None, :] & ~torch.eye(GRID_ROWS, dtype=torch.bool, device=features.device)
     unit = functional.normalize(finest, dim=2)
     return (unit @ unit.transpose(1, 2))[pairs].mean()
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from model.objectives.teacher import LocalPart
+from model.transfer import ParameterGroup
 
 # Maps a tensor of this rank, [B, ...], to those of all ranks, [G, ...], and to the offset of this rank's items in them.
 # Its backward pass gives each rank the sum, over all ranks, of the gradients in its items. All ranks must call it in
@@ -61,8 +62,8 @@ class Objective(Protocol[BatchT]):
         """The scalar `loss` of embeddings, and metrics."""
         ...
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """The groups of the optimizer, each with its `lr_scale`, a factor of the learning rate."""
+    def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
+        """The weights that the optimizer steps."""
         ...
 
     def update_teacher(self, local: LocalPart) -> None:

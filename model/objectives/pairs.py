@@ -172,7 +172,7 @@ class PairObjective(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """The loss of predictions and keys, [B, P, C] each, and metrics. targets: the walks [B], or nothing."""
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
+    def parameter_groups(self, weight_decay: float) -> list[transfer.ParameterGroup]:
         """The student's weights, as model/transfer.py groups them."""
         return transfer.parameter_groups(self.student, self.size, weight_decay)
 

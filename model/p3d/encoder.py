@@ -3,7 +3,7 @@
 DeepGaitV2-P3D as it is pretrained (Fan et al., arXiv 2303.03301; arXiv 2512.00691): a stem and a stage that see each
 frame alone, then three stages whose blocks look one frame back and one ahead between two convolutions over space
 (pseudo-3D: Qiu et al., ICCV 2017). Maximum over time, a pyramid of 31 parts, and for each part a projector and a
-predictor. Knows nothing of losses, and nothing of the published checkpoints (model/p3d/checkpoint.py).
+predictor. Published checkpoints are read by model/p3d/checkpoint.py.
 
 Shapes: B clips, T frames, H x W = 64 x 44 pixels, D channels of a map of h x w, P = 31 parts, C channels of the
 embedding. An image is one frame of one clip: maps are [B * T, D, h, w] with the channels last in memory, which makes
@@ -18,17 +18,17 @@ from torch.nn import functional
 
 from model.p3d.norm import BatchNorm
 from model.parts import PARTS, PartHead, RowStatistics, Strips
-from model.recompute import call
+from model.recompute import run_block
 from model.sizes import P3DShape
 
-_SHRINK = 4  # pixels of the clip a row of the last map stands for
+_STRIDE = 4  # of the last map, in pixels of the clip
 
 
 class P3DEncoder(nn.Module):
     """Stem and four stages; the second and the third halve height and width."""
 
     whole_sequences = True  # its mean is one over columns, of maxima over the whole time: no chunks can be merged
-    recompute = False  # whether activations are made again in the backward pass (model/recompute.py)
+    recompute = False  # whether blocks recompute their activations in the backward pass (model/recompute.py)
 
     def __init__(self, shape: P3DShape) -> None:
         super().__init__()
@@ -50,8 +50,9 @@ class P3DEncoder(nn.Module):
         images = clips.flatten(0, 1)[:, None].to(self.stem.conv.weight.dtype)
         x = functional.relu(self.stem(images), inplace=True).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
+            assert isinstance(stage, nn.ModuleList)
             for block in stage:
-                x = call(block, self.recompute, x, frames)
+                x = run_block(block, self.recompute, x, frames)
         return x.unflatten(0, (-1, frames))
 
     def pool(
@@ -59,8 +60,8 @@ class P3DEncoder(nn.Module):
     ) -> tuple[RowStatistics, dict[str, Tensor]]:
         """Statistics of each body row over clips [B, T, 64, 44]: maximum over time, then over the columns.
 
-        It takes frames as equally spaced, whatever their times, and has nothing of its own to be watched.
-        strips: how each clip is cut; whole where None.
+        It takes frames as equally spaced, whatever their times, and has no metrics. strips: how each clip is cut; whole
+        where None.
         """
         maps = self._peaks(clips) if strips is None else self._in_strips(clips, strips)
         count = maps.new_full(maps.shape[:1] + maps.shape[2:3], maps.shape[3])
@@ -72,15 +73,15 @@ class P3DEncoder(nn.Module):
 
     def _in_strips(self, clips: Tensor, strips: Sequence[Strips]) -> Tensor:
         """The same of clips that are cut: each strip is encoded alone, all those of one height at once."""
-        maps, order, rows = [], [], clips.shape[2] // _SHRINK
-        for count in sorted({one.count for one in strips}):
+        maps, order, rows = [], [], clips.shape[2] // _STRIDE
+        for count in sorted({one.number for one in strips}):
             plain, shifted = ([i for i, one in enumerate(strips) if one == (count, moved)] for moved in (False, True))
             height = clips.shape[2] // count
             margin = height // 2
             pieces = torch.cat([_cut(clips[plain], height, 0), _cut(clips[shifted], height, margin)])
             peaks = self._peaks(pieces)
             uncut = len(plain) * count
-            maps += [_join(peaks[:uncut], rows, 0), _join(peaks[uncut:], rows, margin // _SHRINK)]
+            maps += [_join(peaks[:uncut], rows, 0), _join(peaks[uncut:], rows, margin // _STRIDE)]
             order += plain + shifted
         return torch.cat(maps)[torch.tensor(order, device=clips.device).argsort()]
 

@@ -25,6 +25,8 @@ class BatchNorm(nn.BatchNorm2d):
         if self.all_reduce is None or not self.training:
             return super().forward(images)
         mean, variance, count = self._statistics(images.float())
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.momentum is not None  # torch's types allow for layers without running statistics
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean.float(), self.momentum)

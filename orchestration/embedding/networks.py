@@ -1,7 +1,7 @@
-"""The networks that are compared, by method, from the folder of a run of either kind.
+"""The networks of a run that are compared, by method: its own, and those that it is compared with.
 
-Beside a run's own network stand the one of random weights that it began with and, where it was fine-tuned, the
-pretrained one. Knows neither sequences nor tables.
+These are the network with the random weights that the run started from and, where it was fine-tuned, the pretrained
+one.
 """
 
 from collections.abc import Sequence
@@ -25,25 +25,27 @@ TUNED: Learned = "fine-tuned"
 
 def read_any(folder: Place) -> PretrainRun | FinetuneRun:
     """The settings in the folder of a run, or a checkpoint of it; UsageError where there are none."""
-    return run_folder.read_settings(folder, FinetuneRun if run_folder.is_finetuned(folder) else PretrainRun)
+    if run_folder.is_finetuned(folder):
+        return run_folder.read_settings(folder, FinetuneRun)
+    return run_folder.read_run(folder)
 
 
 def own_method(folder: Place) -> Learned:
-    """What a run's own network is called."""
+    """The method name of a run's own network."""
     return TUNED if run_folder.is_finetuned(folder) else PRETRAINED
 
 
 def networks_of(folder: Place, chosen: Place, methods: Sequence[str]) -> dict[str, GaitNetwork]:
-    """The networks of those methods that have one, with the weights of a chosen checkpoint of a run.
+    """The networks of some methods; methods without a network are left out. chosen: a checkpoint of the run.
 
-    UsageError where weights do not fit their settings, or are not there any more.
+    UsageError where weights do not fit their settings, or are gone.
     """
     run = read_any(folder)
     if isinstance(run, FinetuneRun):
         return _tuned(folder, run, chosen, methods)
     if TUNED in methods:
         raise UsageError(f"{folder} is not fine-tuned: give the run of `jobs.finetune`, or leave 'fine-tuned' out")
-    found = {}
+    found: dict[str, GaitNetwork] = {}
     if RANDOM in methods:
         torch.manual_seed(run.seed)  # the weights that the run started from
         found[RANDOM] = GaitNetwork(run.network)
@@ -63,9 +65,10 @@ def teacher_of(place: Place) -> GaitNetwork:
 
 
 def _tuned(folder: Place, run: FinetuneRun, chosen: Place, methods: Sequence[str]) -> dict[str, GaitNetwork]:
-    start, found = read_start(folder), {}
-    torch.manual_seed(run.seed)
+    start = read_start(folder)
+    found: dict[str, GaitNetwork] = {}
     if RANDOM in methods:
+        torch.manual_seed(run.seed)
         found[RANDOM] = GaitNetwork(start.network)
     if PRETRAINED in methods:
         source = open_place(start.checkpoint)

@@ -120,4 +120,4 @@ def _clip(engine: DeepSpeedEngine) -> None:
 
 def _local_shard(weight: nn.Parameter) -> Tensor:
     """The shard of a weight that this rank stores, at ZeRO stage 3."""
-    return weight.ds_tensor
+    return weight.ds_tensor  # type: ignore[attr-defined]  # DeepSpeed adds it

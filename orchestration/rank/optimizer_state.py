@@ -58,7 +58,7 @@ def restore_moments(engine: DeepSpeedEngine, moments: State, step: int) -> None:
             value = moments[f"{name}.{moment}"].to(engine.device)
             if engine.zero_optimization_stage() == 3:
                 # DeepSpeed's own way to set a whole state fails where the last rank's share is padded.
-                size = parameter.ds_tensor.numel()
+                size = parameter.ds_tensor.numel()  # type: ignore[attr-defined]  # DeepSpeed adds it
                 padded = functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
                 safe_set_local_optimizer_state(parameter, padded.narrow(0, size * dist.get_rank(), size), moment)
             elif engine.zero_optimization():

@@ -16,8 +16,9 @@ from evaluation.scaling.panels import short
 from evaluation.text_table import plain_table
 from model import sizes
 from model.network import NetworkSettings
+from model.tokens import num_tubelets
 from orchestration.scaling.measure import bank_of, held_rows
-from orchestration.scaling.plan import KEPT, Cell, StudyPlan
+from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import check_probes
 
 START = 20.0  # seconds until the workers of a cell are at work, and until they are gone
@@ -66,7 +67,7 @@ def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str,
                 parameters=sizes.parameters_of(cell.size),
                 encoder=cost.encoder,
                 heads=cost.heads,
-                tokens=0 if cost.tokens is None else round(2 * seen * KEPT * plan.clips.frames / 2 * 16 * 11),
+                tokens=0 if cost.tokens is None else round(2 * seen * sizes.KEPT * num_tubelets(plan.clips.frames)),
                 flop=plan.flop_of(cell),
                 unique=uniques[cell.unique],
                 epochs=seen / uniques[cell.unique],
@@ -94,7 +95,7 @@ def speed_here(plan: StudyPlan, store: Store) -> float:
         loss["loss"].backward()
         best = min(best, time.perf_counter() - began)
     torch.set_num_threads(threads)
-    return _PAIRS * module.flops(0, plan.clips.frames, KEPT) / best
+    return _PAIRS * module.flops(0, plan.clips.frames, sizes.KEPT) / best
 
 
 def render(plan: StudyPlan, cells: list[Expected], at_once: int) -> str:
@@ -130,5 +131,5 @@ def duration(seconds: float | None) -> str:
 def _measuring(plan: StudyPlan, size: str, sequences: int) -> float:
     """FLOP of measuring a cell: forward passes over the held-out sequences and over the bank."""
     chunks = -(-plan.measure.frames // plan.clips.frames)
-    forward = sizes.clip_flops(size, plan.clips.frames, KEPT)
+    forward = sizes.clip_flops(size, plan.clips.frames, sizes.KEPT)
     return forward * (sequences * chunks + 2 * plan.measure.keys)

@@ -25,7 +25,7 @@ from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
 from orchestration.scaling.context import Examined
-from orchestration.scaling.plan import KEPT, Cell, StudyPlan
+from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import probe_errors
 
 
@@ -86,7 +86,7 @@ def measure(
         seen=seen,
         epochs=seen / unique,
         kept=kept,
-        flop=plan.flop_of(cell, KEPT if kept is None else kept),
+        flop=plan.flop_of(cell, sizes.KEPT if kept is None else kept),
         seconds=seconds,
         speed=mean_over_steps([one for one in histories["flops_per_second"] if one[0] > since]),
         measures=found,

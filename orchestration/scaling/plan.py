@@ -20,7 +20,6 @@ from orchestration.run.serialise import build, flatten, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
 STUDY_FILE = "study.json"
-KEPT = sizes.CLIP_TOKENS / (16 // 2 * 16 * 11)  # of the tubelets of a clip become tokens, before any run tells
 _MAY_GROW = ("sizes", "unique", "steps", "flop", "most_flop", "seeds", "single")  # cells more or less, the others stay
 _MAY_CHANGE = (*_MAY_GROW, "plan", "out", "shards", "keep_every", "cluster.", "schedule.log_every")
 
@@ -146,7 +145,7 @@ class StudyPlan:
         """The longest cell of those that share a cell's trunk."""
         return max((one for one in self.cells() if one.trunk == cell.trunk), key=lambda one: one.steps)
 
-    def flop_of(self, cell: Cell, kept: float = KEPT, since: int = 0) -> float:
+    def flop_of(self, cell: Cell, kept: float = sizes.KEPT, since: int = 0) -> float:
         """Work of a cell's training, of its steps after the first `since` alone. kept: the share of tubelets."""
         forward = sizes.clip_flops(cell.size, self.clips.frames, kept)
         return self.schedule.batch * self.objective.passes(since, cell.steps) * forward

@@ -71,7 +71,7 @@ def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
     encoder = ContourEncoder(2)
     clips, times = walking_clips(1)
     before, _ = encoder.pool(clips, times, [cut])
-    height = 64 // cut.count
+    height = 64 // cut.number
     for top in range(-height // 2 if cut.shifted else 0, 64, height):
         rows = slice(max(top, 0), top + height)
         changed = clips.clone()
@@ -191,7 +191,10 @@ def test_pooling_in_chunks_is_pooling_at_once() -> None:
     features, clip, row = torch.randn(50, 4), torch.randint(0, 3, (50,)), torch.randint(0, 16, (50,))
     owner = torch.tensor([1, 0, 1])
     once = parts.pyramid(parts.row_statistics(features, owner[clip], row, clips=2))
-    chunks, taken = parts.row_statistics(features, clip, row, clips=3), parts.nothing(2, 4, torch.device("cpu"))
+    chunks, taken = (
+        parts.row_statistics(features, clip, row, clips=3),
+        parts.empty_statistics(2, 4, torch.device("cpu")),
+    )
     for some in (torch.tensor([2]), torch.tensor([0, 1])):  # in any order, some at a time
         statistics = parts.RowStatistics(chunks.maximum[some], chunks.total[some], chunks.count[some])
         taken = parts.merge(statistics, owner[some], taken)
@@ -207,7 +210,7 @@ def test_each_part_has_a_head_of_its_own() -> None:
 
 @pytest.mark.parametrize("num_frames", [1, 5, 8, 9, 16, 83])
 def test_chunks_cover_every_frame(num_frames: int) -> None:
-    places = embedding.chunk_places(num_frames, 8)
+    places = embedding.chunk_frames(num_frames, 8)
     assert places.shape == (-(-num_frames // 8), 8)
     assert set(places.flatten().tolist()) == set(range(num_frames))
 
@@ -219,7 +222,7 @@ def test_embeddings_are_of_unit_length_and_independent_of_company() -> None:
     together = embedding.embed(network, sequences, 8, torch.device("cpu"))
     assert together.shape == (3, 8, 31)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)
-    few = embedding.embed(network, sequences, 8, torch.device("cpu"), tokens_at_once=1)  # a chunk at a time
+    few = embedding.embed(network, sequences, 8, torch.device("cpu"), max_tokens=1)  # a chunk at a time
     np.testing.assert_allclose(few, together, atol=1e-5)
     for one in range(3):
         alone = embedding.embed(network, sequences[one : one + 1], 8, torch.device("cpu"))

@@ -12,9 +12,9 @@ from torch import Tensor
 from model.embedding import embed
 from model.export import PROGRAM, DenseNetwork, write_program
 from model.network import GaitNetwork, NetworkSettings
-from model.packing import dense
+from model.packing import pack_dense
 from model.parts import masked_statistics, row_statistics
-from model.tokens import tokenise, tubelets
+from model.tokens import tokenise, tokenise_all
 
 FRAMES = 8
 
@@ -101,7 +101,7 @@ def test_a_program_holds_no_pickle_and_no_path_of_the_machine(exported, monkeypa
 
 def test_all_tubelets_with_those_that_are_mixed_are_the_tokens() -> None:
     clips, times = walking(3)
-    every, mixed = tubelets(clips, times)
+    every, mixed = tokenise_all(clips, times)
     kept, _ = tokenise(clips, times)
     assert len(every.clip) == 3 * FRAMES // 2 * 16 * 11
     for name, value in vars(every.take(mixed.nonzero().squeeze(1))).items():
@@ -122,15 +122,15 @@ def test_what_is_not_counted_is_not_pooled() -> None:
 def test_the_dense_layout_attends_to_what_is_filled() -> None:
     torch.manual_seed(0)
     filled = torch.rand(3, 20) < 0.5
-    packing = dense(filled, lead=2)
+    packing = pack_dense(filled, registers=2)
     given = torch.randn(3 * 20, 3, 2, 64)
     changed = given.clone()
     changed[~filled.flatten()] = torch.randn(int((~filled).sum()), 3, 2, 64)
     leads = torch.randn(3 * 2, 3, 2, 64)
     results = []
     for one in (given, changed):
-        placed = packing.place(one, leads)
-        results.append(packing.attend(*placed.unbind(1))[packing.members][filled.flatten()])
+        placed = packing.scatter(one, leads)
+        results.append(packing.attend(*placed.unbind(1))[packing.tokens][filled.flatten()])
     torch.testing.assert_close(*results, rtol=0, atol=0)
-    taken = torch.cat([packing.leads, packing.members])
+    taken = torch.cat([packing.registers, packing.tokens])
     assert taken.sort().values.tolist() == list(range(3 * 22)) == list(range(packing.size))

@@ -1,4 +1,4 @@
-"""Segments end to end: places, attention that stays within them, and two layouts that agree."""
+"""Segments end to end: slots, attention that stays within them, and two layouts that agree."""
 
 import pytest
 import torch
@@ -10,18 +10,18 @@ CPU = torch.device("cpu")
 LENGTHS = [30, 0, 7, 28, 31, 1, 12]
 
 
-def attended(layout: Layout, given: torch.Tensor, lead: int) -> torch.Tensor:
-    """What the members [N, 3, K, 64] (query, key, value) make of each other."""
-    packing = pack(LENGTHS, lead, CPU, layout)
-    leads = torch.randn(lead * len(LENGTHS), *given.shape[1:], generator=torch.Generator().manual_seed(1))
-    packed = packing.place(given, leads)
-    return packing.attend(*packed.unbind(1))[packing.members]
+def attended(layout: Layout, given: torch.Tensor, registers: int) -> torch.Tensor:
+    """What the tokens [N, 3, K, 64] (query, key, value) make of each other."""
+    packing = pack(LENGTHS, registers, CPU, layout)
+    leads = torch.randn(registers * len(LENGTHS), *given.shape[1:], generator=torch.Generator().manual_seed(1))
+    packed = packing.scatter(given, leads)
+    return packing.attend(*packed.unbind(1))[packing.tokens]
 
 
 @pytest.mark.parametrize("layout", ["padded", "jagged"])
 def test_each_segment_attends_to_itself_alone(layout: Layout) -> None:
     given = torch.randn(sum(LENGTHS), 3, 2, 64)
-    result = attended(layout, given, lead=1)
+    result = attended(layout, given, registers=1)
     leads = torch.randn(len(LENGTHS), 3, 2, 64, generator=torch.Generator().manual_seed(1))
     for mine, lead, got in zip(given.split(LENGTHS), leads, result.split(LENGTHS), strict=True):
         query, key, value = torch.cat([lead[None], mine]).transpose(0, 2).unbind(1)
@@ -35,7 +35,7 @@ def test_the_layouts_agree_in_value_and_gradient() -> None:
     results = []
     for layout in ("padded", "jagged"):
         leaf = given.clone().requires_grad_()
-        result = attended(layout, leaf, lead=4)
+        result = attended(layout, leaf, registers=4)
         (result * weights).sum().backward()
         results.append((result.detach(), leaf.grad))
     for one, other in zip(*results, strict=True):
@@ -48,7 +48,7 @@ def test_attention_in_bf16_is_that_in_fp32_but_for_rounding() -> None:
     results = []
     for dtype in (torch.float32, torch.bfloat16):
         leaf = given.clone().requires_grad_()
-        result = attended("padded", leaf.to(dtype), lead=4).float()
+        result = attended("padded", leaf.to(dtype), registers=4).float()
         (result * weights).sum().backward()
         results.append((result.detach(), leaf.grad))
     for one, other in zip(*results, strict=True):
@@ -56,12 +56,12 @@ def test_attention_in_bf16_is_that_in_fp32_but_for_rounding() -> None:
 
 
 @pytest.mark.parametrize("layout", ["padded", "jagged"])
-def test_every_member_has_a_place_of_its_own_and_few_are_empty(layout: Layout) -> None:
+def test_every_token_has_a_slot_of_its_own_and_few_are_empty(layout: Layout) -> None:
     lengths = torch.randint(200, 460, (64,), generator=torch.Generator().manual_seed(0)).tolist()
     packing = pack(lengths, 4, CPU, layout)
-    taken = torch.cat([packing.members, packing.leads])
+    taken = torch.cat([packing.tokens, packing.registers])
     assert taken.unique().numel() == len(taken) == sum(lengths) + 4 * 64
     assert packing.size <= 1.1 * len(taken) if layout == "padded" else packing.size == len(taken)
-    placed = packing.place(torch.arange(1, sum(lengths) + 1))
-    assert placed[packing.members].tolist() == list(range(1, sum(lengths) + 1))
-    assert not placed[packing.leads].any()
+    placed = packing.scatter(torch.arange(1, sum(lengths) + 1))
+    assert placed[packing.tokens].tolist() == list(range(1, sum(lengths) + 1))
+    assert not placed[packing.registers].any()

@@ -167,7 +167,7 @@ def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
     encoder = network().encoder.eval()
     clips, _ = walkers(1)
     before = pooled(encoder, clips, [cut])
-    height = 64 // cut.count
+    height = 64 // cut.number
     for top in range(-height // 2 if cut.shifted else 0, 64, height):
         rows = slice(max(top, 0), top + height)
         changed = clips.clone()
