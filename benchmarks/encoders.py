@@ -1,8 +1,8 @@
 """python -m benchmarks.encoders [--shards <store>] [--ours xl] [--theirs p3d-0.13b] [--clips 2] [--repeats 5]
 
-The contour Transformer beside the published P3D encoder: work for a clip of 16 frames as torch counts it, and clips a
-second of the forward pass, on walks of a store or on synthetic walkers. The two take turns, in fp32 and in bf16; ratios
-are of each turn.
+Compares the contour Transformer with the published P3D encoder: FLOP of a clip of 16 frames, as torch counts them, and
+clips a second of the forward pass, on walks of a store or on synthetic walkers. The two alternate, in fp32 and in bf16;
+a ratio is that of one turn.
 """
 
 import time
@@ -19,6 +19,7 @@ from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
+from datasets.schema.rows import HEIGHT
 from datasets.store.reader import Store
 from datasets.synthetic.body import make_walker, render_walk
 from model.network import GaitNetwork, NetworkSettings
@@ -28,18 +29,18 @@ FRAMES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What to measure."""
+    """The encoders, and the clips."""
 
     shards: str = ""
-    """A store to take walks from, evenly spread; synthetic walkers, who have a longer outline, where none is given."""
+    """A store whose walks are used, evenly spaced; without one, synthetic walkers, which have longer outlines."""
     ours: str = "xl"
     """A size of the ladder."""
     theirs: str = "p3d-0.13b"
     """A size of the published encoder."""
     clips: int = 2
-    """Clips of a forward pass, of both."""
+    """Clips of a forward pass."""
     repeats: int = 5
-    """RoundRobinSampler."""
+    """Turns of each encoder."""
 
 
 def main(arguments: Arguments) -> None:
@@ -50,10 +51,10 @@ def main(arguments: Arguments) -> None:
     networks = {size: GaitNetwork(NetworkSettings(size=size)).eval() for size in (arguments.ours, arguments.theirs)}
     for size, network in networks.items():
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            _, watched = network.pool(walks, times)
-        kept = f", {100 * float(watched['tokens_kept']):.0f}% of the tubelets" if "tokens_kept" in watched else ""
+            _, metrics = network.pool(walks, times)
+        kept = f", {100 * float(metrics['tokens_kept']):.0f}% of the tubelets" if "tokens_kept" in metrics else ""
         print(f"{size}: {counter.get_total_flops() / len(walks) / 1e9:.1f} GFLOP a clip{kept}")
-    print(f"forward, {arguments.clips} clips at once, {torch.get_num_threads()} threads:")
+    print(f"forward, {arguments.clips} clips a pass, {torch.get_num_threads()} threads:")
     for dtype in (torch.float32, torch.bfloat16):
         turns = [
             [_seconds(network, walks, times, dtype) for network in networks.values()] for _ in range(arguments.repeats)
@@ -69,28 +70,28 @@ def _stored(shards: str, count: int) -> Tensor:
     rows = Store.open(shards).rows()
     rows = rows.filter(pc.greater_equal(rows["num_frames"], FRAMES))
     made = []
-    for place in np.linspace(0, rows.num_rows - 1, count + 2).astype(int)[1:-1].tolist():
-        (row,) = rows.slice(place, 1).to_pylist()
+    for index in np.linspace(0, rows.num_rows - 1, count + 2).astype(int)[1:-1].tolist():
+        (row,) = rows.slice(index, 1).to_pylist()
         made.append(to_input(codec.decode(contours_of(row), np.arange(FRAMES))))
     return torch.from_numpy(np.stack(made))
 
 
 def _walkers(count: int) -> Tensor:
-    """Clips uint8 [count, 16, 64, 44] of as many walkers, from directions all around."""
+    """Clips uint8 [count, 16, 64, 44], each of another walker from another direction."""
     made = []
     for number in range(count):
         angle = 360 * number / count + 90
         frames = render_walk(
             make_walker(number), azimuth=angle, num_frames=2 * FRAMES, rng=np.random.default_rng(number)
         )
-        masks = [mask for mask, _ in (silhouettes.normalise(frame, 64) for frame in frames) if mask is not None]
+        masks = [mask for mask, _ in (silhouettes.normalise(frame, HEIGHT) for frame in frames) if mask is not None]
         made.append(to_input(np.stack(masks[:FRAMES])))
     return torch.from_numpy(np.stack(made))
 
 
 @torch.inference_mode()
 def _seconds(network: GaitNetwork, walks: Tensor, times: Tensor, dtype: torch.dtype) -> float:
-    """One forward pass of an encoder, pooling included."""
+    """Seconds of one forward pass of an encoder, with pooling."""
     started = time.perf_counter()
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
         network.pool(walks, times)

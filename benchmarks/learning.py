@@ -1,9 +1,9 @@
 """python -m benchmarks.learning --shards <store> [--recipe casia-b-walks] [--arms "as it is" "whole body"]
 
-What a setting is worth at equal time: arms that differ in one setting from a recipe, each trained on one core by its
-processor time, and scored on the recipe's held-out subjects along the way, beside what needs no training. One process
-trains one arm after the other, with AdamW as it is, and scores in bf16; jobs.pretrain is for real runs. `--out` also
-gets every score as a line of JSON.
+Ablations at equal time: each arm differs from a recipe in one setting, is trained on one core for the same processor
+time, and is scored on the recipe's held-out subjects on the way, next to baselines without training. One process trains
+one arm after the other in a plain PyTorch loop and scores in bf16; real runs are those of jobs.pretrain. Every score is
+also appended to `--out` as a line of JSON.
 """
 
 import json
@@ -30,24 +30,24 @@ from model.objectives.pairs import PairObjective
 from orchestration.embedding.sequences import decode_walk, embed_walks
 from orchestration.run.settings import PretrainRun
 
-_TICKS = 10_000  # of the time of a training, in which its cool-down is counted
+_TICKS = 10_000  # into which the time of a training is divided for its schedule
 _SCORED_FRAMES = 32  # of a sequence, the first ones: scoring must not take longer than training
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What to compare."""
+    """The arms, and how long they are trained."""
 
     shards: str
     """The store."""
     recipe: str = "casia-b-walks"
-    """What all arms have in common; it must hold subjects back."""
+    """The recipe that all arms change; it must hold out subjects."""
     arms: tuple[str, ...] = ("as it is", "whole body")
-    """Of those below."""
+    """Names of ARMS."""
     minutes: float = 6
     """Processor time of each arm's training."""
     scores: int = 3
-    """How often an arm is scored, at even distances."""
+    """How many times an arm is scored, evenly spaced."""
     seeds: tuple[int, ...] = (1,)
     """Runs of each arm."""
     out: str = ""
@@ -55,7 +55,7 @@ class Arguments:
 
 
 def _with(**parts: dict[str, object]) -> Callable[[PretrainRun], PretrainRun]:
-    """A change of some settings, by the part of the run in which they are."""
+    """A function that changes some settings of a run, by the group in which they are."""
 
     def change(run: PretrainRun) -> PretrainRun:
         return replace(run, **{part: replace(getattr(run, part), **settings) for part, settings in parts.items()})
@@ -79,7 +79,7 @@ ARMS: dict[str, Callable[[PretrainRun], PretrainRun]] = {
 
 
 class Subjects:
-    """The held-out subjects of a collection: their walks, and the score of any embedding of them."""
+    """The held-out subjects of a collection: their walks, and scores of embeddings of them."""
 
     def __init__(self, store: Store, spec: CollectionSpec, holdout: tuple[str, ...]) -> None:
         rows = store.rows([spec.name], "train")
@@ -90,7 +90,9 @@ class Subjects:
 
     def score(self, embeddings: np.ndarray) -> dict[str, list[float]]:
         """Rank-1 in % of each probe set, without the identical view and with it alone. embeddings: [n, C, P]."""
-        tables = single_view_gallery(embeddings, *self._names, self._spec.protocol, "euc")
+        subjects, conditions, views = self._names
+        assert self._spec.protocol is not None
+        tables = single_view_gallery(embeddings, subjects, conditions, views, self._spec.protocol, "euc")
         return {
             "cross": [round(table.excluding_identical(), 1) for table in tables],
             "same": [round(table.identical_only(), 1) for table in tables],
@@ -118,7 +120,7 @@ def main(arguments: Arguments) -> None:
 
 
 def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.Corpus, subjects: Subjects) -> None:
-    """One arm, for its time: warm-up in steps, cool-down as a share of the time."""
+    """Train one arm for its time: the warm-up is in steps, the cool-down a share of the time."""
     loop, loader = PlainLoop(run), pairs_of(run, sequences)
     limit, spent, scored = 60 * arguments.minutes, 0.0, 0
     cooling = replace(run.schedule, steps=_TICKS, warmup=0)

@@ -1,6 +1,6 @@
-"""A run in plain PyTorch, in one process or with gradients shared by whatever wraps the model: pairs, and a step.
+"""A pretraining run as a plain PyTorch loop, which benchmarks compare with one another or with the run itself.
 
-What benchmarks compare arms with, or a run itself with: the recipe's model, data and optimizer, and nothing else.
+The model, data and optimizer of a recipe, in one process, or in several where the caller wraps the model.
 """
 
 from pathlib import Path
@@ -20,36 +20,35 @@ from orchestration.run.settings import PretrainRun
 
 
 def map_training_data(run: PretrainRun, folder: Path) -> None:
-    """Write what a run trains on into a folder, as its workers map it."""
+    """Write the training data of a run into a folder, in the form that its workers memory-map."""
     store = Store.open(run.shards)
     write_map(training_tables(store, run.data.selection), store.specs(run.data.collections), folder)
 
 
 def pairs_of(run: PretrainRun, sequences: corpus.Corpus, rank: int = 0, ranks: int = 1) -> PairLoader:
-    """The pairs of a run of one collection."""
+    """The pairs of a run that trains on one collection."""
     order = GlobalSampler(sequences.sizes(), {}, run.schedule.batch, run.seed)
     return PairLoader(sequences, order, run.clips, run.schedule.batch, run.seed, rank, ranks, run.data.positives)
 
 
 class PlainLoop:
-    """The module of a run, `wrapped` for its forward pass where that is asked for, and its optimizer."""
+    """The objective of a run and its optimizer. wrapped: what is called for the forward pass; callers may set it."""
 
     def __init__(self, run: PretrainRun, gather: Gather = no_gather) -> None:
         torch.manual_seed(run.seed)
         self.run, self.gather = run, gather
         self.module = run.objective.build(run.network)
         self.wrapped: nn.Module = self.module
-        groups = transfer.parameter_groups(self.module.student, run.network.size, run.schedule.weight_decay)
+        groups = self.module.parameter_groups(run.schedule.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=run.schedule.lr, betas=transfer.BETAS)
 
     def step(self, batch: PairBatch, lr: float) -> float:
-        """One step at a learning rate, and one of the teacher; the loss."""
+        """One step of the optimizer at a learning rate, and one of the teacher; returns the loss."""
         for group in self._optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
+        tensors = self.module.tensors(batch, torch.device("cpu"))
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.run.cluster.precision == "bf16"):
-            loss = self.wrapped(*self.module.tensors(batch, torch.device("cpu")), step=batch.step, gather=self.gather)[
-                "loss"
-            ]
+            loss = self.wrapped(*tensors, step=batch.step, gather=self.gather)["loss"]
         self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.student.parameters(), self.run.schedule.clip_norm)

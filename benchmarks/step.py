@@ -1,10 +1,10 @@
-"""A training step of a run beside that of a bare PyTorch loop: the same model, pairs and optimizer on two CPU ranks.
+"""Seconds a training step of a run and of a bare PyTorch loop: the same model, pairs and optimizer on two CPU ranks.
 
     python -m benchmarks.step --shards <store> [--repeats 5]
 
-Our side is `jobs.pretrain` whole: Ray Train, DeepSpeed, metrics, pulse, guards switched off. The other is
-DistributedDataParallel over gloo with nothing around it. They take turns; of each turn the median over windows of ten
-steps counts, of all turns the least. Data are read as the run reads them on both sides.
+The run is all of `jobs.pretrain` (Ray Train, DeepSpeed, metrics, heartbeats) without guards. The bare loop is
+DistributedDataParallel over gloo. They alternate, with the same data loader; the time of a turn is its median over
+windows of ten steps, that of all turns the minimum.
 """
 
 import statistics
@@ -33,7 +33,7 @@ WINDOW = 10  # steps
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Seconds a step of a recipe, beside a bare loop."""
+    """The recipe, and how long it is measured."""
 
     shards: str
     """The store to train on."""
@@ -44,11 +44,11 @@ class Arguments:
     steps: int = 60
     """Steps of a turn."""
     repeats: int = 5
-    """RoundRobinSampler of each side."""
+    """Turns of each side."""
 
 
 def main(arguments: Arguments) -> None:
-    """Take turns and print the ratio."""
+    """Alternate and print the ratio."""
     run = RECIPES[arguments.recipe](arguments.shards, "")
     run = replace(
         run,
@@ -56,29 +56,31 @@ def main(arguments: Arguments) -> None:
         schedule=Schedule(steps=arguments.steps, batch=run.schedule.batch, log_every=WINDOW, guard_every=0),
         keep=Keep(every=10**6),
     )
-    ours, bare = [], []
+    runs, loops = [], []
     with tempfile.TemporaryDirectory() as folder:
         mapped = Path(folder) / "map"
         mapped.mkdir()
         map_training_data(run, mapped)
         for turn in range(arguments.repeats):
-            ours.append(_ours(replace(run, out=f"{folder}/run-{turn}"), f"sqlite:///{folder}/mlflow.db"))
-            bare.append(_bare(run, folder, turn))
-            print(f"turn {turn}: run {ours[-1]:.3f} s a step, bare loop {bare[-1]:.3f}", flush=True)
-    ratios = sorted(one / other for one, other in zip(ours, bare, strict=True))
-    print(f"least of all turns: run {min(ours):.3f}, bare loop {min(bare):.3f} s, ratio {min(ours) / min(bare):.3f}")
+            runs.append(_time_run(replace(run, out=f"{folder}/run-{turn}"), f"sqlite:///{folder}/mlflow.db"))
+            loops.append(_time_loop(run, folder, turn))
+            print(f"turn {turn}: run {runs[-1]:.3f} s a step, bare loop {loops[-1]:.3f}", flush=True)
+    ratios = sorted(one / other for one, other in zip(runs, loops, strict=True))
+    print(f"least of all turns: run {min(runs):.3f}, bare loop {min(loops):.3f} s, ratio {min(runs) / min(loops):.3f}")
     print(f"ratio turn by turn: median {statistics.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}")
 
 
-def _ours(run: PretrainRun, uri: str) -> float:
-    """Median seconds a step of a run, over its windows but the first."""
+def _time_run(run: PretrainRun, uri: str) -> float:
+    """Median seconds a step of a run, without its first window."""
     pretrain(run, uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    history = client.get_metric_history(tracked_run(storage.open_place(run.out)), "pairs_per_second")
+    run_id = tracked_run(storage.open_place(run.out))
+    assert run_id is not None
+    history = client.get_metric_history(run_id, "pairs_per_second")
     return statistics.median(run.schedule.batch / one.value for one in history if one.step > WINDOW)
 
 
-def _bare(run: PretrainRun, folder: str, turn: int) -> float:
+def _time_loop(run: PretrainRun, folder: str, turn: int) -> float:
     """The same of the bare loop."""
     torch.multiprocessing.spawn(_rank, (run.cluster.workers, run, folder, turn), nprocs=run.cluster.workers)
     return float(Path(folder, f"bare-{turn}").read_text())

@@ -1,9 +1,9 @@
-"""Whether settings carry over: the loss of several sizes at several learning rates, after equally many steps.
+"""Hyperparameter transfer: the loss of several sizes at several learning rates, after the same number of steps.
 
     python -m benchmarks.transfer --shards <store> --sizes xxs xs s --rates 1e-3 3e-3 1e-2
 
 If the rule of model/transfer.py holds, the best rate is the same at every size, and larger sizes do better at it. One
-process, one core; clips are short and batches small, so that the largest size has its turn too.
+process on one core; clips are short and batches small, so that the largest size can be trained.
 """
 
 import statistics
@@ -20,17 +20,17 @@ from datasets.loading import corpus
 from jobs.recipes import RECIPES
 from orchestration.run.settings import PretrainRun
 
-COUNTED = 15  # the last steps, over which losses are averaged
+LAST = 15  # steps over which the final loss is averaged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Losses by size and learning rate."""
+    """The grid, and the runs in it."""
 
     shards: str
     """The store to train on."""
     recipe: str = "casia-b-walks"
-    """The recipe whose other settings are kept."""
+    """The recipe that all runs change."""
     sizes: tuple[str, ...] = ("xxs", "xs", "s")
     """Sizes of the encoder."""
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
@@ -40,13 +40,13 @@ class Arguments:
     batch: int = 32
     """Pairs a step."""
     frames: int = 4
-    """Of a clip."""
+    """Frames of a clip."""
     seed: int = 0
-    """Of weights and data."""
+    """Seed of weights and data."""
 
 
 def main(arguments: Arguments) -> None:
-    """Train every cell and print its loss."""
+    """Train every run of the grid and print its loss."""
     torch.set_num_threads(1)
     base = RECIPES[arguments.recipe](arguments.shards, "")
     schedule = replace(base.schedule, steps=arguments.steps, batch=arguments.batch, warmup=10)
@@ -63,11 +63,11 @@ def main(arguments: Arguments) -> None:
 
 
 def _final_loss(run: PretrainRun, sequences: corpus.Corpus) -> float:
-    """The mean of the last losses of a run, on batches it has not seen before."""
+    """The mean of the last losses of a run. Each batch is new to it, so this is no training error."""
     loop = PlainLoop(run)
     batches = pairs_of(run, sequences).steps(0, run.schedule.steps)
     losses = [loop.step(batch, run.schedule.lr_at(batch.step)) for batch in batches]
-    return statistics.fmean(losses[-COUNTED:])
+    return statistics.fmean(losses[-LAST:])
 
 
 if __name__ == "__main__":

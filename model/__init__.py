@@ -1,1 +1,1 @@
-"""The science of learning: torch, and nothing that knows a cluster."""
+"""Network, objectives, embedding and export in torch. No file here may import a process group or read a store."""

@@ -201,12 +201,13 @@ class Classifier(nn.Module):
         entropies, right, triplets = [], [], []
         with torch.autocast(features.device.type, enabled=False):
             for number, of_question in enumerate(logits.split(self.classes, dim=1)):
-                mine, theirs = labels[:, number], all_labels[:, number]
-                known = ((theirs >= 0).sum() / ranks).clamp(min=1 / ranks)  # so that a mean over ranks is one over all
-                entropies.append(self._entropy(of_question, mine) / known)
-                right.append(((of_question.mean(dim=2).argmax(dim=1) == mine) & (mine >= 0)).sum() / known)
+                local, everywhere = labels[:, number], all_labels[:, number]
+                # Divided by the mean number of labels a rank, so that the mean over ranks is the mean over all labels.
+                known = ((everywhere >= 0).sum() / ranks).clamp(min=1 / ranks)
+                entropies.append(self._entropy(of_question, local) / known)
+                right.append(((of_question.mean(dim=2).argmax(dim=1) == local) & (local >= 0)).sum() / known)
                 if self.settings.triplet and not self.frozen:
-                    triplets.append(self._triplets(features, everyone, mine, theirs, offset, gather) * ranks)
+                    triplets.append(self._triplets(features, everyone, local, everywhere, offset, gather) * ranks)
         found = {"cross_entropy": torch.stack(entropies).mean(), "accuracy": torch.stack(right).mean()}
         if not triplets:
             return found | {"loss": found["cross_entropy"]}
@@ -224,16 +225,19 @@ class Classifier(nn.Module):
         return functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum") / logits.shape[2]
 
     def _triplets(
-        self, features: Tensor, everyone: Tensor, mine: Tensor, theirs: Tensor, offset: int, gather: Gather
+        self, features: Tensor, everyone: Tensor, local: Tensor, everywhere: Tensor, offset: int, gather: Gather
     ) -> Tensor:
-        """This rank's share of the mean, over parts, of the mean over all triplets of all ranks that are not zero."""
+        """This rank's share of the mean, over parts, of the mean over all nonzero triplets of all ranks.
+
+        features: [B, P, C] of this rank, everyone: [G, P, C]; local and everywhere: their labels [B] and [G].
+        """
         cosines = torch.einsum("bpc,gpc->pbg", features.float(), everyone.float())
         distances = (2 - 2 * cosines).clamp(min=1e-6).sqrt()  # Euclidean, of unit vectors; no gradient at zero
-        places = torch.arange(len(mine), device=mine.device)
-        alike = (mine[:, None] == theirs) & (mine >= 0)[:, None]
-        positive = alike.clone()
-        positive[places, offset + places] = False
-        negative = ~alike & (mine >= 0)[:, None] & (theirs >= 0)
+        index = torch.arange(len(local), device=local.device)
+        same = (local[:, None] == everywhere) & (local >= 0)[:, None]
+        positive = same.clone()
+        positive[index, offset + index] = False
+        negative = ~same & (local >= 0)[:, None] & (everywhere >= 0)
         most = max(int(positive.sum(dim=1).max()), 1)
         chosen = positive.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]  # positives come first
         near = distances.gather(2, chosen.expand(PARTS, -1, -1))

@@ -41,7 +41,7 @@ def part_cosine(features: Tensor) -> Tensor:
 
 
 def match_rate(queries: Tensor, keys: Tensor, walks: Tensor) -> Tensor:
-    """Share of query parts whose nearest key is of their own walk; unit embeddings [B, P, C], walks [B]."""
+    """Share of query parts whose nearest key is of the same walk; unit embeddings [B, P, C], walks [B]."""
     nearest = torch.einsum("bpc,gpc->bpg", queries, keys).argmax(dim=2)
     return (walks[nearest] == walks[:, None]).float().mean()
 

@@ -1,8 +1,8 @@
-"""Weights of the published encoder as OpenGait saves them, into a network of ours, and nothing of them lost on the way.
+"""Loads checkpoints of the published encoder, as OpenGait saves them, into a network of ours.
 
-An OpenGait checkpoint is a pickled dictionary; what pretraining saves holds under `model` a teacher and a student of
-the same form, and the teacher is what is evaluated. It is read by torch's restricted unpickler: tensors and plain
-values, no code. Where a layer has a name of its own here, this file knows both.
+An OpenGait checkpoint is a pickled dictionary; that of pretraining holds under `model` a teacher and a student of the
+same form, of which the teacher is evaluated. It is read by torch's restricted unpickler: tensors and plain values, no
+code. Layers have other names there; every weight must be in both networks, or the checkpoint is refused.
 """
 
 import pickle
@@ -31,41 +31,41 @@ _IN_P3D_BLOCK = {
 
 
 def published_name(name: str) -> str:
-    """What OpenGait calls a weight of a P3D encoder or of its heads."""
-    place, _, tensor = name.rpartition(".")
-    match place.split("."):
+    """OpenGait's name of a weight of a P3D encoder or of its heads."""
+    module, _, tensor = name.rpartition(".")
+    match module.split("."):
         case ["encoder", "stem", layer]:
             return f"layer0.forward_block.{('conv', 'norm').index(layer)}.{tensor}"
         case ["encoder", "stages", "0", block, *layer]:
             return f"layer1.forward_block.{block}.{_IN_IMAGE_BLOCK['.'.join(layer)]}.{tensor}"
         case ["encoder", "stages", stage, block, *layer]:
             return f"layer{int(stage) + 1}.{block}.{_IN_P3D_BLOCK['.'.join(layer)]}.{tensor}"
-        case [head, place, "norm"]:
-            return f"{head}.{place}.bn1d.{tensor}"
-        case [head, place]:
-            return f"{head}.{place}.fc_bin"
+        case [head, layer, "norm"]:
+            return f"{head}.{layer}.bn1d.{tensor}"
+        case [head, layer]:
+            return f"{head}.{layer}.fc_bin"
     raise AssertionError(f"{name} is not a weight of a P3D encoder")
 
 
-def load_published(path: Path, network: nn.Module, whose: Literal["teacher", "student"] = "teacher") -> None:
-    """Fill a network (`encoder`, `projector`, `predictor`) with the teacher or the student of an OpenGait checkpoint.
+def load_published(path: Path, network: nn.Module, role: Literal["teacher", "student"] = "teacher") -> None:
+    """Load the teacher or the student of an OpenGait checkpoint into a network (`encoder`, `projector`, `predictor`).
 
-    UsageError where the file is none, or is of another network.
+    UsageError where the file is no such checkpoint, or is of another network.
     """
-    prefix = f"{whose}_backbone."
+    prefix = f"{role}_backbone."
     saved = {name.removeprefix("module."): value for name, value in _read(path).items()}
-    mine = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
-    if not mine:
+    weights = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
+    if not weights:
         found = ", ".join(list(saved)[:2]) or "none"
         raise UsageError(f"{path} has no weights named {prefix}..., but {found}: {_GIVE}")
     others = [name for name in saved if not name.startswith(("teacher_backbone.", "student_backbone."))]
-    fill(network, mine, str(path), others)
+    fill(network, weights, str(path), others)
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], source: str, unexpected: list[str] | None = None) -> None:
-    """Fill a network with weights by their names in OpenGait; UsageError unless they are the ones it has.
+    """Load weights by their names in OpenGait; UsageError unless they are exactly those of the network.
 
-    source: where they are from, for the message; unexpected: what else was found there, and should not have been.
+    source: named in the message. unexpected: further names in the source, which are an error.
     """
     ours = network.state_dict()
     names = {published_name(name): name for name in ours}
@@ -82,7 +82,7 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: str, unexpecte
 
 
 def _fix(state: Mapping[str, Tensor]) -> str:
-    """Which network the weights are of, as far as their names and shapes tell."""
+    """The settings of the network that the weights are of, as far as their names and shapes show."""
     blocks = tuple(len({n.split(".")[1] for n in state if n.startswith(f"layer{stage}.")}) for stage in (2, 3, 4))
     size = next((name for name, shape in sizes.P3D.items() if shape.layers[1:] == blocks), None)
     head = state.get("predictor.0.fc_bin")
@@ -92,7 +92,7 @@ def _fix(state: Mapping[str, Tensor]) -> str:
 
 
 def _as_here(name: str, value: Tensor) -> Tensor:
-    """A kernel of 1 x 1 x 1 is one of 1 x 1 here; all others have the same shape."""
+    """A weight in our shape: a kernel of 1 x 1 x 1 is one of 1 x 1 here, all others are alike."""
     return value.squeeze(2) if name.endswith("downsample.0.weight") and value.ndim == 5 else value
 
 

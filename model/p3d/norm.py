@@ -40,8 +40,8 @@ class BatchNorm(nn.BatchNorm2d):
         """Mean and variance [D] over all ranks, in double precision, and over how many values."""
         variance, mean = torch.var_mean(images, dim=(0, 2, 3), correction=0)
         variance, mean = variance.double(), mean.double()
-        mine = torch.cat([mean, variance + mean.square(), mean.new_ones(1)]) * (images.numel() // len(mean))
-        mean, square, count = _Sum.apply(mine, self.all_reduce).split([len(mean), len(mean), 1])
+        sums = torch.cat([mean, variance + mean.square(), mean.new_ones(1)]) * (images.numel() // len(mean))
+        mean, square, count = _Sum.apply(sums, self.all_reduce).split([len(mean), len(mean), 1])
         mean = mean / count
         return mean, square / count - mean.square(), count
 
@@ -50,9 +50,9 @@ class _Sum(torch.autograd.Function):
     """A sum over ranks. A rank's summand reaches the losses of all ranks, so its gradient is a sum over them too."""
 
     @staticmethod
-    def forward(context: Any, mine: Tensor, all_reduce: AllReduce) -> Tensor:  # noqa: ANN401 torch's contexts take any attribute
+    def forward(context: Any, local: Tensor, all_reduce: AllReduce) -> Tensor:  # noqa: ANN401 torch's contexts take any attribute
         context.all_reduce = all_reduce
-        return all_reduce(mine.clone())
+        return all_reduce(local.clone())
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401

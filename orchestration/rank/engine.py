@@ -1,7 +1,6 @@
-"""DeepSpeed, and nothing but DeepSpeed: its one configuration, derived from the run; its engine; its training step.
+"""DeepSpeed's engine: its configuration, derived from the run's settings, and a training step.
 
-What differs between the ZeRO stages ends here and in engine_state.py, which takes a checkpoint's weights and moments
-out of an engine and puts them back. No one else imports deepspeed.
+Only this file and optimizer_state.py import deepspeed and know of ZeRO stages.
 """
 
 from collections.abc import Sequence
@@ -23,11 +22,11 @@ from orchestration.run.settings import Run
 
 
 def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
-    """DeepSpeed's JSON for so many workers. Nothing in it is set elsewhere; the batch is that of the schedule."""
+    """DeepSpeed's JSON for a number of workers; the only place where DeepSpeed is configured."""
     micro_batch = run.micro_batch(workers)
     zero: dict[str, object] = {"stage": run.cluster.zero_stage}
     if run.cluster.zero_stage == 3:
-        zero["stage3_param_persistence_threshold"] = 0  # a weight that stays whole would miss the teacher's own steps
+        zero["stage3_param_persistence_threshold"] = 0  # a weight that stays whole would miss updates of the teacher
     return {
         "train_batch_size": run.schedule.batch,
         "train_micro_batch_size_per_gpu": micro_batch,
@@ -35,13 +34,13 @@ def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
         "gradient_clipping": run.schedule.clip_norm,
         "zero_optimization": zero,
         "torch_autocast": {"enabled": run.cluster.precision == "bf16", "dtype": "bfloat16"},
-        "steps_per_print": 2**31,  # the worker reports
+        "steps_per_print": 2**31,  # never: the rank reports
     }
 
 
 def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
-    """An engine that trains the student of a module, in the process group that Ray Train has set up."""
-    # DeepSpeed would compile a collective of its own on CPU, which needs a C++ compiler on every machine; gloo serves.
+    """An engine that trains the student of an objective, in the process group of Ray Train."""
+    # DeepSpeed would compile a collective of its own on CPU, for which every machine would need a C++ compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
     module.set_recompute(run.cluster.recompute)
@@ -53,7 +52,7 @@ def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
         dist_init_required=False,
     )
     if not engine.zero_optimization():
-        engine.clip_fp32_gradients = partial(_clip, engine)  # DeepSpeed's own does not tell the norm
+        engine.clip_fp32_gradients = partial(_clip, engine)  # DeepSpeed's own does not return the norm
     prepare_moments(engine)
     return engine
 
@@ -107,13 +106,13 @@ def _accumulate(engine: DeepSpeedEngine, batch: Sequence[Tensor], step: int) -> 
 
 
 def engine_precision(engine: DeepSpeedEngine) -> torch.autocast:
-    """The precision in which the engine runs its module, for what runs it without the engine."""
+    """The precision in which the engine runs its module, for code that calls the module directly."""
     enabled = engine.torch_autocast_enabled()
     return torch.autocast(engine.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def _clip(engine: DeepSpeedEngine) -> None:
-    """Clip the gradient, and leave its norm where ZeRO's optimizers leave it."""
+    """Clip the gradient, and store its norm in the attribute in which ZeRO's optimizers store it."""
     weights = [weight for _, weight in trained_weights(engine.module)]
     engine.optimizer._global_grad_norm = torch.nn.utils.clip_grad_norm_(weights, engine.gradient_clipping())
 

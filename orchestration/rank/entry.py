@@ -1,22 +1,23 @@
-"""A rank's process, from its first line: what it imports, and what it must not.
+"""The entry of a rank's process, which keeps its imports few.
 
-Each rank that dies is started anew, and imports are most of what the others wait for then. So what a rank runs lies in
-modules that know nothing of drivers: no MLflow, no figures (a test holds them to it). What the rank does is in
-orchestration/rank/loop.py.
+When a rank dies it is started again, and most of the time for which the others wait is imports. So this wing must not
+import what drivers alone need, MLflow and matplotlib (tests/test_architecture.py checks it).
 """
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from orchestration.rank.work import Work
 
 
-def enter(work: Work, config: dict[str, object]) -> None:
-    """Do the work of a rank. config: `status` (the actor), `profile`, as the driver passes them.
+def enter(work: Work, config: Mapping[str, Any]) -> None:
+    """Train as a rank. config: `status` (the actor) and `profile`, from the driver.
 
-    DeepSpeed looks at the machine when it is imported, so the ranks alone import it; and its autotuner, which nobody
-    uses, would import MLflow.
+    DeepSpeed inspects the machine when it is imported, so ranks alone import it; and it imports its autotuner, which
+    nobody uses and which would import MLflow.
     """
-    sys.modules.setdefault("mlflow", None)
+    sys.modules.setdefault("mlflow", None)  # type: ignore[arg-type]  # None makes an import fail, as if it was missing
     from orchestration.rank.loop import train_rank
 
     train_rank(work, config["status"], config["profile"])

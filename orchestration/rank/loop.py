@@ -1,8 +1,7 @@
-"""One rank of training, from its start to its end: steps, checkpoints, and reports to the driver.
+"""The training loop of a rank: steps, checkpoints, and reports to the driver.
 
-Every rank runs `train_rank` with the same settings; what differs is its slice of each global batch. What is trained,
-and on what, is a matter of the work that it is handed (orchestration/rank/work.py). The driver is
-orchestration/training/train.py.
+Every rank runs `train_rank` with the same settings; it differs in its slice of each global batch alone. Its work
+(orchestration/rank/work.py) says what is trained on which data. The driver is orchestration/training/train.py.
 """
 
 import tempfile
@@ -49,7 +48,7 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
     trained, start = _start(work, folder, status)
     writer = CheckpointWriter(folder, run, status.report.remote)
     peak = matrix_flops(trained.device, run.cluster.precision)
-    # The logger counts the steps that are done; the last of them has the number before.
+    # The logger counts completed steps, of which the last has the number before.
     flops = lambda done, kept: trained.module.flops(done - 1, run.clips.frames, kept)  # noqa: E731
     logger = MetricsLogger(run, start, trained.device, peak, flops, status.report.remote)
     if dist.get_rank() == 0:
@@ -81,7 +80,7 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
 
 
 def _start(work: Work, folder: Place, status: ActorHandle) -> tuple[DeepSpeedEngine, int]:
-    """The engine, with the state of the newest intact checkpoint, and the steps that it has behind it."""
+    """The engine in the state of the newest intact checkpoint, and the number of completed steps."""
     torch.manual_seed(work.run.seed)
     module = work.objective()
     assert isinstance(module, nn.Module)
@@ -90,8 +89,10 @@ def _start(work: Work, folder: Place, status: ActorHandle) -> tuple[DeepSpeedEng
     if newest is not None:
         checkpoint.load_weights(newest, module)
     trained = engine.start_engine(work.run, module)
-    start = checkpoint.step_of(newest) if newest is not None else 0
-    if start:  # before the first step there are weights to start from, and no moments
+    if newest is None:
+        return trained, 0
+    start = checkpoint.step_of(newest)
+    if start:  # the checkpoint of step 0 holds pretrained or published weights and no moments
         optimizer_state.restore_moments(trained, checkpoint.load_moments(newest), start)
     return trained, start
 
@@ -113,14 +114,14 @@ def _newest_checkpoint(folder: Place, status: ActorHandle) -> Place | None:
 
 def _save(writer: CheckpointWriter, trained: DeepSpeedEngine, step: int) -> None:
     """Copy the state of all ranks, and let rank 0 write it."""
-    weights, moments = optimizer_state.weights_of(trained), optimizer_state.moments_of(trained)
+    weights, moments = optimizer_state.gather_weights(trained), optimizer_state.gather_moments(trained)
     if dist.get_rank() == 0:
         writer.save(step, weights, moments)
 
 
 @contextmanager
 def _profiler(wanted: bool, folder: Place) -> Iterator[profile | None]:
-    """Torch's profiler over a few steps once the run is warm; the trace goes into the run's folder."""
+    """torch.profiler over a few steps after a warm-up; the trace is written into the run's folder."""
     if not wanted:
         yield None
         return

@@ -1,7 +1,8 @@
-"""What a checkpoint holds of a DeepSpeed engine: weights, and AdamW's two moments; out of it, and back into it.
+"""Weights and AdamW's moments of a DeepSpeed engine, gathered for a checkpoint and restored from it.
 
-All of it goes in and out whole, by the name of the weight, so that a checkpoint is the same for every ZeRO stage and
-every number of workers. Knows DeepSpeed's engines (0.19.8), and nothing of files.
+Each is gathered whole, under the name of its weight, so that a checkpoint is the same for every ZeRO stage and every
+number of workers; DeepSpeed's own checkpoints of ZeRO 1 to 3 can be loaded by the same number alone. Relies on the
+internals of DeepSpeed 0.19.8.
 """
 
 import deepspeed
@@ -25,8 +26,8 @@ def trained_weights(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
-def weights_of(engine: DeepSpeedEngine) -> State:
-    """A copy of all weights and buffers on the CPU, on rank 0; empty on the others. Every rank must call it."""
+def gather_weights(engine: DeepSpeedEngine) -> State:
+    """A copy of all weights and buffers on the CPU of rank 0; empty on the others. Every rank must call it."""
     found: State = {}
     for name, parameter in engine.module.named_parameters():
         with deepspeed.zero.GatheredParameters([parameter], enabled=engine.zero_optimization_stage() == 3):
@@ -37,8 +38,8 @@ def weights_of(engine: DeepSpeedEngine) -> State:
     return found
 
 
-def moments_of(engine: DeepSpeedEngine) -> State:
-    """A copy of AdamW's moments of each trained weight on the CPU, on rank 0; empty on the others. All must call it."""
+def gather_moments(engine: DeepSpeedEngine) -> State:
+    """A copy of AdamW's moments of each trained weight on the CPU of rank 0; empty on the others. All must call it."""
     found: State = {}
     for name, parameter in trained_weights(engine.module):
         for moment in MOMENTS:
@@ -52,12 +53,12 @@ def moments_of(engine: DeepSpeedEngine) -> State:
 
 
 def restore_moments(engine: DeepSpeedEngine, moments: State, step: int) -> None:
-    """Give the optimizer its moments and its count of steps back, before the first step. Every rank must call it."""
+    """Restore the optimizer's moments and step count, before its first step. Every rank must call it."""
     for name, parameter in trained_weights(engine.module):
         for moment in MOMENTS:
             value = moments[f"{name}.{moment}"].to(engine.device)
             if engine.zero_optimization_stage() == 3:
-                # DeepSpeed's own way to set a whole state fails where the last rank's share is padded.
+                # safe_set_full_optimizer_state fails at stage 3 where the last rank's shard is padded.
                 size = parameter.ds_tensor.numel()  # type: ignore[attr-defined]  # DeepSpeed adds it
                 padded = functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
                 safe_set_local_optimizer_state(parameter, padded.narrow(0, size * dist.get_rank(), size), moment)
@@ -66,25 +67,25 @@ def restore_moments(engine: DeepSpeedEngine, moments: State, step: int) -> None:
             else:
                 assert value.shape == parameter.shape, f"{name}.{moment}: {value.shape} for {parameter.shape}"
                 engine.optimizer.state[parameter][moment].copy_(value)
-    for of_tensor in _torch_optimizer(engine).state.values():
-        of_tensor["step"].fill_(step)
+    for state in _torch_optimizer(engine).state.values():
+        state["step"].fill_(step)
 
 
 def prepare_moments(engine: DeepSpeedEngine) -> None:
-    """Zero moments for every tensor that the optimizer steps, before its first step.
+    """Create zero moments for every tensor that the optimizer steps, before its first step.
 
-    AdamW makes them at its first step; but ZeRO 1 and 2 link them to the weights after the first step of the first
-    parameter group, when those of the second do not exist yet, and a resumed run needs them before any step.
+    AdamW creates them at its first step. But ZeRO 1 and 2 link them to the weights after the first step of the first
+    parameter group, when those of the second do not exist yet; and a resumed run restores them before any step.
     """
     optimizer = _torch_optimizer(engine)
-    for tensor in _stepped(engine):
+    for tensor in _optimized_tensors(engine):
         optimizer.state[tensor] = {"step": torch.tensor(0.0), **{name: torch.zeros_like(tensor) for name in MOMENTS}}
     if engine.zero_optimization_stage() in (1, 2):
         engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
-def _stepped(engine: DeepSpeedEngine) -> list[Tensor]:
-    """The tensors that the optimizer steps: this rank's shares, flat, with ZeRO; the weights without."""
+def _optimized_tensors(engine: DeepSpeedEngine) -> list[Tensor]:
+    """The tensors that the optimizer steps: this rank's flat partitions with ZeRO, the weights without."""
     stage = engine.zero_optimization_stage()
     if stage == 0:
         return [parameter for _, parameter in trained_weights(engine.module)]
@@ -96,7 +97,7 @@ def _stepped(engine: DeepSpeedEngine) -> list[Tensor]:
 
 
 def _torch_optimizer(engine: DeepSpeedEngine) -> torch.optim.Optimizer:
-    """The optimizer inside ZeRO's; the engine's own at stage 0."""
+    """The torch optimizer, which ZeRO's optimizer wraps."""
     return engine.optimizer.optimizer if engine.zero_optimization() else engine.optimizer
 
 

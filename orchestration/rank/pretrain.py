@@ -1,7 +1,8 @@
-"""Pretraining as a rank does it: pairs of clips, and the objective that the settings choose."""
+"""Pretraining on a rank: pairs of clips, and the objective that the settings choose."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ray.train
 
@@ -16,7 +17,7 @@ from orchestration.run.settings import PretrainRun
 
 @dataclass(frozen=True)
 class PretrainWork:
-    """The work of a pretraining run; see orchestration/rank/work.py."""
+    """`Work` of a pretraining run (orchestration/rank/work.py)."""
 
     run: PretrainRun
 
@@ -25,7 +26,7 @@ class PretrainWork:
         return self.run.objective.build(self.run.network)
 
     def batches(self, start: int) -> Iterator[PairBatch]:
-        """The pairs of this rank, from a step to the last."""
+        """The pairs of this rank, from step `start` to the last."""
         run, data, context = self.run, self.run.data, ray.train.get_context()
         sequences, specs = map_corpus(run.shards, data.selection)
         discounts = {name: spec.sampling_discount for name, spec in specs.items()}
@@ -36,6 +37,6 @@ class PretrainWork:
         return loader.steps(start, run.schedule.steps)
 
 
-def pretrain_rank(config: dict[str, object]) -> None:
+def pretrain_rank(config: Mapping[str, Any]) -> None:
     """Runs on every rank."""
     enter(PretrainWork(build(PretrainRun, config["run"])), config)

@@ -7,21 +7,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema.errors import UsageError
+from datasets.schema.rows import HEIGHT, WIDTH
 from model import embedding, parts, sizes
 from model.encoder import Block, ContourEncoder
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives.pairs import assign_strips
 from model.p3d import encoder as reference
 from model.packing import pack
-from model.parts import Strips
+from model.parts import PARTS, Strips
 from model.tokens import Tokens, tokenise
 
 
 def walking_clips(count: int, frames: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Ellipses that sway: clips uint8 [count, frames, 64, 44] and their times."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:64, :44]
-    clips = np.zeros((count, frames, 64, 44), np.uint8)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    clips = np.zeros((count, frames, HEIGHT, WIDTH), np.uint8)
     for clip in clips:
         width, phase = rng.uniform(6, 12), rng.uniform(0, 6)
         for t, frame in enumerate(clip):
@@ -31,7 +32,7 @@ def walking_clips(count: int, frames: int = 8, seed: int = 0) -> tuple[torch.Ten
 
 
 def test_only_tubelets_that_a_contour_crosses_become_tokens() -> None:
-    clips = torch.zeros(2, 4, 64, 44, dtype=torch.uint8)
+    clips = torch.zeros(2, 4, HEIGHT, WIDTH, dtype=torch.uint8)
     clips[0, :, 0:8, 0:8] = 1  # whole tubelets: all body or all background
     clips[1, 2, 9, 6] = 1  # one pixel in tubelet (time 1, row 2, column 1)
     taken, share = tokenise(clips, torch.tensor([[0.0, 1, 5, 6]]).expand(2, -1))
@@ -71,14 +72,14 @@ def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
     encoder = ContourEncoder(2)
     clips, times = walking_clips(1)
     before, _ = encoder.pool(clips, times, [cut])
-    height = 64 // cut.number
-    for top in range(-height // 2 if cut.shifted else 0, 64, height):
+    height = HEIGHT // cut.number
+    for top in range(-height // 2 if cut.shifted else 0, HEIGHT, height):
         rows = slice(max(top, 0), top + height)
         changed = clips.clone()
         changed[:, :, rows, 10:34] = 1 - changed[:, :, rows, 10:34]
         after, _ = encoder.pool(changed, times, [cut])
         moved = ~torch.isclose(before.total, after.total, rtol=1e-4, atol=1e-4).all(dim=2)[0]
-        assert moved.nonzero().flatten().tolist() == list(range(rows.start // 4, min(rows.stop, 64) // 4))
+        assert moved.nonzero().flatten().tolist() == list(range(rows.start // 4, min(rows.stop, HEIGHT) // 4))
 
 
 def test_clips_cut_in_company_are_cut_as_alone() -> None:
@@ -203,8 +204,8 @@ def test_pooling_in_chunks_is_pooling_at_once() -> None:
 
 def test_each_part_has_a_head_of_its_own() -> None:
     head = parts.PartHead(3, 2)
-    given = torch.randn(5, 31, 3)
-    expected = torch.stack([given[:, part] @ head.weight[part] for part in range(31)], dim=1)
+    given = torch.randn(5, PARTS, 3)
+    expected = torch.stack([given[:, part] @ head.weight[part] for part in range(PARTS)], dim=1)
     torch.testing.assert_close(head(given), expected)
 
 

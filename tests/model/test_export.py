@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from datasets.schema.rows import HEIGHT, WIDTH
 from model.embedding import embed
 from model.export import PROGRAM, DenseNetwork, write_program
 from model.network import GaitNetwork, NetworkSettings
@@ -21,8 +22,8 @@ FRAMES = 8
 
 def walking(count: int, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
     """Clips of bodies that sway, each of another width, one of them with an empty frame and one with nothing in it."""
-    y, x = np.mgrid[:64, :44]
-    clips = np.zeros((count, frames, 64, 44), np.uint8)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    clips = np.zeros((count, frames, HEIGHT, WIDTH), np.uint8)
     for number, clip in enumerate(clips):
         for t, frame in enumerate(clip):
             middle = 22 + 4 * np.sin(number + t) * (y - 32) / 32

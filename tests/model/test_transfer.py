@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives.part_contrast import ContrastSettings, PartContrast
 from model.transfer import parameter_groups
@@ -62,7 +63,7 @@ def moved(size: str, ruled: bool) -> dict[str, float]:
         [{**group, "lr": 2e-3 * (group["lr_scale"] if ruled else 1)} for group in groups], betas=(0.9, 0.95)
     )
     generator = torch.Generator().manual_seed(0)
-    clips = (torch.rand(8, 2, 64, 44, generator=generator) < 0.5).to(torch.uint8)
+    clips = (torch.rand(8, 2, HEIGHT, WIDTH, generator=generator) < 0.5).to(torch.uint8)
     clips[..., :16] = clips[..., 28:] = 0
     times = torch.arange(2.0).expand(8, -1)
     before = said(module, clips, times)

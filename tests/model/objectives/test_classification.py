@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.schema.errors import UsageError
+from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import NetworkSettings
 from model.objectives.classification import Classifier, HeadSettings
 from model.objectives.interface import no_gather
+from model.parts import PARTS
 from model.transfer import BETAS
 from orchestration.run.finetune_settings import FinetuneRun
 from orchestration.run.settings import Cluster, Schedule
@@ -41,8 +43,8 @@ def classifier(trained: str = "all", **settings: object) -> Classifier:
 def batch(step: int, mine: slice = slice(None)) -> list[Tensor]:
     """Clips whose outline differs in every row, their times, and labels of which some are missing."""
     generator = torch.Generator().manual_seed(step)
-    width = torch.randint(4, 20, (BATCH, 2, 64, 1), generator=generator)
-    clips = ((torch.arange(44) - 20).abs() < width).to(torch.uint8)
+    width = torch.randint(4, 20, (BATCH, 2, HEIGHT, 1), generator=generator)
+    clips = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
     labels = torch.stack([torch.arange(BATCH) % CLASSES[0], torch.randint(-1, 3, (BATCH,), generator=generator)], 1)
     return [one[mine] for one in (clips, torch.arange(2).float().expand(BATCH, -1), labels)]
 
@@ -50,8 +52,8 @@ def batch(step: int, mine: slice = slice(None)) -> list[Tensor]:
 @pytest.mark.parametrize("each_part", [True, False])
 def test_cross_entropy_leaves_out_what_has_no_label(each_part: bool) -> None:
     module = classifier(smoothing=0.2, each_part=each_part, triplet=0.0)
-    logits, labels = torch.randn(5, 7, 31), torch.tensor([[0, -1], [3, 2], [1, 0], [-1, -1], [2, -1]])
-    found = module.compare((torch.randn(5, 31, 8), logits), (labels,), step=0, gather=no_gather)
+    logits, labels = torch.randn(5, 7, PARTS), torch.tensor([[0, -1], [3, 2], [1, 0], [-1, -1], [2, -1]])
+    found = module.compare((torch.randn(5, PARTS, 8), logits), (labels,), step=0, gather=no_gather)
     expected = []
     for of_question, column in zip(logits.split(CLASSES, dim=1), range(2), strict=True):
         parts = of_question if each_part else of_question.mean(dim=2, keepdim=True)
@@ -63,17 +65,19 @@ def test_cross_entropy_leaves_out_what_has_no_label(each_part: bool) -> None:
         ]
         expected.append(torch.stack(losses).mean())
     torch.testing.assert_close(found["loss"], torch.stack(expected).mean())
-    nothing = module.compare((torch.randn(2, 31, 8), logits[:2]), (torch.full((2, 2), -1),), step=0, gather=no_gather)
+    nothing = module.compare(
+        (torch.randn(2, PARTS, 8), logits[:2]), (torch.full((2, 2), -1),), step=0, gather=no_gather
+    )
     assert nothing["loss"] == 0 and nothing["accuracy"] == 0
 
 
 def test_triplets_are_all_of_a_batch() -> None:
     module = classifier(triplet=2.0, margin=0.3)
-    features = functional.normalize(torch.randn(6, 31, 8), dim=2)
+    features = functional.normalize(torch.randn(6, PARTS, 8), dim=2)
     labels = torch.tensor([[0], [0], [0], [1], [1], [-1]]).expand(-1, 2)
-    found = module.compare((features, torch.zeros(6, 7, 31)), (labels,), step=0, gather=no_gather)
+    found = module.compare((features, torch.zeros(6, 7, PARTS)), (labels,), step=0, gather=no_gather)
     of_parts = []
-    for part in range(31):
+    for part in range(PARTS):
         distance, losses = torch.cdist(features[:, part], features[:, part]), []
         for anchor in range(5):
             for near in range(5):
@@ -159,7 +163,7 @@ def _rank(rank: int, ranks: int, folder: str) -> None:
             watched = engine.train_step(trained, batch(step, mine), step)
             dist.all_reduce(watched["loss"])
             losses.append(watched["loss"] / ranks)
-        found = optimizer_state.weights_of(trained)
+        found = optimizer_state.gather_weights(trained)
         if rank == 0:
             torch.save(found | {"losses": torch.stack(losses)}, f"{folder}/{stage}.pt")
     dist.barrier()  # no rank leaves while another is at work

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import NetworkSettings
 from model.objectives import guards
 from model.objectives.part_contrast import ContrastSettings, PartContrast
+from model.parts import PARTS
 
 
 def test_effective_rank_counts_the_dimensions_that_are_filled() -> None:
@@ -18,16 +20,16 @@ def test_effective_rank_counts_the_dimensions_that_are_filled() -> None:
 
 
 def test_part_cosine_is_that_of_parts_that_have_something() -> None:
-    alike = torch.randn(3, 1, 8).expand(3, 31, 8).clone()
+    alike = torch.randn(3, 1, 8).expand(3, PARTS, 8).clone()
     assert guards.part_cosine(alike) == pytest.approx(1)
     alike[:, 4:9] = 0  # empty parts say nothing
     assert guards.part_cosine(alike) == pytest.approx(1)
-    apart = torch.eye(31).expand(3, -1, -1)
+    apart = torch.eye(PARTS).expand(3, -1, -1)
     assert guards.part_cosine(apart) == pytest.approx(0)
 
 
 def test_a_match_is_a_key_of_the_same_walk() -> None:
-    keys = torch.eye(4)[:, None].expand(-1, 31, -1)
+    keys = torch.eye(4)[:, None].expand(-1, PARTS, -1)
     queries = keys[[0, 2, 1, 3]]
     assert guards.match_rate(queries, keys, torch.arange(4)) == 0.5
     assert guards.match_rate(queries, keys, torch.tensor([0, 5, 5, 1])) == 1
@@ -45,7 +47,9 @@ def walks(step: int, size: int = 8) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(step)
     width = torch.rand(size, 1, 1, 1, generator=generator) * 8 + 6
     swing = torch.sin(torch.arange(8).view(1, -1, 1, 1) * torch.linspace(0.3, 2, size).view(-1, 1, 1, 1)) * 5
-    body = ((torch.arange(44) - 21).abs() < width + swing * torch.linspace(0, 1, 64).view(1, 1, -1, 1)).to(torch.uint8)
+    body = ((torch.arange(WIDTH) - 21).abs() < width + swing * torch.linspace(0, 1, HEIGHT).view(1, 1, -1, 1)).to(
+        torch.uint8
+    )
     times = torch.arange(8).float().expand(size, -1)
     return [body, times, body.flip(3), times]
 

@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.schema.errors import UsageError
+from datasets.schema.rows import WIDTH
 from model import sizes
 from model.network import NetworkSettings
 from model.objectives.pairs import assign_strips
 from model.objectives.part_contrast import ContrastSettings, PartContrast
+from model.parts import PARTS
 from orchestration.rank import collectives
 
 LATER = 10**9  # a step that never comes
@@ -29,18 +31,18 @@ def views(count: int, frames: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, T
     """Queries uint8 [count, frames, 64, 44] with a width of their own at each height, keys that are mirrored; times."""
     generator = torch.Generator().manual_seed(seed)
     width = torch.randint(4, 20, (count, frames, 16, 1), generator=generator).repeat_interleave(4, dim=2)
-    query = ((torch.arange(44) - 20).abs() < width).to(torch.uint8)
+    query = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
     times = torch.arange(frames).float().expand(count, -1)
     return query, times, query.flip(3), times
 
 
 def test_the_loss_is_infonce_with_smoothed_labels() -> None:
     module = contrast(temperature=0.1, smoothing=0.2)
-    queries, keys = torch.randn(4, 31, 8), torch.randn(6, 31, 8)
+    queries, keys = torch.randn(4, PARTS, 8), torch.randn(6, PARTS, 8)
     same = torch.zeros(4, 6, dtype=torch.bool)
     same[1, 0] = same[1, 5] = same[3, 2] = True
     expected, right = [], []
-    for part in range(31):
+    for part in range(PARTS):
         for query in range(4):
             kept = [key for key in range(6) if not same[query, key]]
             cosines = functional.cosine_similarity(queries[query, part][None], keys[kept, part])
@@ -53,7 +55,7 @@ def test_the_loss_is_infonce_with_smoothed_labels() -> None:
 
 
 def test_the_joint_contrast_is_that_of_the_mean_over_parts() -> None:
-    queries, keys = torch.randn(4, 31, 8), torch.randn(6, 31, 8)
+    queries, keys = torch.randn(4, PARTS, 8), torch.randn(6, PARTS, 8)
     same = torch.zeros(4, 6, dtype=torch.bool)
     same[1, 0] = True
     parts = contrast(smoothing=0.0).contrast(queries, keys, 2, same)
@@ -70,7 +72,7 @@ def test_the_joint_contrast_is_that_of_the_mean_over_parts() -> None:
 
 def test_heldout_losses_are_those_of_training_without_smoothing() -> None:
     rng = np.random.default_rng(0)
-    predictions, keys = rng.normal(size=(2, 12, 31, 8)).astype(np.float32)
+    predictions, keys = rng.normal(size=(2, 12, PARTS, 8)).astype(np.float32)
     walks = np.array([0, 0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8])
     module = contrast(temperature=0.2, joint=0.7, joint_temperature=0.09, smoothing=0.0)
     same = torch.from_numpy((walks[:, None] == walks) & ~np.eye(12, dtype=bool))
@@ -95,7 +97,7 @@ def test_work_is_that_of_both_clips_until_the_teacher_takes_over() -> None:
 
 def test_clips_of_one_walk_do_not_push_each_other_away() -> None:
     module = contrast(strips=False, smoothing=0.3)
-    query, keys = torch.randn(1, 31, 8), torch.randn(3, 31, 8, requires_grad=True)
+    query, keys = torch.randn(1, PARTS, 8), torch.randn(3, PARTS, 8, requires_grad=True)
     loss = module.contrast(query, keys, 0, torch.tensor([[False, False, True]]))["loss"]
     (gradient,) = torch.autograd.grad(loss, keys)
     assert gradient[2].abs().max() == 0 < gradient[1].abs().max()

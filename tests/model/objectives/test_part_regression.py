@@ -8,10 +8,12 @@ import torch
 from torch.nn import functional
 
 from datasets.schema.errors import UsageError
+from datasets.schema.rows import WIDTH
 from model import sizes
 from model.network import NetworkSettings
 from model.objectives.interface import no_gather
 from model.objectives.part_regression import PartRegression, RegressionSettings
+from model.parts import PARTS
 from orchestration.run.serialise import build, to_json
 from orchestration.run.settings import OBJECTIVES, PretrainRun, Schedule
 
@@ -25,17 +27,17 @@ def views(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.T
     """Queries with a width of their own at each height, keys that are mirrored; times."""
     generator = torch.Generator().manual_seed(0)
     width = torch.randint(4, 20, (count, 4, 16, 1), generator=generator).repeat_interleave(4, dim=2)
-    query = ((torch.arange(44) - 20).abs() < width).to(torch.uint8)
+    query = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
     times = torch.arange(4).float().expand(count, -1)
     return query, times, query.flip(3), times
 
 
 def test_the_loss_is_one_minus_the_cosine_of_each_part() -> None:
-    predictions, keys = torch.randn(3, 31, 8), torch.randn(3, 31, 8)
+    predictions, keys = torch.randn(3, PARTS, 8), torch.randn(3, PARTS, 8)
     found = regression().compare((predictions, keys), (), step=0, gather=no_gather)
     cosines = torch.stack(
-        [functional.cosine_similarity(predictions[i, p], keys[i, p], dim=0) for i in range(3) for p in range(31)]
-    ).view(3, 31)
+        [functional.cosine_similarity(predictions[i, p], keys[i, p], dim=0) for i in range(3) for p in range(PARTS)]
+    ).view(3, PARTS)
     torch.testing.assert_close(found["loss"], 1 - cosines.mean())
     torch.testing.assert_close(found["cosine/of_1"], cosines[:, 30].mean())
     heldout = RegressionSettings().heldout_losses(predictions.numpy(), 3 * keys.numpy(), np.arange(3))

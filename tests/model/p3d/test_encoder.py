@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.schema.errors import UsageError
+from datasets.schema.rows import HEIGHT, WIDTH
 from model import embedding, parts, sizes
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives.pairs import assign_strips
@@ -25,8 +26,8 @@ TINY = NetworkSettings(size="p3d-tiny", channels=32)
 def walkers(count: int, frames: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Clips uint8 [count, frames, 64, 44] of noise as wide as a body, with a width of its own in each; their times."""
     rng = np.random.default_rng(seed)
-    shape = (count, frames, 64, 44)
-    inside = np.abs(np.arange(44) - 22) < rng.integers(6, 16, (count, 1, 64, 1))
+    shape = (count, frames, HEIGHT, WIDTH)
+    inside = np.abs(np.arange(WIDTH) - 22) < rng.integers(6, 16, (count, 1, HEIGHT, 1))
     clips = (rng.random(shape) < 0.8) & inside
     return torch.from_numpy(clips.astype(np.uint8)), torch.arange(frames).float().expand(count, -1)
 
@@ -74,7 +75,7 @@ def count(module: nn.Module) -> int:
 )
 def test_parameters_and_work_are_the_published_ones(size: str, encoder: int, whole: int, flops: int) -> None:
     with torch.device("meta"):
-        built, clip = GaitNetwork(NetworkSettings(size=size, channels=512)), torch.zeros(1, 16, 64, 44)
+        built, clip = GaitNetwork(NetworkSettings(size=size, channels=512)), torch.zeros(1, 16, HEIGHT, WIDTH)
     assert count(built.encoder) == sizes.parameters_of(size) == encoder
     assert count(built) == whole
     with FlopCounterMode(display=False) as counter:
@@ -167,14 +168,14 @@ def test_pixels_of_one_strip_change_nothing_in_another(cut: Strips) -> None:
     encoder = network().encoder.eval()
     clips, _ = walkers(1)
     before = pooled(encoder, clips, [cut])
-    height = 64 // cut.number
-    for top in range(-height // 2 if cut.shifted else 0, 64, height):
+    height = HEIGHT // cut.number
+    for top in range(-height // 2 if cut.shifted else 0, HEIGHT, height):
         rows = slice(max(top, 0), top + height)
         changed = clips.clone()
         changed[:, :, rows] = 1 - changed[:, :, rows]
         after = pooled(encoder, changed, [cut])
         moved = ((after.maximum - before.maximum).abs() + (after.total - before.total).abs()).sum(dim=(0, 2)) > 0
-        assert moved.nonzero().flatten().tolist() == list(range(rows.start // 4, min(rows.stop, 64) // 4))
+        assert moved.nonzero().flatten().tolist() == list(range(rows.start // 4, min(rows.stop, HEIGHT) // 4))
 
 
 def test_a_strip_is_encoded_as_if_it_were_the_whole_picture() -> None:

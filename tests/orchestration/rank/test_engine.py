@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import NetworkSettings
 from model.objectives.pairs import PairObjective
 from model.objectives.part_contrast import ContrastSettings
@@ -40,8 +41,8 @@ def _started(objective: str) -> PairObjective:
 def _pairs(step: int, mine: slice = slice(None)) -> list[torch.Tensor]:
     """Clips whose outline differs in every row and frame: of alike ones rounding would choose the maximum."""
     generator = torch.Generator().manual_seed(step)
-    width = torch.randint(4, 20, (2, BATCH, 2, 64, 1), generator=generator)
-    query, key = ((torch.arange(44) - 20).abs() < width).to(torch.uint8)
+    width = torch.randint(4, 20, (2, BATCH, 2, HEIGHT, 1), generator=generator)
+    query, key = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
     times = torch.arange(2).float().expand(BATCH, -1)
     return [one[mine] for one in (query, times, key, times, torch.arange(BATCH) // 2)]
 
@@ -78,7 +79,7 @@ def _rank(rank: int, ranks: int, folder: str, objective: str) -> None:
         trained = engine.start_engine(run, module)
         for step in range(STEPS):
             if step == STEPS // 2:
-                state = [optimizer_state.weights_of(trained), optimizer_state.moments_of(trained)]
+                state = [optimizer_state.gather_weights(trained), optimizer_state.gather_moments(trained)]
                 dist.broadcast_object_list(state)
                 module = run.objective.build(run.network)
                 module.load_state_dict(state[0])
@@ -89,7 +90,7 @@ def _rank(rank: int, ranks: int, folder: str, objective: str) -> None:
             assert watched["gradient_norm"] > 0
             dist.all_reduce(watched["loss"])
             losses.append(watched["loss"] / ranks)
-        found = optimizer_state.weights_of(trained)
+        found = optimizer_state.gather_weights(trained)
         if rank == 0:
             torch.save(found | {"losses": torch.stack(losses)}, f"{folder}/{stage}-{micro_batch}.pt")
     dist.destroy_process_group()
