@@ -85,7 +85,7 @@ def _as_usage_error(
     steps = list(_steps(place, data, what == "missing"))
     if what in _UNKNOWN_KEY:
         schema = adapter.json_schema()
-        known = _keys_at(schema["items"], steps[:-1], schema)
+        known = _keys_at(schema["items"], steps[:-1], schema, data)
         said = f"is not a known key: {_likely(str(steps[-1]), known) or 'the known keys are ' + ', '.join(known)}"
     elif what == "missing":
         said = "is missing"
@@ -119,17 +119,23 @@ def _steps(path: tuple[int | str, ...], data: object, missing: bool) -> Iterator
         yield path[-1]
 
 
-def _keys_at(node: Mapping[str, Any], steps: list[int | str], root: Mapping[str, Any]) -> list[str]:
-    """The keys that the object at a place may have, by a JSON Schema: references followed, unions taken as one."""
+def _keys_at(node: Mapping[str, Any], steps: list[int | str], root: Mapping[str, Any], data: Any) -> list[str]:  # noqa: ANN401
+    """The keys that the object at a place may have, by a JSON Schema: references followed, unions taken as one.
+
+    data: the values; of a union with a discriminator, the member that they choose counts alone.
+    """
     if "$ref" in node:
-        return _keys_at(root["$defs"][node["$ref"].rpartition("/")[2]], steps, root)
+        return _keys_at(root["$defs"][node["$ref"].rpartition("/")[2]], steps, root, data)
+    if "discriminator" in node:
+        tag = data[node["discriminator"]["propertyName"]]
+        return _keys_at({"$ref": node["discriminator"]["mapping"][tag]}, steps, root, data)
     if choices := node.get("anyOf") or node.get("oneOf"):
-        return list(dict.fromkeys(key for one in choices for key in _keys_at(one, steps, root)))
+        return list(dict.fromkeys(key for one in choices for key in _keys_at(one, steps, root, data)))
     members = node.get("properties", {})
     if not steps:
         return list(members)
     inner = node.get("items") if isinstance(steps[0], int) else members.get(steps[0])
-    return _keys_at(inner or {}, steps[1:], root)
+    return _keys_at(inner or {}, steps[1:], root, data[steps[0]])
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

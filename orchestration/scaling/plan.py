@@ -16,6 +16,7 @@ from datasets.storage import Place, open_place
 from model import sizes
 from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
+from model.sizes import KEPT
 from orchestration.run.serialise import build, flatten, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
@@ -145,7 +146,7 @@ class StudyPlan:
         """The longest cell of those that share a cell's trunk."""
         return max((one for one in self.cells() if one.trunk == cell.trunk), key=lambda one: one.steps)
 
-    def flop_of(self, cell: Cell, kept: float = sizes.KEPT, since: int = 0) -> float:
+    def flop_of(self, cell: Cell, kept: float = KEPT, since: int = 0) -> float:
         """Work of a cell's training, of its steps after the first `since` alone. kept: the share of tubelets."""
         forward = sizes.clip_flops(cell.size, self.clips.frames, kept)
         return self.schedule.batch * self.objective.passes(since, cell.steps) * forward

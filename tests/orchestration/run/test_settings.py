@@ -58,6 +58,10 @@ def test_unknown_and_missing_settings_are_errors() -> None:
         ({"data": {"modalities": ["lidr"]}}, 'data.modalities[0] is "lidr": did you mean "lidar"?'),
         ({"contrast": {"strips": True}}, "contrast is not a known key: the known keys are recipe, shards, out, start"),
         ({"objective": {"name": "magic"}}, "objective.name is \"magic\": it must be 'part-contrast', 'part-regr"),
+        (
+            {"objective": {"name": "part-regression", "joint": 1.0}},
+            "objective.joint is not a known key: the known keys are name, strips, momentum (",
+        ),
         ({"data": []}, "data is []: it must be an object {...}"),
         ({"objective": {"name": "part-contras"}}, 'objective.name is "part-contras": did you mean "part-contrast"?'),
         ({"objective": {"strips": True}}, "objective.name is missing"),
