@@ -1,1 +1,1 @@
-"""The Parquet store: blocks, manifest, reader, selections of rows."""
+"""The Parquet store: files, blocks, writer, reader, selections of rows."""

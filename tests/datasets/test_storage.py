@@ -1,4 +1,4 @@
-"""Places: local folders with everything that may lie in them, and object storage behind the same verbs."""
+"""Storage locations: local folders and object storage behind one interface."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from orchestration.training.pretrain import pretrain
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[tuple[str, str]]:
-    """A bucket of a local S3 server: its address, and the options that lead there."""
+    """A bucket of a local S3 server: its address, and the options to reach it."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -42,7 +42,7 @@ def place(request, tmp_path: Path) -> Place:
     return open_place(f"{address}/{request.node.name.replace(' ', '-')}{options}")
 
 
-def test_what_is_written_is_there_and_what_is_removed_is_gone(place: Place) -> None:
+def test_write_read_list_and_remove(place: Place) -> None:
     (place / "a/b.json").write(b"first")
     (place / "a/b.json").write(b"second")
     (place / "a/c/d").write(b"")
@@ -56,7 +56,7 @@ def test_what_is_written_is_there_and_what_is_removed_is_gone(place: Place) -> N
     assert (place / "a/c/d").exists()
 
 
-def test_what_is_missing_or_too_large_says_so(place: Place) -> None:
+def test_missing_and_too_large_files_raise(place: Place) -> None:
     (place / "large").write(b"12345")
     with pytest.raises(Unreadable, match="file too large: 5 bytes"):
         (place / "large").read(limit=4)
@@ -66,12 +66,12 @@ def test_what_is_missing_or_too_large_says_so(place: Place) -> None:
         (place / "nothing").entries()
 
 
-def test_a_place_is_known_by_its_address(place: Place) -> None:
+def test_a_place_survives_its_address(place: Place) -> None:
     assert open_place(str(place)) == place
     assert (place / "a/b").name == "b"
 
 
-def test_what_is_no_plain_file_is_told_apart_and_never_waited_for(tmp_path: Path) -> None:
+def test_links_loops_and_pipes_are_told_apart_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
@@ -87,7 +87,7 @@ def test_what_is_no_plain_file_is_told_apart_and_never_waited_for(tmp_path: Path
             open_place(tmp_path / name).read()
 
 
-def test_addresses_that_cannot_be_read_are_refused() -> None:
+def test_unsupported_addresses_are_refused() -> None:
     for address in ("ftp://server/walks", "s3://", "hdfs://node/walks"):
         with pytest.raises(UsageError, match="no place to read or write"):
             open_place(address)
@@ -116,7 +116,7 @@ def test_ingest_reads_from_and_writes_to_object_storage(bucket, walks: Path, sto
     assert Blocks(open_place(out)).names() == before
 
 
-def test_files_are_taken_in_and_folders_taken_away(place: Place, tmp_path: Path) -> None:
+def test_files_are_moved_in_and_folders_removed(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "made"
     file.write_bytes(b"content")
     (place / "a/b").move_from(file)
@@ -128,7 +128,7 @@ def test_files_are_taken_in_and_folders_taken_away(place: Place, tmp_path: Path)
     assert not (place / "a").exists()
 
 
-def test_checkpoints_lie_anywhere(place: Place) -> None:
+def test_checkpoints_lie_in_local_folders_and_object_storage(place: Place) -> None:
     run = PretrainRun(recipe="x", shards="s", out=str(place / "run"), keep=Keep(last=1, best=1))
     folder, state = folder_of(run), {"a": torch.arange(3.0)}
     for step in (1, 2, 3):
@@ -145,7 +145,7 @@ def test_checkpoints_lie_anywhere(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_trains_and_goes_on_in_object_storage(bucket: tuple[str, str], store: Path, tmp_path: Path) -> None:
+def test_a_run_trains_and_resumes_in_object_storage(bucket: tuple[str, str], store: Path, tmp_path: Path) -> None:
     address, options = bucket
     run = PretrainRun(
         recipe="test",

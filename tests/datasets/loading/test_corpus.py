@@ -1,4 +1,4 @@
-"""The map that training reads: every sequence as the store has it, and who filmed the same walk."""
+"""The memory-mapped corpus: every sequence as in the store, and the sequences of one recorded walk."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ MASKS = {"CASIA-B": (5, 64), "OU-MVLP": (3, 128), "mine": (1, 4)}  # frames, gri
 
 
 def row(collection: str, walk: str, labels: dict[str, str], rng: np.random.Generator) -> dict:
-    """A sequence of noise, with a frame in which nobody is and others that end within a byte."""
+    """A sequence of noise, with an empty frame, and others whose chain codes end within a byte."""
     frames, grid = MASKS[collection]
     masks = (rng.uniform(size=(frames, grid, grid)) < rng.uniform()).astype(np.uint8)
     masks[1:2] = 0
@@ -61,7 +61,7 @@ def mapped(rows: list[dict], tmp_path_factory) -> corpus.Corpus:
     return corpus.Corpus(folder)
 
 
-def test_every_sequence_is_as_it_was(rows: list[dict], mapped: corpus.Corpus) -> None:
+def test_every_sequence_is_as_in_the_store(rows: list[dict], mapped: corpus.Corpus) -> None:
     assert mapped.sizes() == {"CASIA-B": 6, "OU-MVLP": 3, "mine": 4}
     by_id = {one["sequence_id"]: one for one in rows}
     ids = [mapped.sequence_id(number) for number in range(len(mapped))]
@@ -90,7 +90,7 @@ def test_frames_of_several_sequences_are_decoded_together(
     np.testing.assert_array_equal(mirrored[:, 1::2], together[:, 1::2])
 
 
-def test_walks_are_what_several_cameras_filmed_at_once(mapped: corpus.Corpus) -> None:
+def test_a_walk_holds_the_sequences_of_synchronised_cameras(mapped: corpus.Corpus) -> None:
     walks: dict[int, set[str]] = {}
     for number in range(len(mapped)):
         walks.setdefault(int(mapped.walks[number]), set()).add(mapped.sequence_id(number))
@@ -104,7 +104,7 @@ def test_walks_are_what_several_cameras_filmed_at_once(mapped: corpus.Corpus) ->
     ]
 
 
-def test_partners_are_drawn_evenly_from_the_others_of_a_walk(mapped: corpus.Corpus) -> None:
+def test_partners_are_uniform_over_the_others_of_a_walk(mapped: corpus.Corpus) -> None:
     numbers = np.random.default_rng(0).random(3000)
     for number in range(len(mapped)):
         partners = mapped.partners(np.full(3000, number), numbers)
@@ -113,7 +113,7 @@ def test_partners_are_drawn_evenly_from_the_others_of_a_walk(mapped: corpus.Corp
         assert all(abs((partners == other).mean() - 1 / len(others)) < 0.05 for other in others)
 
 
-def test_who_is_synchronised_is_declared_and_travels() -> None:
+def test_synchronised_cameras_are_declared_and_survive_json() -> None:
     assert {name for name, spec in CATALOG.items() if spec.synchronised} == {"CASIA-B", "OU-MVLP"}
     assert from_json(to_json(SPECS["mine"])) == SPECS["mine"]
     assert "synchronised" not in to_json(custom.default_spec("mine"))

@@ -1,4 +1,4 @@
-"""A store of six sequences, and the rows that more of them are made of."""
+"""A store of six sequences, and ids, rows and rejects to add."""
 
 from collections.abc import Callable
 from pathlib import Path

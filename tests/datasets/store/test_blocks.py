@@ -24,7 +24,7 @@ def test_files_of_a_block_that_was_not_committed_do_not_exist(made, written: Pat
     assert (entry["sequences"], entry["root"]) == (6, "somewhere")
 
 
-def test_nothing_is_left_half_written(written: Path, monkeypatch) -> None:
+def test_a_failed_write_leaves_no_file(written: Path, monkeypatch) -> None:
     before = sorted(written.rglob("*"))
 
     def full(*_args, **_kwargs) -> None:
@@ -37,7 +37,7 @@ def test_nothing_is_left_half_written(written: Path, monkeypatch) -> None:
     assert [path for path in sorted(written.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]
 
 
-def test_pieces_are_no_part_of_the_store_until_they_are_merged(made, written: Path) -> None:
+def test_pieces_are_not_read_until_they_are_merged(made, written: Path) -> None:
     blocks = Blocks(open_place(written))
     ids, rows, _ = made(12)
     pieces = []
@@ -56,7 +56,7 @@ def test_pieces_are_no_part_of_the_store_until_they_are_merged(made, written: Pa
     assert held == {Path(file["path"]).name for block in blocks.committed() for file in block["files"]}
 
 
-def test_a_task_that_is_started_again_makes_only_what_is_not_committed(made, tmp_path: Path) -> None:
+def test_a_restarted_task_makes_only_what_is_not_committed(made, tmp_path: Path) -> None:
     ids, rows, rejects = made(10)
     blocks, asked = Blocks(open_place(tmp_path)), []
 

@@ -46,7 +46,7 @@ def test_a_split_or_collection_can_be_asked_for(store: Path) -> None:
 
 
 def test_the_manifest_is_read_once(written: Path) -> None:
-    """What is added to a store while it is open is not half seen."""
+    """An open store does not change while another process writes to it."""
     there = Store.open(written)
     (written / "manifest.json").unlink()
     assert there.rows().num_rows == 6 and there.spec("CASIA-B").name == "CASIA-B"

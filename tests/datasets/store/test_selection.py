@@ -1,4 +1,4 @@
-"""So many unique sequences: fewer are among more, walks stay whole, and every way to read them finds the same ones."""
+"""Selections: subsets are nested, walks stay whole, and rows and tables of a selection hold the same sequences."""
 
 from collections import Counter
 from itertools import pairwise
@@ -19,20 +19,20 @@ def chosen(store: Path, unique: int | None, holdout: tuple[str, ...] = ()) -> se
     return set(rows["sequence_id"].to_pylist())
 
 
-def test_smaller_sets_are_within_larger_ones(store: Path) -> None:
+def test_subsets_are_nested(store: Path) -> None:
     sets = [chosen(store, unique) for unique in (1, 5, 24, 63, 64)]
     assert [len(one) for one in sets] == [1, 5, 24, 63, 64]
     assert all(one < other for one, other in pairwise(sets))
     assert sets[-1] == chosen(store, None)
 
 
-def test_who_is_held_out_does_not_change_the_order_of_the_others(store: Path) -> None:
+def test_the_order_does_not_depend_on_the_holdout(store: Path) -> None:
     everybody, without = chosen(store, 30), chosen(store, 20, ("CASIA-B/002",))
     theirs = {one for one in everybody if not one.startswith("CASIA-B/002/")}
     assert theirs <= without or without <= theirs
 
 
-def test_walks_come_with_all_their_cameras(store: Path) -> None:
+def test_a_subset_holds_all_cameras_of_a_walk(store: Path) -> None:
     rows = training_rows(Store.open(store), Selection(collections=("CASIA-B",), unique=15), WALK_COLUMNS)
     assert rows.column_names == WALK_COLUMNS
     cameras = Counter(walk_names(rows, Store.open(store).specs(["CASIA-B"])))
@@ -40,13 +40,13 @@ def test_walks_come_with_all_their_cameras(store: Path) -> None:
 
 
 @pytest.mark.parametrize("unique", [7, 40])
-def test_file_by_file_they_are_the_same(store: Path, unique: int) -> None:
+def test_training_tables_hold_the_training_rows(store: Path, unique: int) -> None:
     tables = pa.concat_tables(training_tables(Store.open(store), Selection(holdout=("CASIA-B/004",), unique=unique)))
     ids = tables["sequence_id"].to_pylist()
     assert len(ids) == unique and set(ids) == chosen(store, unique, ("CASIA-B/004",))
 
 
-def test_more_than_there_are_is_refused(store: Path) -> None:
+def test_more_sequences_than_the_store_has_are_refused(store: Path) -> None:
     with pytest.raises(UsageError, match=r"has 64 sequences to train on, not 65: give a smaller --data\.unique"):
         chosen(store, 65)
     with pytest.raises(UsageError, match=r"--data\.unique 0 must be at least 1"):

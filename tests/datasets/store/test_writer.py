@@ -1,4 +1,4 @@
-"""The manifest counts and describes what is committed, once, whoever wrote it."""
+"""The manifest counts and describes every committed sequence, and each of them once."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ def test_manifest_counts_and_describes(written: Path) -> None:
     assert "cite CASIA-B: somebody" in said
 
 
-def test_what_is_finished_is_what_a_reader_opens(written: Path) -> None:
+def test_finish_returns_the_store_that_a_reader_opens(written: Path) -> None:
     finished = StoreWriter.open(written).finish()
     assert finished.manifest == Store.open(written).manifest
     assert finished.rows().equals(Store.open(written).rows())
 
 
-def test_sequences_that_two_runs_did_count_once(made, written: Path) -> None:
+def test_sequences_that_two_runs_committed_count_once(made, written: Path) -> None:
     ids, rows, rejects = made(10)
     before = Store.open(written).collections["CASIA-B"]
     writer = StoreWriter.open(written)
@@ -39,7 +39,7 @@ def test_sequences_that_two_runs_did_count_once(made, written: Path) -> None:
     assert entry["dropped_frames"] == len(rejects)
 
 
-def test_a_block_that_replaces_pieces_counts_before_they_are_gone(made, written: Path) -> None:
+def test_a_merged_block_replaces_its_pieces_before_they_are_removed(made, written: Path) -> None:
     """Killed between the commit of the merged block and the removal of its pieces."""
     blocks = Blocks(open_place(written))
     ids, rows, _ = made(10)

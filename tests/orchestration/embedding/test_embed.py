@@ -1,4 +1,4 @@
-"""Tables of embeddings: what is in them, what a killed job leaves, what is refused; with a real Ray."""
+"""Tables of embeddings on a real local Ray: content, resumption, refusals."""
 
 import json
 from dataclasses import replace
@@ -64,7 +64,7 @@ def parts_in(table: str) -> dict[str, int]:
     return {str(one): one.stat().st_mtime_ns for one in Path(table).rglob("*.parquet")}
 
 
-def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: EmbedRun, run: Path, store: Path) -> None:
+def test_each_sequence_is_embedded_whole_beside_its_names(asked: EmbedRun, run: Path, store: Path) -> None:
     table = embeddings.read_table(open_place(asked.out))
     rows = Store.open(store).rows(split="test")
     for name in embeddings.NAMES:
@@ -80,7 +80,7 @@ def test_each_sequence_is_embedded_whole_and_stands_beside_its_names(asked: Embe
         table.embeddings("random initialisation")
 
 
-def test_rows_are_embedded_in_batches_of_32_and_as_each_batch_is_alone(run: Path, store: Path) -> None:
+def test_a_batch_of_rows_is_embedded_as_alone(run: Path, store: Path) -> None:
     rows, network, cpu = Store.open(store).rows().slice(0, 70), whole_module_of(run).teacher, torch.device("cpu")
     walks = [decode_walk(row, 12) for row in rows.to_pylist()]
     alone = [embed(network, walks[start : start + 32], 8, cpu) for start in (0, 32, 64)]
@@ -90,7 +90,7 @@ def test_rows_are_embedded_in_batches_of_32_and_as_each_batch_is_alone(run: Path
     assert 0 < np.abs(rounded - found).max() < 0.05
 
 
-def test_only_what_is_missing_is_made_again(asked: EmbedRun) -> None:
+def test_only_missing_parts_are_embedded_again(asked: EmbedRun) -> None:
     before = parts_in(asked.out)
     assert len(before) > 1
     lost = sorted(before)[0]
@@ -118,7 +118,7 @@ def test_a_table_of_other_settings_is_refused(asked: EmbedRun, run: Path) -> Non
         embed_store(replace(asked, collections=("GaitLU-1M",), out=asked.out + "2"), Store.open(asked.shards))
 
 
-def test_bytes_are_a_quarter_and_close(asked: EmbedRun, tmp_path: Path) -> None:
+def test_int8_embeddings_take_a_quarter_and_are_close(asked: EmbedRun, tmp_path: Path) -> None:
     settings = replace(asked, out=str(tmp_path / "small"), form="int8", methods=("pretrained",))
     small = embed_store(settings, Store.open(asked.shards))
     exact, rounded = (
@@ -130,7 +130,7 @@ def test_bytes_are_a_quarter_and_close(asked: EmbedRun, tmp_path: Path) -> None:
     assert np.abs(rounded[every] - exact).max() < np.abs(exact).max() / 250
 
 
-def test_held_back_subjects_alone(asked: EmbedRun, store: Path, tmp_path: Path, capsys) -> None:
+def test_the_holdout_split_holds_the_held_out_subjects(asked: EmbedRun, store: Path, tmp_path: Path, capsys) -> None:
     argv = ["--run", asked.run, "--shards", str(store), "--out", str(tmp_path / "held"), "--split", "holdout"]
     embed_job.main(argv)
     assert "10 sequences (pretrained; float32)" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def test_an_aligned_release_is_stored_to_the_bit(walks: Path, store: Path) -> No
         np.testing.assert_array_equal(codec.decode(contours_of(row))[:, :, 10:54], released > 0)
 
 
-def test_defects_are_rows_and_the_rest_arrives(walks: Path, tmp_path: Path, local_ray) -> None:
+def test_defects_are_rejects_and_the_rest_is_ingested(walks: Path, tmp_path: Path, local_ray) -> None:
     root, out = tmp_path / "CASIA-B", tmp_path / "shards"
     shutil.copytree(walks / "CASIA-B" / "001", root / "001")
     for png in (root / "001/nm-01/036").iterdir():
@@ -102,7 +102,7 @@ def test_a_folder_that_is_no_store_is_left_alone(walks: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
-def test_a_run_that_was_killed_before_its_first_block_is_gone_on_with(walks: Path, tmp_path: Path, local_ray) -> None:
+def test_a_run_that_was_killed_before_its_first_block_is_resumed(walks: Path, tmp_path: Path, local_ray) -> None:
     StoreWriter.open(tmp_path).describe("CASIA-B", {"published": {}, "anonymous": ""})
     run = IngestRun(roots={"CASIA-B": str(walks / "CASIA-B")}, out=str(tmp_path))
     assert ingest(run).collections["CASIA-B"]["sequences"] == 80
@@ -149,8 +149,8 @@ def test_rejects_are_tried_again_when_asked(walks: Path, tmp_path: Path, local_r
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_ends_in_one_line_and_the_next_run_goes_on(walks: Path, tmp_path: Path) -> None:
-    """The store on a file system of some hundred kilobytes, then with room."""
+def test_a_full_disk_is_one_line_and_the_next_run_resumes(walks: Path, tmp_path: Path) -> None:
+    """The store on a file system of some hundred kilobytes, which then grows."""
     small = tmp_path / "small"
     small.mkdir()
     job = f"{sys.executable} -m jobs.ingest --root CASIA-B={walks / 'CASIA-B'} --out {small / 'store'}"

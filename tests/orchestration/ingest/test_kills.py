@@ -1,4 +1,4 @@
-"""Ingest, killed: driver, worker, node; what comes of it equals an undisturbed run, and little is done twice."""
+"""Kills of driver, worker and node: the store equals that of an undisturbed run, and little work is repeated."""
 
 import os
 import shutil
@@ -59,13 +59,13 @@ def wait_for_commits(out: Path, count: int, job: subprocess.Popen) -> None:
 
 
 def forget_reading(tree: Path) -> None:
-    """Set the time of last access of every frame back, so that the next reading shows (also where it is `relatime`)."""
+    """Reset the access time of every frame, so that the next read shows (also under `relatime`)."""
     for frame in tree.rglob("*.png"):
         os.utime(frame, (0, frame.stat().st_mtime))
 
 
 def read_since(tree: Path) -> set[Path]:
-    """The sequences of which a frame was read."""
+    """The sequences of which a frame was read since."""
     return {frame.parent for frame in tree.rglob("*.png") if frame.stat().st_atime > 0}
 
 
@@ -103,7 +103,7 @@ def test_the_driver_is_killed(tree: Path, undisturbed: Path, tmp_path: Path, eve
 
 
 @pytest.mark.slow
-def test_a_driver_that_is_started_again_at_once_meets_the_tasks_of_the_dead_one(
+def test_a_driver_that_is_restarted_at_once_meets_the_tasks_of_the_dead_one(
     tree: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "store"
@@ -142,7 +142,7 @@ def test_a_node_is_killed(tree: Path, undisturbed: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_two_runs_at_once(tree: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_two_concurrent_runs(tree: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     jobs = [start(tree, out), start(tree, out)]
     for job in jobs:
