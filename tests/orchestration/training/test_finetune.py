@@ -1,4 +1,4 @@
-"""Fine-tuning on real parts: planted walkers, Ray Train, DeepSpeed on two CPU ranks, MLflow on SQLite."""
+"""Fine-tuning without stand-ins: planted walkers, Ray Train, DeepSpeed on two CPU ranks, MLflow on SQLite."""
 
 import shutil
 from dataclasses import replace
@@ -33,7 +33,7 @@ from tests.fixtures.planted import EACH, planted_walks
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory) -> PretrainRun:
-    """The folder of a pretrained run, whose one checkpoint has random weights."""
+    """The folder of a pretrained run, whose only checkpoint has random weights."""
     out = str(tmp_path_factory.mktemp("pretrained") / "run")
     clips, network = ClipSettings(frames=4), NetworkSettings(channels=16)
     run = PretrainRun(recipe="test", shards="s", out=out, clips=clips, network=network, schedule=Schedule(warmup=0))
@@ -57,7 +57,7 @@ def run_of(task: str, pretrained: PretrainRun, shards: Path, out: Path, steps: i
 
 @pytest.fixture(scope="module")
 def screened(planted: Path, pretrained: PretrainRun, uri: str, tmp_path_factory) -> FinetuneRun:
-    """A run that learned to tell scoliosis, trained and scored by the job."""
+    """A run fine-tuned for scoliosis, trained and scored."""
     run = run_of("scoliosis", pretrained, planted, tmp_path_factory.mktemp("screened") / "run")
     finetune(run, uri)
     score(run, Scoring(), uri)
@@ -78,14 +78,14 @@ def weights(run: FinetuneRun, step: int) -> dict[str, torch.Tensor]:
     return load_file(f"{run.out}/checkpoints/step-{step:08d}/weights.safetensors")
 
 
-def test_planted_scoliosis_is_found_in_people_never_seen(screened: FinetuneRun) -> None:
+def test_planted_scoliosis_is_found_in_unseen_subjects(screened: FinetuneRun) -> None:
     table = results(screened)
     assert table.loc["majority class", "accuracy"] == pytest.approx(0.5)
     assert table.loc["fine-tuned", "accuracy_low"] > 0.6
     assert table.loc["fine-tuned", "auroc"] > 0.8
 
 
-def test_the_report_names_what_flatters(screened: FinetuneRun) -> None:
+def test_the_report_names_what_inflates_scores(screened: FinetuneRun) -> None:
     folder = Path(screened.out) / "evaluation/test"
     report = (folder / "report.md").read_text()
     for words in (
@@ -124,7 +124,7 @@ def test_mlflow_has_the_curve_and_the_scores(screened: FinetuneRun, uri: str) ->
     assert files == {"results.csv", "answers.csv", "report.md", "confusion.png"}
 
 
-def test_it_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrained: PretrainRun) -> None:
+def test_a_run_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrained: PretrainRun) -> None:
     source = load_file(f"{pretrained.out}/checkpoints/step-00001000/weights.safetensors")
     first, last = weights(screened, 0), weights(screened, 40)
     for name, value in source.items():
@@ -153,7 +153,7 @@ def test_a_resumed_run_is_the_same_run_to_the_bit(screened: FinetuneRun, uri: st
 
 @pytest.fixture(scope="module")
 def attributed(local_ray, tmp_path_factory) -> Path:
-    """Walkers of RAGAR with attributes: a bag, the build, a coat, and one that nothing shows."""
+    """Walkers of RAGAR with attributes: a bag, the build, a coat, and a random one that nothing shows."""
     root = tmp_path_factory.mktemp("attributed")
     walks = []
     for part in ("train", "test"):
@@ -167,10 +167,10 @@ def attributed(local_ray, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_probe_tells_attributes_and_leaves_the_encoder(
+def test_a_linear_probe_predicts_attributes_and_keeps_the_encoder(
     attributed: Path, pretrained: PretrainRun, uri: str, tmp_path: Path, capsys
 ) -> None:
-    """By the job itself. A bag and a coat are seen in new people; an attribute of chance is not, by anybody."""
+    """Through the job. The coat is predicted for unseen subjects; a random attribute is not."""
     out = tmp_path / "run"
     arguments = ["attributes", "--run", pretrained.out, "--shards", str(attributed), "--out", str(out)]
     arguments += ["--train", "head", "--clips.frames", "4", "--schedule.steps", "60", "--schedule.lr", "0.01"]
@@ -223,7 +223,7 @@ def test_mistakes_are_found_before_a_worker_starts(
 
 
 @pytest.mark.slow
-def test_planted_depression_is_found_by_people_and_by_sequence(
+def test_planted_depression_is_found_by_subject_and_by_sequence(
     planted: Path, pretrained: PretrainRun, uri: str, tmp_path: Path
 ) -> None:
     run = run_of("depression", pretrained, planted, tmp_path / "run")
@@ -237,7 +237,7 @@ def test_planted_depression_is_found_by_people_and_by_sequence(
 
 
 @pytest.mark.slow
-def test_shuffled_labels_teach_nothing(pretrained: PretrainRun, local_ray, uri: str, tmp_path: Path) -> None:
+def test_shuffled_labels_give_chance(pretrained: PretrainRun, local_ray, uri: str, tmp_path: Path) -> None:
     walks = planted_walks()["Scoliosis1K"]
     for side in (slice(0, 2 * EACH), slice(2 * EACH, None)):
         shuffled = torch.randperm(2 * EACH, generator=torch.Generator().manual_seed(side.start)).tolist()
@@ -254,7 +254,7 @@ def test_shuffled_labels_teach_nothing(pretrained: PretrainRun, local_ray, uri: 
 
 
 @pytest.mark.slow
-def test_people_are_told_apart_after_fine_tuning(
+def test_subjects_are_identified_after_fine_tuning(
     store: Path, pretrained: PretrainRun, uri: str, tmp_path: Path
 ) -> None:
     run = run_of("identification", pretrained, store, tmp_path / "run")

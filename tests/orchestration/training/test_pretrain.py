@@ -1,4 +1,4 @@
-"""Pretraining and evaluation on real parts: Ray Train, DeepSpeed on two CPU ranks, MLflow on SQLite."""
+"""Pretraining and evaluation without stand-ins: Ray Train, DeepSpeed on two CPU ranks, MLflow on SQLite."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from orchestration.training.pretrain import pretrain, without_left_out
 
 @pytest.fixture(scope="module")
 def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
-    """A run of six steps on two workers with ZeRO-1, with a checkpoint half-way."""
+    """A run of six steps on two workers, with a checkpoint half-way."""
     run = PretrainRun(
         recipe="test",
         shards=str(store),
@@ -45,7 +45,7 @@ def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
     return run
 
 
-# Of a copied run: its last checkpoint, so that it goes on from the one before, and its place in MLflow.
+# Left out of a copied run: its last checkpoint, so that it resumes from the one before, and its id in MLflow.
 LEFT_OUT = shutil.ignore_patterns("step-00000006", "ray", "mlflow_run_id")
 
 
@@ -58,7 +58,7 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
     return max((one[name] - other[name]).abs().max().item() for name in one)
 
 
-def test_checkpoints_are_whole_and_free_of_pickles(trained: PretrainRun) -> None:
+def test_checkpoints_are_complete_and_without_pickles(trained: PretrainRun) -> None:
     folder = Path(trained.out) / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000003", "step-00000006"]
     for one in folder.iterdir():
@@ -68,24 +68,32 @@ def test_checkpoints_are_whole_and_free_of_pickles(trained: PretrainRun) -> None
     assert largest_difference(weights(trained, 3), weights(trained)) > 0
 
 
-def test_training_started_from_the_weights_of_its_seed(trained: PretrainRun) -> None:
+def test_training_starts_from_the_weights_of_its_seed(trained: PretrainRun) -> None:
     torch.manual_seed(trained.seed)
     untrained = trained.objective.build(trained.network).state_dict()
     drift = largest_difference(untrained, weights(trained))
     assert 0 < drift < 0.02  # six steps at a rate of 1e-3 at most
 
 
-def test_a_resumed_run_is_the_same_run_to_the_bit(trained: PretrainRun, uri: str, tmp_path: Path) -> None:
-    shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
+def test_a_run_resumes_from_its_newest_intact_checkpoint_to_the_bit(
+    trained: PretrainRun, uri: str, tmp_path: Path, capsys
+) -> None:
+    """The newest one is damaged, and the terminal says so and where the run resumes."""
+    shutil.copytree(trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("ray", "mlflow_run_id"))
+    damaged = tmp_path / "run/checkpoints/step-00000006"
+    damaged.joinpath("weights.safetensors").write_bytes(b"half of")
     (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
     resumed = replace(trained, out=str(tmp_path / "run"))
     pretrain(resumed, uri)
+    said = capsys.readouterr().out
+    assert said.count(f"{damaged} is damaged and skipped: weights.safetensors does not match its checksum") == 1
+    assert f"resuming {resumed.out} after step 3" in said
     assert largest_difference(weights(trained), weights(resumed)) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "stage"), [(1, 0), (2, 2)])
-def test_other_workers_and_stages_go_on_where_a_run_left_off(
+def test_other_numbers_of_workers_and_stages_resume_a_run(
     trained: PretrainRun, uri: str, tmp_path: Path, workers: int, stage: int
 ) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
@@ -102,7 +110,7 @@ def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, cap
     assert (Path(trained.out) / "checkpoints" / "step-00000006" / "state.json").stat().st_mtime_ns == before
 
 
-def test_mlflow_has_the_settings_and_the_curve(trained: PretrainRun, uri: str) -> None:
+def test_mlflow_has_the_settings_and_the_loss_curve(trained: PretrainRun, uri: str) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(tracked_run(open_place(trained.out)))
     assert (run.info.run_name, run.info.status) == ("pretrain run", "FINISHED")
@@ -131,7 +139,7 @@ def test_mistakes_are_found_before_a_worker_starts(trained: PretrainRun, uri: st
     assert not Path(out).exists()
 
 
-def test_a_collection_that_is_left_out_is_an_unseen_one(trained: PretrainRun, store: Path) -> None:
+def test_a_collection_that_is_left_out_counts_as_unseen(trained: PretrainRun, store: Path) -> None:
     run = replace(trained, data=DataSettings(leave_out=("GaitLU-1M",)))
     resolved = without_left_out(run, Store.open(store))
     assert resolved.data.collections == ("CASIA-B",)
@@ -208,7 +216,7 @@ def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, 
         evaluate(replace(settings, step=4), uri)
 
 
-def test_an_unfinished_run_is_scored_as_what_it_is(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
+def test_an_unfinished_run_is_scored_with_a_warning(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
     evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", pictures=False), uri)
     assert "is not trained to its end: these are its weights after step 3 of 6" in caplog.text

@@ -1,4 +1,4 @@
-"""Runs that start from a published checkpoint: scored and released as it is, or trained further, on real parts."""
+"""Runs that start from a published checkpoint: scored and released without training, or trained further."""
 
 import shutil
 from dataclasses import replace
@@ -31,7 +31,7 @@ TINY = NetworkSettings(size="p3d-tiny", channels=16)
 
 
 def published(settings: NetworkSettings = TINY) -> GaitNetwork:
-    """What stands for the published network: weights of a seed that no run has, and norms that remember something."""
+    """A stand-in for the published network: weights of a seed that no run has, and norms with running statistics."""
     torch.manual_seed(99)
     network = GaitNetwork(settings)
     with torch.no_grad():
@@ -150,7 +150,7 @@ def trained(start: str, store: Path, uri: str, tmp_path_factory) -> PretrainRun:
     return run
 
 
-def test_training_goes_on_from_the_published_weights(trained: PretrainRun, tmp_path: Path) -> None:
+def test_training_continues_from_the_published_weights(trained: PretrainRun, tmp_path: Path) -> None:
     begun, done = (weights(Path(trained.out), step) for step in (0, 2))
     for whose in ("student", "teacher"):
         assert_published(of(whose, begun))
@@ -168,7 +168,7 @@ def test_training_goes_on_from_the_published_weights(trained: PretrainRun, tmp_p
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_without_the_published_file(trained: PretrainRun, uri: str) -> None:
+def test_a_killed_run_resumes_without_the_published_file(trained: PretrainRun, uri: str) -> None:
     folder = Path(trained.out)
     done = weights(folder, 2)
     Path(trained.start).unlink()
@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_without_the_published_file(trained: PretrainRun, u
         torch.testing.assert_close(value, done[name], rtol=0, atol=0, msg=name)
 
 
-def test_what_is_no_checkpoint_of_the_network_is_refused_before_anything_is_written(
+def test_a_file_that_does_not_fit_the_network_is_refused_before_anything_is_written(
     start: str, store: Path, uri: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -198,7 +198,7 @@ def test_what_is_no_checkpoint_of_the_network_is_refused_before_anything_is_writ
     assert not out.exists()
 
 
-def test_a_run_is_not_another_with_other_weights_to_start_from(zero_shot: Path, uri: str, tmp_path: Path) -> None:
+def test_other_weights_to_start_from_make_another_run(zero_shot: Path, uri: str, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other.pt", published())
     with pytest.raises(UsageError, match=r"holds a run with start .*p3d\.pt, not .*other\.pt"):
         pretrain(replace(read_run(open_place(zero_shot)), start=other), uri)
