@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import PlacementGroupID
 from ray._private import ray_constants
 from ray._private.node import Node
 from ray.exceptions import AuthenticationError
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from datasets.schema.errors import UsageError
 from orchestration.cluster import logs
@@ -110,6 +112,19 @@ def require_gpus() -> None:
     if not on_cluster():
         raise UsageError("--cluster.gpu: this Ray has no GPU; leave it out, or set RAY_ADDRESS to a cluster with GPUs")
     logger.info("no GPU in the cluster yet: training starts once its autoscaler has added some")
+
+
+def free_placement_groups(memory: int) -> None:
+    """Remove the placement groups of a local Ray whose bundles reserve so many bytes of memory.
+
+    Ray keeps a placement group until the driver ends where the actor that made it was killed, and its resources stay
+    reserved. On a cluster, Ray Train's cleaner removes them.
+    """
+    if on_cluster():
+        return
+    for name, group in placement_group_table().items():
+        if group["state"] != "REMOVED" and any(one.get("memory") == memory for one in group["bundles"].values()):
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
 
 
 def _inside_job() -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import ray
 from ray.actor import ActorHandle
-from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 PHASES = ("starting", "data", "training", "checkpoint")  # in the order in which a rank passes through them
@@ -48,14 +47,9 @@ class TrainingFailed:
 
 @dataclass(frozen=True)
 class WorkersStarted:
-    """Ray Train has started the processes of the ranks; sent by its controller, again after each restart.
-
-    placement_group: reserves the workers' resources. Ray keeps it until the driver ends, unless the controller or the
-    driver removes it.
-    """
+    """Ray Train has started the processes of the ranks; sent by its controller, again after each restart."""
 
     controller: ActorHandle
-    placement_group: PlacementGroup
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import ray
 from ray.actor import ActorHandle
-from ray.util.placement_group import remove_placement_group
 from tqdm import tqdm
 
 from datasets.storage import Place
@@ -47,7 +46,7 @@ class Monitor:
     scorer: Scorer
     bar: tqdm
     failure: str | None = None
-    _workers: WorkersStarted | None = None
+    _controller: ActorHandle | None = None
     _step: int = 0
     _starts: int = 0
     _progressed: float = field(default_factory=time.monotonic)
@@ -89,20 +88,15 @@ class Monitor:
                 self._flushed = time.monotonic()
             self._end_if_stalled(heartbeats)
 
-    def free_placement_group(self) -> None:
-        """Free the resources of the last workers, which a controller that died leaves reserved."""
-        if self._workers is not None:
-            remove_placement_group(self._workers.placement_group)
-
     def _end_run(self) -> None:
         """Kill the controller, and with it the workers: ranks that hang answer no request to stop."""
-        if self._workers is not None:
-            ray.kill(self._workers.controller)
+        if self._controller is not None:
+            ray.kill(self._controller)
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case WorkersStarted():
-                self._workers = event
+            case WorkersStarted(controller):
+                self._controller = controller
             case CheckpointDamaged(message):
                 if self._starts:  # at the first start, the driver has found and named it already
                     self.bar.write(message)

@@ -20,7 +20,6 @@ from ray.exceptions import GetTimeoutError
 from ray.train import BackendConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
-from ray.util.placement_group import get_current_placement_group
 
 from orchestration.rank.status import WorkersStarted
 
@@ -68,12 +67,10 @@ class ProcessGroupBackend(Backend):
     share_cuda_visible_devices = True  # as Ray's own backend for torch: NCCL needs to see the node's other GPUs
 
     def on_start(self, worker_group: WorkerGroup, backend_config: BackendConfig) -> None:
-        """Report the workers to the driver, and set up the process group; their order in the group is their rank."""
+        """Report to the driver, and set up the process group; the order of workers in their group is their rank."""
         assert isinstance(backend_config, ProcessGroupConfig) and backend_config.status is not None
-        # First of all, since the driver needs both to end a run whose ranks hang and to clean up after a lost one.
-        controller = ray.get_runtime_context().current_actor
-        placement_group = worker_group.execute_single(0, get_current_placement_group)
-        ray.get(backend_config.status.report.remote(WorkersStarted(controller, placement_group)))
+        # The driver needs the controller's handle to end a run whose ranks hang; Ray keeps it from users of `fit`.
+        ray.get(backend_config.status.report.remote(WorkersStarted(ray.get_runtime_context().current_actor)))
         ranks, timeout = len(worker_group), backend_config.timeout_s
         address = worker_group.execute_single(0, _open_store, ranks, timeout)
         worker_group.execute(_set_rank_variables)

@@ -87,7 +87,7 @@ def _fit(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:
             monitor.update()
             return monitor.failure
         finally:
-            monitor.free_placement_group()
+            session.free_placement_groups(_memory_mark(run))
 
 
 def _is_lost_controller(error: RayActorError | TrainingFailedError) -> bool:
@@ -111,6 +111,7 @@ def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Traine
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # to notice a death sooner than after Ray's 2 s
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
+    marked = {"GPU" if run.cluster.gpu else "CPU": 1.0, "memory": float(_memory_mark(run))}
     return Trainer(
         worker_counts=counts,
         train_loop_per_worker=rank,
@@ -119,10 +120,11 @@ def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Traine
         scaling_config=ScalingConfig(
             num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
             use_gpu=run.cluster.gpu,
+            resources_per_worker=None if session.on_cluster() else marked,
             elastic_resize_monitor_interval_s=run.cluster.resize_every,
         ),
         run_config=RunConfig(
-            name=hashlib.sha256(run.out.encode()).hexdigest()[:16],
+            name=_digest(run),
             storage_path=(folder / "ray").path,
             storage_filesystem=(folder / "ray").filesystem,
             failure_config=FailureConfig(max_failures=-1),  # RestartPolicy decides
@@ -130,3 +132,16 @@ def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Traine
             worker_runtime_env={"env_vars": variables},
         ),
     )
+
+
+def _digest(run: Run) -> str:
+    """A name that no two runs share."""
+    return hashlib.sha256(run.out.encode()).hexdigest()[:16]
+
+
+def _memory_mark(run: Run) -> int:
+    """Bytes of memory, at most a MiB, that each worker reserves on a local Ray: they mark the run's placement groups.
+
+    Several runs share a Ray, and Ray Train gives its placement groups no name (session.free_placement_groups).
+    """
+    return 1 + int(_digest(run)[:5], base=16)

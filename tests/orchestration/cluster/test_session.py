@@ -8,6 +8,7 @@ import pytest
 import ray
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.exceptions import AuthenticationError
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from datasets.schema.errors import UsageError
 from orchestration.cluster import session
@@ -36,6 +37,25 @@ def test_a_second_start_is_the_first(local_ray) -> None:
     before = local_ray.get_runtime_context().get_node_id()
     session.start()
     assert ray.get_runtime_context().get_node_id() == before
+
+
+def test_placement_groups_are_freed_by_the_memory_that_marks_them(local_ray) -> None:
+    """One that a dead actor has left, and one that it still waited for; those of others stay."""
+
+    @local_ray.remote(num_cpus=0)
+    class Controller:
+        def reserve(self, bundles: list[dict[str, float]]) -> list[PlacementGroup]:
+            return [placement_group([bundle]) for bundle in bundles]
+
+    controller = Controller.remote()
+    marked, waiting = {"CPU": 1, "memory": 12_345}, {"CPU": 1000, "memory": 12_345}
+    other = {"CPU": 1, "memory": 54_321}
+    groups = local_ray.get(controller.reserve.remote([marked, waiting, other]))
+    assert groups[0].wait(30) and groups[2].wait(30)
+    local_ray.kill(controller)
+    session.free_placement_groups(12_345)
+    assert [placement_group_table(group)["state"] for group in groups] == ["REMOVED", "REMOVED", "CREATED"]
+    remove_placement_group(groups[2])
 
 
 def test_missing_gpus_are_an_error(local_ray) -> None:
