@@ -12,6 +12,7 @@ disks and in object storage, which has no atomic rename of folders. No other fil
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,9 +30,7 @@ from orchestration.run.settings import Run
 State = dict[str, Tensor]
 _ANY_SIZE = 1 << 42  # bytes: Place.read has a limit against hostile files, and checkpoints are our own
 
-
-def _print_line(line: str) -> None:
-    print(line, flush=True)
+logger = logging.getLogger(__name__)
 
 
 def complete(folder: Place) -> list[Place]:
@@ -54,7 +53,7 @@ def newest_step(folder: Place) -> int:
     return step_of(found[-1]) if found else 0
 
 
-def newest_intact(folder: Place, on_damage: Callable[[str], object] = _print_line) -> Place | None:
+def newest_intact(folder: Place, on_damage: Callable[[str], object] = logger.warning) -> Place | None:
     """The newest checkpoint whose files are what was written, from which a run resumes. Reads the files.
 
     on_damage: called with a line for each newer checkpoint that is damaged.

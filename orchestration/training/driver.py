@@ -1,5 +1,6 @@
 """What the drivers of pretraining and fine-tuning share: start or resume a run, record it, train it to its end."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import Run
 from orchestration.training import ray_internals, train
 from orchestration.training.validation import Scorer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +40,12 @@ def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool
     ray_internals.check_version()
     run_folder.check_folder(run)
     folder, steps = folder_of(run), run.schedule.steps
-    newest = checkpoint.newest_intact(folder)  # prints which newer ones are damaged
+    newest = checkpoint.newest_intact(folder)  # logs which newer ones are damaged
     if newest is not None and checkpoint.step_of(newest) >= steps:
-        print(f"{folder} is trained already: {steps} steps", flush=True)
+        logger.info(f"{folder} is trained already: {steps} steps")
         return newest
     if newest is not None:
-        print(f"resuming {folder} after step {checkpoint.step_of(newest)}", flush=True)
+        logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     job = plan(newest)
     if steps:
         session.start(run.cluster.workers)

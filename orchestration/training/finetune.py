@@ -4,6 +4,7 @@ The weights of the pretrained teacher become the checkpoint of step 0, from whic
 this driver shares with pretraining is in orchestration/training/driver.py; scoring is in orchestration/scoring.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -25,6 +26,8 @@ from orchestration.run.checkpoint import State
 from orchestration.run.finetune_settings import FinetuneRun, Start, write_start
 from orchestration.run.folder import folder_of
 from orchestration.training.driver import Job, drive
+
+logger = logging.getLogger(__name__)
 
 
 def finetune(run: FinetuneRun, uri: str, profile: bool = False) -> Place:
@@ -53,7 +56,7 @@ def first_checkpoint(run: FinetuneRun) -> Callable[[], Place]:
 
 
 def check_start(run: FinetuneRun) -> Start:
-    """What a new run starts from; prints its questions and the number of labels. UsageError where it cannot start."""
+    """What a new run starts from; logs its questions and the number of labels. UsageError where it cannot start."""
     pretrained = run_folder.read_run(open_place(run.run))
     chosen = checkpoint.select(open_place(run.run), run.step)
     run.check_norms(pretrained.network.size)
@@ -68,14 +71,14 @@ def check_start(run: FinetuneRun) -> Start:
     questions = tasks.questions(run.task, rows)
     labels = tasks.answers(questions, rows)
     order_of(run, labels, tasks.people(rows))  # UsageError where there are too few people to fill a batch
-    print(f"encoder {pretrained.network.size} from {chosen}; task: {describe(questions)}", flush=True)
+    logger.info(f"encoder {pretrained.network.size} from {chosen}; task: {describe(questions)}")
     for column, question in enumerate(questions):
         known = labels[:, column][labels[:, column] >= 0]
         counts = Counter(known.tolist())
         classes = f"{len(counts):,} classes"
         if len(question.classes) <= 10:
             classes = ", ".join(f"{name} {counts[number]:,}" for number, name in enumerate(question.classes))
-        print(f"train on {len(known):,} of {rows.num_rows:,} sequences with {question.label}: {classes}", flush=True)
+        logger.info(f"train on {len(known):,} of {rows.num_rows:,} sequences with {question.label}: {classes}")
     return Start(pretrained.network, str(chosen), collections, questions)
 
 

@@ -4,6 +4,7 @@ It sends metrics to MLflow and the terminal, hands finished checkpoints to the s
 does not keep, and ends a run whose ranks make no progress, naming the rank that holds up the others.
 """
 
+import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +32,7 @@ from orchestration.run.settings import Run
 from orchestration.run.tracking import Tracker
 from orchestration.training.validation import Scorer
 
+logger = logging.getLogger(__name__)
 _POLL_INTERVAL = 2.0  # seconds
 _FLUSH_INTERVAL = 5.0  # seconds between two batches of metrics
 _HEARTBEAT_TIMEOUT = 10.0  # seconds without a heartbeat after which a process is taken for stopped or dead
@@ -98,8 +100,8 @@ class Monitor:
             case WorkersStarted(controller):
                 self._controller = controller
             case CheckpointDamaged(message):
-                if self._starts:  # at the first start, the driver has found and named it already
-                    self.bar.write(message)
+                if self._starts:  # before the first start, the driver has logged it itself
+                    logger.warning(message)
             case TrainingStarted(step, workers):
                 self._on_start(step, workers)
             case MetricsReported(step, metrics):
@@ -118,7 +120,7 @@ class Monitor:
         if self._starts or workers != self.run.cluster.workers:
             restarted = "workers were lost or their number changed: " if self._starts else ""
             wanted = self.run.cluster.workers
-            self.bar.write(f"{restarted}training with {workers} of {wanted} workers, after step {step}")
+            logger.warning(f"{restarted}training with {workers} of {wanted} workers, after step {step}")
         self._starts += 1
 
     def _on_metrics(self, step: int, metrics: dict[str, float]) -> None:

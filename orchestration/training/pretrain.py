@@ -3,6 +3,7 @@
 What it shares with fine-tuning is in orchestration/training/driver.py, what ranks do in orchestration/rank/loop.py.
 """
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,8 @@ from orchestration.run.settings import PretrainRun
 from orchestration.training.driver import Job, drive
 from orchestration.training.validation import scored_collections
 
+logger = logging.getLogger(__name__)
+
 
 def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | None = None) -> Place:
     """Train a run, or resume it; returns its last checkpoint. For the arguments and errors, see `drive`.
@@ -41,7 +44,7 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
         run = without_left_out(run, store)
     if run.schedule.steps:
         for line in check_data(run, store):
-            print(line, flush=True)
+            logger.info(line)
         scored = scored_collections(run, store)
 
     def plan(newest: Place | None) -> Job:
@@ -107,5 +110,5 @@ def published_weights(run: PretrainRun, start: Path) -> State:
     module = run.objective.build(run.network)
     load_published(start, module.teacher)
     module.student.load_state_dict(module.teacher.state_dict())
-    print(f"starting from the teacher in {start}", flush=True)
+    logger.info(f"starting from the teacher in {start}")
     return module.state_dict()

@@ -4,6 +4,7 @@ What the ranks run is passed in (orchestration/rank/loop.py).
 """
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # to a type checker, ray.train has the classes of its first v
 else:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+logger = logging.getLogger(__name__)
 Rank = Callable[[dict[str, object]], None]
 _CONTROLLER_RESTARTS = 3  # losses of the controller without a checkpoint between them that are survived
 
@@ -55,7 +57,7 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
     if failure:
         raise Unfinished(failure)
     if scorer.pending():
-        print("trained; waiting for the scores of the last checkpoints", flush=True)
+        logger.info("trained; waiting for the scores of the last checkpoints")
     while scorer.pending():
         scorer.update(timeout=1)
     prune_checkpoints(folder_of(run), run, set())
@@ -82,7 +84,7 @@ def _fit(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:
             losses, newest = (losses + 1 if step == newest else 1), step
             if losses > _CONTROLLER_RESTARTS:
                 return f"Ray lost the run's controller {losses} times after step {step}: {_reason(error)}"
-            monitor.bar.write(f"Ray lost the run's controller: restarting after step {step}")
+            logger.warning(f"Ray lost the run's controller: restarting after step {step}")
         else:
             monitor.update()
             return monitor.failure

@@ -5,6 +5,7 @@ MLflow, and into the checkpoint for `--keep.best`. This is a quick estimate (the
 number a probe set); jobs/evaluate.py runs the whole protocols and baselines.
 """
 
+import logging
 import os
 from collections import deque
 
@@ -25,6 +26,8 @@ from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of, read_run
 from orchestration.run.settings import PretrainRun, Run
 from orchestration.run.tracking import Tracker
+
+logger = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -57,9 +60,8 @@ class Scorer:
             try:
                 self._record(step, ray.get(task))
             except RayError as error:
-                print(
-                    f"scoring the checkpoint of step {step} failed: {' '.join(str(error).split())[-300:]}", flush=True
-                )
+                reason = " ".join(str(error).split())[-300:]
+                logger.warning(f"scoring the checkpoint of step {step} failed: {reason}")
         if self._queue:
             step = self._queue.popleft()
             self._running = (step, self._start(step))

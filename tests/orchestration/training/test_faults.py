@@ -104,7 +104,7 @@ def after_step(run: PretrainRun, step: int, action: Callable[[], None]) -> Calla
 
 
 def test_a_run_whose_processes_are_killed_is_the_same_run(
-    undisturbed: PretrainRun, uri: str, tmp_path: Path, listening: Callable[[psutil.Process], list[str]], capsys
+    undisturbed: PretrainRun, uri: str, tmp_path: Path, listening: Callable[[psutil.Process], list[str]], caplog
 ) -> None:
     """A rank, then the controller: the losses and the weights are those of the undisturbed run, to the bit.
 
@@ -126,7 +126,7 @@ def test_a_run_whose_processes_are_killed_is_the_same_run(
     with meanwhile(kill_a_rank, kill_the_controller):
         pretrain(run, uri)
     assert addresses and addresses <= {"127.0.0.1", "::1"}
-    assert f"{damaged[0]} is damaged and skipped: weights.safetensors does not match" in capsys.readouterr().out
+    assert f"{damaged[0]} is damaged and skipped: weights.safetensors does not match" in caplog.text
     assert losses(run, uri) == losses(undisturbed, uri)
     for name, value in weights(undisturbed, 12).items():
         assert torch.equal(weights(run, 12)[name], value), name
@@ -134,7 +134,7 @@ def test_a_run_whose_processes_are_killed_is_the_same_run(
 
 @pytest.mark.slow
 def test_a_run_resumes_from_its_newest_intact_checkpoint(
-    undisturbed: PretrainRun, uri: str, tmp_path: Path, capsys
+    undisturbed: PretrainRun, uri: str, tmp_path: Path, caplog
 ) -> None:
     """Damaged checkpoints are skipped and named, an unfinished one is deleted."""
     left = shutil.ignore_patterns("ray", "mlflow_run_id", "step-00000012")
@@ -150,7 +150,7 @@ def test_a_run_resumes_from_its_newest_intact_checkpoint(
     content[-1] ^= 1
     flipped.write_bytes(content)
     pretrain(run, uri)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "step-00000010 is damaged and skipped: optimizer.safetensors does not match its checksum" in said
     assert "step-00000008 is damaged and skipped: weights.safetensors does not match its checksum" in said
     assert f"resuming {run.out} after step 6" in said

@@ -137,18 +137,18 @@ def test_a_run_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrai
 
 
 @pytest.mark.slow
-def test_a_resumed_run_is_the_same_run_to_the_bit(screened: FinetuneRun, uri: str, tmp_path: Path, capsys) -> None:
+def test_a_resumed_run_is_the_same_run_to_the_bit(screened: FinetuneRun, uri: str, tmp_path: Path, caplog) -> None:
     left = shutil.ignore_patterns("step-00000040", "ray", "mlflow_run_id", "evaluation")
     shutil.copytree(screened.out, tmp_path / "run", ignore=left)
     resumed = replace(screened, out=str(tmp_path / "run"))
     finetune(resumed, uri)
-    assert "after step 20" in capsys.readouterr().out
+    assert "after step 20" in caplog.text
     expected, found = weights(screened, 40), weights(resumed, 40)
     assert expected.keys() == found.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert losses(resumed, uri) == losses(screened, uri)[20:]
     finetune(resumed, uri)
-    assert "is trained already: 40 steps" in capsys.readouterr().out
+    assert "is trained already: 40 steps" in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_training_starts_from_the_weights_of_its_seed(trained: PretrainRun) -> N
 
 
 def test_a_run_resumes_from_its_newest_intact_checkpoint_to_the_bit(
-    trained: PretrainRun, uri: str, tmp_path: Path, capsys
+    trained: PretrainRun, uri: str, tmp_path: Path, caplog
 ) -> None:
     """The newest one is damaged, and the terminal says so and where the run resumes."""
     shutil.copytree(trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("ray", "mlflow_run_id"))
@@ -85,7 +85,7 @@ def test_a_run_resumes_from_its_newest_intact_checkpoint_to_the_bit(
     (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
     resumed = replace(trained, out=str(tmp_path / "run"))
     pretrain(resumed, uri)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert said.count(f"{damaged} is damaged and skipped: weights.safetensors does not match its checksum") == 1
     assert f"resuming {resumed.out} after step 3" in said
     assert largest_difference(weights(trained), weights(resumed)) == 0
@@ -103,10 +103,10 @@ def test_other_numbers_of_workers_and_stages_resume_a_run(
     assert largest_difference(weights(trained), weights(other)) < 1e-4
 
 
-def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, capsys) -> None:
+def test_a_finished_run_is_not_trained_again(trained: PretrainRun, uri: str, caplog) -> None:
     before = (Path(trained.out) / "checkpoints" / "step-00000006" / "state.json").stat().st_mtime_ns
     pretrain(trained, uri)
-    assert "is trained already: 6 steps" in capsys.readouterr().out
+    assert "is trained already: 6 steps" in caplog.text
     assert (Path(trained.out) / "checkpoints" / "step-00000006" / "state.json").stat().st_mtime_ns == before
 
 

@@ -101,13 +101,13 @@ def zero_shot(start: str, store: Path, uri: str, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_run_of_no_steps_holds_the_published_weights(zero_shot: Path, uri: str, capsys) -> None:
+def test_a_run_of_no_steps_holds_the_published_weights(zero_shot: Path, uri: str, caplog) -> None:
     newest = checkpoint.newest_intact(open_place(zero_shot))
     assert [checkpoint.step_of(newest), newest.name] == [0, "step-00000000"]
     for whose in ("student", "teacher"):
         assert_published(of(whose, weights(zero_shot, 0)))
     pretrain(read_run(open_place(zero_shot)), uri)
-    assert "is trained already: 0 steps" in capsys.readouterr().out
+    assert "is trained already: 0 steps" in caplog.text
 
 
 @pytest.mark.slow
