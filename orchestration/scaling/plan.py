@@ -184,11 +184,19 @@ class StudyPlan:
 
 
 def check_study(plan: StudyPlan, folder: Place) -> None:
-    """UsageError where another study, or anything else, lies in the place of this one."""
-    if (folder / STUDY_FILE).exists():
-        known = build(StudyPlan, json.loads((folder / STUDY_FILE).read()))  # what it does not name is as ever
-        there, here = flatten(to_json(known)), flatten(to_json(plan))
-        changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _free(name)]
+    """UsageError if the folder holds a study with other settings, or anything else.
+
+    A setting that study.json lacks was added later and had its default. One that it has under a name of an earlier
+    version is refused, since nothing tells whether its value means the same.
+    """
+    file = folder / STUDY_FILE
+    if file.exists():
+        try:
+            begun = build(StudyPlan, json.loads(file.read()), str(file))
+        except UsageError as error:
+            raise UsageError(f"{error}; give another --out, or resume the study with that version") from error
+        there, here = flatten(to_json(begun)), flatten(to_json(plan))
+        changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
         if changed:
             raise UsageError(
                 f"{folder} holds a study with {changed[0]} {there.get(changed[0])}, not {here.get(changed[0])}: "
@@ -198,7 +206,7 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
         raise UsageError(f"{folder} exists and is not the folder of a study: give another --out")
 
 
-def _free(name: str) -> bool:
+def _may_change(name: str) -> bool:
     return name != "cluster.precision" and any(
         name.startswith(one) if one.endswith(".") else name == one for one in _MAY_CHANGE
     )

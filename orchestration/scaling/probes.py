@@ -1,7 +1,7 @@
-"""What a linear reader finds of a task's labels in the embedding of a trained cell of a study.
+"""Linear probes of a task's labels on the embedding of a trained cell of a study.
 
-The reader learns from the train split of each collection that has the labels, and is asked about its test split. The
-cell has seen neither's labels; whether it has seen these collections at all is a setting of the study.
+A probe is fitted on the train split of each collection with such labels and tested on its test split. Pretraining uses
+no labels; whether it uses these collections' sequences is a setting of the study.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 from datasets.loading import labels as tasks
 from datasets.loading.labels import Question, TaskName
 from datasets.schema.errors import UsageError
-from datasets.schema.rows import WALK_COLUMNS
+from datasets.schema.rows import WALK_COLUMNS, Modality
 from datasets.store.reader import Store
 from datasets.store.selection import of_modalities
 from evaluation.classification.probe import probe
@@ -18,15 +18,17 @@ from evaluation.scaling.by_subject import BySubject, class_error
 from orchestration.scaling.context import Examined
 from orchestration.scaling.plan import StudyPlan
 
+_SILHOUETTE: tuple[Modality, ...] = ("silhouette",)
 
-def probe_errors(held: Examined) -> dict[str, BySubject]:
+
+def probe_errors(examined: Examined) -> dict[str, BySubject]:
     """Mean error over classes, in percent, as `error/<collection>/probe/<label>`, for each of `measure.probes`."""
     found = {}
-    for task in held.plan.measure.probes:
-        for name, (train, test) in labelled_rows(held.plan, held.store, task).items():
-            asked = tasks.questions(task, train)
-            embedded = [held.embeddings(rows) for rows in (train, test)]
-            for question in asked:
+    for task in examined.plan.measure.probes:
+        for name, (train, test) in labelled_rows(examined.plan, examined.store, task).items():
+            questions = tasks.questions(task, train)
+            embedded = [examined.embeddings(rows) for rows in (train, test)]
+            for question in questions:
                 error = _error(question, train, test, *embedded)
                 if error is not None:
                     found[f"error/{name}/probe/{question.label}"] = error
@@ -34,25 +36,25 @@ def probe_errors(held: Examined) -> dict[str, BySubject]:
 
 
 def check_probes(plan: StudyPlan, store: Store) -> int:
-    """How many sequences the probes of each cell embed. UsageError where the store has not what they need."""
-    found = 0
+    """The number of sequences that the probes of each cell embed. UsageError if the store lacks the labels."""
+    sequences = 0
     for task in plan.measure.probes:
         for train, test in labelled_rows(plan, store, task).values():
             tasks.questions(task, train)
-            found += train.num_rows + test.num_rows
-    return found
+            sequences += train.num_rows + test.num_rows
+    return sequences
 
 
 def labelled_rows(plan: StudyPlan, store: Store, task: TaskName) -> dict[str, tuple[pa.Table, pa.Table]]:
-    """The rows of each collection that a probe learns from, and those that it is asked about.
+    """The train and test rows of the probe of each collection with a task's labels.
 
-    UsageError where the store has no collection with the task's labels on both sides of its split.
+    UsageError if no collection has the task's labels in both its train and its test split.
     """
     found = {}
     for name in sorted(store.collections):
-        sides = [_rows(store, name, split, task, plan.measure.probe_rows) for split in ("train", "test")]
-        if all(side.num_rows for side in sides):
-            found[name] = tuple(sides)
+        train, test = (_rows(store, name, split, task, plan.measure.probe_rows) for split in ("train", "test"))
+        if train.num_rows and test.num_rows:
+            found[name] = train, test
     if not found:
         raise UsageError(
             f"--measure.probes {task}: no collection of {store} has labels of {task} in both its train and its "
@@ -62,24 +64,25 @@ def labelled_rows(plan: StudyPlan, store: Store, task: TaskName) -> dict[str, tu
 
 
 def _rows(store: Store, collection: str, split: str, task: TaskName, most: int) -> pa.Table:
-    """Silhouettes of a split with labels of a task; no more than `most`, evenly spaced in order of sequence_id."""
-    few = store.rows([collection], split, columns=[*WALK_COLUMNS])
-    has = np.array([any(tasks.is_of(task, label) for label, _ in one) for one in few["labels"].to_pylist()], dtype=bool)
-    if not has.any():
-        return few.slice(0, 0)
-    rows = store.rows([collection], split).filter(has)
-    rows = rows.filter(of_modalities(rows, ("silhouette",)))
+    """At most `most` silhouettes of a split with labels of a task, evenly spaced in order of sequence_id."""
+    walks = store.rows([collection], split, columns=[*WALK_COLUMNS])  # not the frames: most collections lack the labels
+    labels = walks["labels"].to_pylist()
+    labelled = np.array([any(tasks.is_of(task, label) for label, _ in one) for one in labels], dtype=bool)
+    if not labelled.any():
+        return walks.slice(0, 0)
+    rows = store.rows([collection], split).filter(labelled)
+    rows = rows.filter(of_modalities(rows, _SILHOUETTE))
     return rows.take(np.unique(np.linspace(0, rows.num_rows - 1, min(most, rows.num_rows)).astype(int)))
 
 
 def _error(
-    question: Question, train: pa.Table, test: pa.Table, known: np.ndarray, unseen: np.ndarray
+    question: Question, train: pa.Table, test: pa.Table, of_train: np.ndarray, of_test: np.ndarray
 ) -> BySubject | None:
-    """None where no row that is asked about has the label."""
+    """The error of one label from embeddings [n, C, P] of train and test rows; None if no test row has the label."""
     labels, truth = (tasks.answers([question], rows)[:, 0] for rows in (train, test))
-    taught, asked = labels != tasks.MISSING, truth != tasks.MISSING
+    known, asked = labels != tasks.MISSING, truth != tasks.MISSING
     if not asked.any():
         return None
-    who = np.asarray(tasks.people(train))[taught].tolist()
-    answers = probe(known[taught], labels[taught], who, unseen[asked], len(question.classes), balanced=True)
-    return class_error(answers.argmax(axis=1), truth[asked], np.asarray(tasks.people(test))[asked])
+    people = np.asarray(tasks.people(train))[known].tolist()
+    scores = probe(of_train[known], labels[known], people, of_test[asked], len(question.classes), balanced=True)
+    return class_error(scores.argmax(axis=1), truth[asked], np.asarray(tasks.people(test))[asked])

@@ -21,8 +21,8 @@ from orchestration.run import tracking
 from orchestration.run.folder import TRACKED, tracked_run
 from orchestration.run.serialise import build, flatten, to_json
 from orchestration.run.tracking import Tracker
-from orchestration.scaling.cell import RECORD
 from orchestration.scaling.plan import STUDY_FILE, StudyPlan
+from orchestration.scaling.run_cell import RECORD
 
 CELL_TAG = "scaling.cell"  # of the runs of finished cells: their names
 _GIGA = 1e9  # MLflow's steps are whole numbers of 64 bits, which FLOP soon exceed: charts are against GFLOP

@@ -101,6 +101,13 @@ def test_a_folder_belongs_to_one_study_which_may_grow(tmp_path) -> None:
     del older["measure"]["probes"]  # begun before there was such a setting
     (tmp_path / STUDY_FILE).write_text(json.dumps(older))
     check_study(made, open_place(tmp_path))
+    older["schedule"]["rate"] = older["schedule"].pop("lr")  # begun before it was renamed
+    (tmp_path / STUDY_FILE).write_text(json.dumps(older))
+    with pytest.raises(
+        UsageError, match=r"study\.json: schedule\.rate is not a known key: .* give another --out"
+    ) as error:
+        check_study(made, open_place(tmp_path))
+    assert "\n" not in str(error.value)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("mine")
     with pytest.raises(UsageError, match="exists and is not the folder of a study"):

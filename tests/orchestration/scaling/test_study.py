@@ -74,7 +74,7 @@ def test_a_cell_that_branched_off_is_the_run_from_scratch_to_the_bit(
     studied: StudyPlan, uri: str, tmp_path: Path
 ) -> None:
     branched = studied.run_of(SHORT)
-    assert json.loads((Path(branched.out) / "took_over.json").read_text()) == {"from": LONG.name, "step": 2}
+    assert json.loads((Path(branched.out) / "branch.json").read_text()) == {"from": LONG.name, "step": 2}
     scratch = replace(branched, out=str(tmp_path / "scratch"))
     pretrain(scratch, uri)
     one, other = weights(branched.out, 4), weights(scratch.out, 4)

@@ -1,11 +1,11 @@
-"""One cell of a study, from its trunk to its record: in a Ray task that drives the cell's own training.
+"""One cell of a study, trained and measured in a Ray task.
 
-A cell takes over a checkpoint of a longer one where they have been the same run so far, and goes on as any killed run
-does; then it is measured. Finished means that its record lies in its folder.
+A cell starts from a checkpoint of another cell of its trunk, as far as both have been the same run, and resumes from it
+as a killed run does. A cell is finished once its record lies in its folder.
 
-    <study>/cells/<cell>/measures.json      what was measured, written last
-                         took_over.json     which checkpoint it began with
-                         ...                a run's folder (run_folder.py)
+    <study>/cells/<cell>/measures.json      the record, written last
+                         branch.json        the checkpoint it started from
+                         ...                a run's folder (orchestration/run/folder.py)
 """
 
 import json
@@ -28,82 +28,83 @@ from orchestration.training.monitor import prune_checkpoints
 from orchestration.training.pretrain import pretrain
 
 RECORD = "measures.json"
-_TOOK_OVER = "took_over.json"
+_BRANCH = "branch.json"
 _LONGEST_REASON = 400  # characters
 
 
 def record_of(plan: StudyPlan, cell: Cell) -> MeasuredCell | None:
-    """What was measured of a cell; None where it is not finished."""
+    """The record of a cell; None if it is not finished."""
     place = folder_of(plan.run_of(cell)) / RECORD
     return MeasuredCell.from_json(place.read()) if place.exists() else None
 
 
 def is_ready(plan: StudyPlan, cell: Cell) -> bool:
-    """Whether a cell has what it takes over from its trunk, as far as that is trained."""
-    run, trunk = plan.run_of(cell), plan.trunk_of(cell)
-    return (
-        cell == trunk
-        or (checkpoint.at_step(folder_of(plan.run_of(trunk)), run.schedule.branch) / "state.json").exists()
-    )
+    """Whether a cell's trunk has reached the checkpoint that the cell starts from; always for a trunk."""
+    trunk = plan.trunk_of(cell)
+    branch = checkpoint.at_step(folder_of(plan.run_of(trunk)), plan.run_of(cell).schedule.branch)
+    return cell == trunk or (branch / "state.json").exists()
 
 
-def run_in_task(plan: dict[str, Any], cell: dict[str, Any], uri: str, parent: str) -> dict[str, str]:
-    """Runs in a Ray task: `measured`, the record of a cell, or `failed`, why there is none, in one line."""
+def run_cell_task(plan: dict[str, Any], cell: dict[str, Any], uri: str, parent: str) -> dict[str, str]:
+    """What runs in a Ray task. Returns the record of the cell as `measured`, or as `failed` the reason in one line."""
     try:
         return {"measured": run_cell(build(StudyPlan, plan), Cell(**cell), uri, parent).to_json()}
     except (UsageError, Unfinished) as error:
         return {"failed": _one_line(str(error))}
-    except Exception as error:  # whatever it is, the other cells go on, and this one is named
+    except Exception as error:  # any failure is reported with its cell, and the other cells go on
         return {"failed": _one_line(f"{type(error).__name__}: {error}")}
 
 
 def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str) -> MeasuredCell:
-    """Train a cell, or go on training it, and measure it. parent: the study's run in MLflow."""
+    """Train a cell, or resume its training, and measure it. parent: the study's run in MLflow."""
     run, began = run_folder.with_absolute_paths(plan.run_of(cell)), time.monotonic()
-    take_over(plan, cell)
+    branch_off(plan, cell)
     pretrain(run, uri, parent=parent)
     folder = folder_of(run)
     cells = storage.open_place(plan.out) / "cells"
     histories = {name: history_of(cells, cell.name, uri, name) for name in ("tokens_kept", "flops_per_second")}
-    found = measure(plan, cell, _took_over(folder)[1], time.monotonic() - began, histories)
-    (folder / RECORD).write(found.to_json().encode())
-    return found
+    record = measure(plan, cell, _branch_of(folder)[1], time.monotonic() - began, histories)
+    (folder / RECORD).write(record.to_json().encode())
+    return record
 
 
-def take_over(plan: StudyPlan, cell: Cell) -> None:
-    """Begin a cell with the furthest checkpoint that another one of its trunk has for it, unless it is as far."""
+def branch_off(plan: StudyPlan, cell: Cell) -> None:
+    """Start a cell from the latest checkpoint that it shares with another cell of its trunk, unless it is as far."""
     run = run_folder.with_absolute_paths(plan.run_of(cell))
     folder = folder_of(run)
     run_folder.check_folder(run)
-    best = _furthest(storage.open_place(plan.out) / "cells", run, cell)
-    if best is None or best[1] <= checkpoint.resumable_step(folder):
+    latest = _latest_shared(storage.open_place(plan.out) / "cells", run, cell)
+    if latest is None or latest[1] <= checkpoint.resumable_step(folder):
         return
     run_folder.claim_folder(run)
-    source, step = best
-    (folder / _TOOK_OVER).write(json.dumps({"from": source, "step": step}).encode())
+    source, step = latest
+    (folder / _BRANCH).write(json.dumps({"from": source, "step": step}).encode())
     checkpoint.copy(checkpoint.at_step(storage.open_place(plan.out) / f"cells/{source}", step), folder, run)
 
 
 def history_of(cells: Place, cell: str, uri: str, name: str) -> list[tuple[int, float]]:
-    """What a cell logged while it trained and, before what it took over, the cell that it took that from."""
-    source, since = _took_over(cells / cell)
+    """A metric of a cell as (step, value); up to the step it branched off, of the cell that it branched off from."""
+    source, since = _branch_of(cells / cell)
     run_id = tracked_run(cells / cell)
     mine = tracking.history(uri, run_id, name) if run_id else []
     before = history_of(cells, source, uri, name) if source else []
     return [one for one in before if one[0] <= since] + [one for one in mine if one[0] > since]
 
 
-def tidy_trunk(plan: StudyPlan, cell: Cell) -> None:
-    """Take away what a trunk kept for its branches, once they are all finished; it can still be made longer."""
+def prune_trunk(plan: StudyPlan, cell: Cell) -> None:
+    """Delete the checkpoints that a finished trunk kept for its branches.
+
+    The one before its own cool-down stays: a longer cell that is added later starts from it.
+    """
     run = plan.run_of(plan.trunk_of(cell))
     prune_checkpoints(folder_of(run), replace(run, keep=Keep(last=1, best=0, at=(run.schedule.branch,))), set())
 
 
-def _furthest(cells: Place, run: PretrainRun, cell: Cell) -> tuple[str, int] | None:
-    """The cell and step of the furthest whole checkpoint that lies before the cool-downs of both."""
+def _latest_shared(cells: Place, run: PretrainRun, cell: Cell) -> tuple[str, int] | None:
+    """Cell and step of the latest undamaged checkpoint of the trunk that precedes the cool-downs of both cells."""
     try:
         names = [one.name for one in cells.entries() if one.name.startswith(f"{cell.trunk}-b")]
-    except OSError:  # the first cell of all
+    except OSError:  # no cell has begun yet
         return None
     found = []
     for name in names:
@@ -117,12 +118,12 @@ def _furthest(cells: Place, run: PretrainRun, cell: Cell) -> tuple[str, int] | N
     return None
 
 
-def _took_over(folder: Place) -> tuple[str, int]:
-    """From which cell one took its first checkpoint, and of which step; of none, and 0, where it did not."""
-    if not (folder / _TOOK_OVER).exists():
+def _branch_of(folder: Place) -> tuple[str, int]:
+    """The cell and the step that a cell branched off from; no name and 0 if it started from scratch."""
+    if not (folder / _BRANCH).exists():
         return "", 0
-    found = json.loads((folder / _TOOK_OVER).read())
-    return found["from"], found["step"]
+    branch = json.loads((folder / _BRANCH).read())
+    return branch["from"], branch["step"]
 
 
 def _one_line(text: str) -> str:
