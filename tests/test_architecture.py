@@ -59,6 +59,11 @@ WINGS = {
         ("scaling",),
     ),
 }
+# Private parts of Ray, and the only files that import from them.
+INSIDE_RAY = {
+    "_internal": {"orchestration/training/ray_internals.py"},
+    "_private": {"orchestration/cluster/session.py", "orchestration/cluster/code_package.py"},
+}
 MOST_FILES = 15  # Python files of a folder, its __init__.py aside
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
@@ -148,17 +153,21 @@ def test_a_planted_arrow_upwards_is_found(path: str, source: str) -> None:
     assert upward(path, f"{source}  # twice\nfrom datasets.schema import errors") == upward(path, source)
 
 
-def test_what_ray_may_change_without_notice_is_in_one_file() -> None:
-    """Names inside Ray Train and Ray Data; orchestration/training/ray_internals.py says what it relies on."""
-    inside = {path for path in FILES if any("._internal" in name for name in imports(path.read_text()))}
-    assert inside == {ROOT / "orchestration/training/ray_internals.py"}
+def inside_ray(source: str) -> set[str]:
+    """The private parts of Ray that a file imports from, which another release may change without notice."""
+    return {part for name in imports(source) for part in name.split(".") if part in INSIDE_RAY}
 
 
-def test_an_objective_is_named_in_its_file_its_union_and_recipes_alone() -> None:
-    """To add an objective touches nothing else: what runs it, measures it and reports it knows the interface."""
-    module = "model.objectives.part_regression"
-    users = {path.relative_to(ROOT).as_posix() for path in FILES if module in path.read_text()}
-    assert users == {"orchestration/run/settings.py", "jobs/recipes.py"}
+def test_the_private_parts_of_ray_are_imported_where_their_behaviour_is_tested() -> None:
+    found = {path.relative_to(ROOT).as_posix(): inside_ray(path.read_text()) for path in FILES}
+    for part, files in INSIDE_RAY.items():
+        assert {file for file, parts in found.items() if part in parts} == files
+
+
+def test_a_planted_import_of_a_private_part_is_found() -> None:
+    planted = "def late():\n    from ray.train.v2._internal.callbacks import DatasetsCallback"
+    assert inside_ray(planted) == {"_internal"}
+    assert inside_ray("import ray._private.node\nimport ray.train") == {"_private"}
 
 
 def test_no_folder_is_a_heap() -> None:

@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import requests
-from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from datasets.schema.errors import UsageError
 from orchestration.cluster.code_package import describe, pack
