@@ -1,9 +1,8 @@
-"""The settings of a run of fine-tuning, and what it found when it began: its network, its questions, its collections.
+"""The settings of a fine-tuning run, and what it resolved at its start: network, collections and questions.
 
-The settings go where those of pretraining go; what was found lies beside them in the run's folder, so that the run goes
-on, and can be read, without the pretrained one.
+What was resolved is stored in the run's folder, so that the run can be resumed and read without the pretrained one.
 
-    <run>/start.json        what the run started from
+    <run>/start.json
 """
 
 import json
@@ -17,7 +16,7 @@ from datasets.storage import Place
 from datasets.store.selection import Selection
 from model.network import NetworkSettings
 from model.objectives.classification import Classifier, HeadSettings, TrainedPart
-from orchestration.run.serialise import build, to_json
+from orchestration.run.serialise import read, to_json
 from orchestration.run.settings import Cluster, Keep, Run, Schedule
 
 START_FILE = "start.json"
@@ -26,13 +25,13 @@ Sampling = Literal["people", "balanced", "plain"]
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledData:
-    """Which sequences of the store are trained on (those of the train split with a label), and in what order."""
+    """The sequences to train on (of the train split, with a label), and how batches are sampled from them."""
 
-    collections: tuple[str, ...] | None = None  # those with labels of the task where None
-    holdout: tuple[str, ...] = ()  # subjects kept to choose settings by, as <collection>/<subject>
-    # people: P people with `each` sequences; balanced: classes take turns; plain: as often as they are in the store
+    collections: tuple[str, ...] | None = None  # those with labels of the task if None
+    holdout: tuple[str, ...] = ()  # subjects kept to tune settings on, as <collection>/<subject>
+    # people: P people with `each` (K) sequences; balanced: all classes equally often; plain: all sequences equally
     sampling: Sampling = "balanced"
-    each: int = 4  # sequences of a person in a batch, where people are sampled
+    each: int = 4  # sequences per person in a batch, if people are sampled
 
     def __post_init__(self) -> None:
         if self.each < 1:
@@ -46,16 +45,16 @@ class LabelledData:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRun(Run):
-    """One run of fine-tuning: everything that its result depends on."""
+    """A fine-tuning run: everything that its result depends on."""
 
     items: ClassVar[str] = "clips"
 
-    recipe: str  # the name that the run is recorded under
+    recipe: str  # name of the run in MLflow
     task: TaskName
-    run: str  # the pretrained run that it starts from, the folder that `jobs.pretrain` wrote
-    step: int | None = None  # which of its checkpoints, by the steps behind it; the newest where None
-    shards: str  # the store to train on
-    out: str  # the run's folder
+    run: str  # pretrained run to start from: the folder that `jobs.pretrain` wrote
+    step: int | None = None  # step of its checkpoint; the newest if None
+    shards: str  # store to train on
+    out: str  # folder of the run
     train: TrainedPart = "all"  # the head alone is a linear probe: the encoder and its embedding stay as they are
     seed: int = 0
     data: LabelledData = field(default_factory=LabelledData)
@@ -70,8 +69,8 @@ class FinetuneRun(Run):
             raise UsageError("--schedule.steps 0 trains nothing: give at least 1, or evaluate the pretrained run")
         if self.data.sampling == "people" and self.schedule.batch % self.data.each:
             raise UsageError(
-                f"--schedule.batch {self.schedule.batch} is no multiple of --data.each {self.data.each}: a batch is "
-                "whole people"
+                f"--schedule.batch {self.schedule.batch} is no multiple of --data.each {self.data.each}: a batch "
+                "holds all sequences of each of its people"
             )
         if self.task == "identification" and self.data.sampling == "balanced":
             raise UsageError("--data.sampling balanced is for classes: identification takes people, or plain")
@@ -84,9 +83,9 @@ class FinetuneRun(Run):
 
 @dataclass(frozen=True)
 class Start:
-    """What a run of fine-tuning found when it began.
+    """What a fine-tuning run resolved at its start.
 
-    network: of the pretrained run. checkpoint: where its weights lay. collections: that it trains on.
+    network: of the pretrained run. checkpoint: path of its weights. collections: to train on.
     """
 
     network: NetworkSettings
@@ -95,18 +94,18 @@ class Start:
     questions: tuple[Question, ...]
 
     def module(self, run: FinetuneRun) -> Classifier:
-        """The module of a run that starts so, with random weights."""
+        """The module of such a run, with random weights."""
         return Classifier(self.network, [len(one.classes) for one in self.questions], run.head, run.train)
 
 
 def write_start(folder: Place, start: Start) -> None:
-    """Keep it in the run's folder."""
+    """Write start.json into the run's folder."""
     (folder / START_FILE).write(json.dumps(to_json(start), indent=1).encode())
 
 
 def read_start(folder: Place) -> Start:
-    """What a run's folder says; UsageError where it says nothing."""
+    """Read start.json from the run's folder; UsageError if there is none."""
     try:
-        return build(Start, json.loads((folder / START_FILE).read()), str(folder / START_FILE))
+        return read(Start, folder / START_FILE)
     except OSError as error:
-        raise UsageError(f"{folder} is no run of fine-tuning (no {START_FILE})") from error
+        raise UsageError(f"{folder} is not the folder of a fine-tuning run (no {START_FILE})") from error

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, open_place
-from orchestration.run.serialise import build, flatten, to_json
+from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import PretrainRun, Run
 
 AnyRun = TypeVar("AnyRun", bound=Run)
@@ -49,23 +49,22 @@ def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
     """The settings of a kind of run; UsageError where the folder is of none, or of another kind."""
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
-    settings = json.loads((folder / RUN_FILE).read())
     if kind is PretrainRun and is_finetuned(folder):
-        task = settings["task"]
+        task = read(dict[str, Any], folder / RUN_FILE)["task"]
         raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
-    return build(kind, settings, str(folder / RUN_FILE))
+    return read(kind, folder / RUN_FILE)
 
 
 def is_finetuned(folder: Place) -> bool:
     """Whether a folder with settings is of a fine-tuned run."""
-    return (folder / RUN_FILE).exists() and "task" in json.loads((folder / RUN_FILE).read())
+    return (folder / RUN_FILE).exists() and "task" in read(dict[str, Any], folder / RUN_FILE)
 
 
 def check_folder(run: Run) -> None:
     """UsageError where the run's folder holds another run, or anything else."""
     folder = folder_of(run)
     if (folder / RUN_FILE).exists():
-        here, there = flatten(to_json(run)), flatten(json.loads((folder / RUN_FILE).read()))
+        here, there = flatten(to_json(run)), flatten(read(dict[str, Any], folder / RUN_FILE))
         if is_finetuned(folder) == ("task" in here):
             there = flatten(to_json(read_settings(folder, type(run))))  # with defaults of newer settings
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from datasets.schema import strict_json
+from datasets.storage import Place
 
 T = TypeVar("T")
 _NOTE = "written by another version of this program?"
@@ -24,6 +25,11 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def build(kind: type[T], data: Mapping[str, Any], file: str = "settings") -> T:
-    """Settings from plain values; UsageError in one line for any that do not fit. file: named in it."""
-    return strict_json.parse(kind, json.dumps(data), file, _NOTE)
+def read(kind: type[T], file: Place) -> T:
+    """A value of a type from a JSON file; UsageError in one line for contents that do not fit, else OSError."""
+    return strict_json.parse(kind, file.read().decode(), str(file), _NOTE)
+
+
+def build(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Settings from plain values, as `to_json` makes them; UsageError in one line for any that do not fit."""
+    return strict_json.parse(kind, json.dumps(data), "settings", _NOTE)

@@ -1,7 +1,7 @@
-"""The settings of runs: what every run of training has, those of pretraining, and their one JSON form.
+"""The settings of training runs: those that all runs have, and those of pretraining.
 
-The same JSON goes into the run's folder, into each checkpoint, to every rank and to MLflow. Reading it back is strict:
-a setting that this program does not know is an error, not a surprise. Where it lies is run_folder.py's matter.
+Their JSON (serialise.py) goes into the run's folder, into each checkpoint, to every rank and to MLflow. The comment
+behind a field is its text in --help.
 """
 
 from dataclasses import dataclass, field
@@ -31,17 +31,16 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which sequences of the store are trained on (those of the train split, less what is held out), and how."""
+    """The sequences to train on (of the train split, without held-out subjects), and how pairs are drawn from them."""
 
-    collections: tuple[str, ...] | None = None  # all of the store where None
-    leave_out: tuple[str, ...] = ()  # of these, collections that are not trained on: to be scored as unseen ones
-    modalities: tuple[Modality, ...] = ("silhouette",)  # the first of them scores checkpoints (see Score)
+    collections: tuple[str, ...] | None = None  # all in the store if None
+    leave_out: tuple[str, ...] = ()  # collections not to train on, so that they are scored as unseen
+    modalities: tuple[Modality, ...] = ("silhouette",)  # checkpoints are scored on the first (see Score)
     holdout: tuple[str, ...] = ()  # subjects kept for validation, as <collection>/<subject>
-    positives: Positives = (
-        "clip"  # two clips of one sequence, or of one walk as two cameras (or modalities) saw it at once
-    )
-    mixing: Mixing = "step"  # whether each step is of one collection, or each batch of several
-    unique: int | None = None  # so many sequences of all these (datasets/store/selection.py); every one where None
+    # A positive pair: two clips of one sequence, or of one walk seen by two cameras (or in two modalities) at once
+    positives: Positives = "clip"
+    mixing: Mixing = "step"  # whether a batch is of one collection (step) or of several
+    unique: int | None = None  # number of sequences to train on (datasets/store/selection.py); all if None
 
     def __post_init__(self) -> None:
         if self.unique is not None and self.unique < 1:
@@ -61,17 +60,17 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast: warm-up, a constant rate, and a cool-down of the form 1 - sqrt (arXiv 2405.18392)."""
+    """Length and learning rate: warm-up, a constant rate, and a cool-down as 1 - sqrt (arXiv 2405.18392)."""
 
-    steps: int = 1000  # 0 keeps the weights of `start` as they are
-    batch: int = 64  # sequences a step, over all workers
+    steps: int = 1000  # 0 keeps the weights of `start`
+    batch: int = 64  # sequences per step, over all workers
     lr: float = 1e-3  # peak learning rate of AdamW
     warmup: int = 50  # steps
-    cooldown: float = 0.2  # share of the steps
+    cooldown: float = 0.2  # fraction of the steps
     weight_decay: float = 0.05
-    clip_norm: float = 3.0  # largest norm of the gradient
+    clip_norm: float = 3.0  # maximum norm of the gradient
     log_every: int = 10  # steps
-    guard_every: int = 100  # steps between looks for collapse (model/objectives/guards.py); 0: never
+    guard_every: int = 100  # steps between checks for collapse (model/objectives/guards.py); 0: never
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -87,11 +86,11 @@ class Schedule:
         if self.warmup < 0 or self.warmup > self.steps > 0:
             raise UsageError(f"--schedule.warmup {self.warmup} must lie within --schedule.steps {self.steps}")
         if not 0 <= self.cooldown <= 1:
-            raise UsageError(f"--schedule.cooldown {self.cooldown} is a share of the steps: give 0 to 1")
+            raise UsageError(f"--schedule.cooldown {self.cooldown} is a fraction of the steps: give 0 to 1")
 
     @property
     def branch(self) -> int:
-        """The steps before the cool-down: up to there a longer run with the same settings is the same run."""
+        """The steps before the cool-down, which a longer run with the same settings shares."""
         return self.steps - self._cooling
 
     @property
@@ -99,23 +98,23 @@ class Schedule:
         return int(self.cooldown * self.steps)
 
     def guards_at(self, done: int) -> bool:
-        """Whether to look for collapse after so many steps: after the first, and then at even distances."""
+        """Whether to check for collapse after `done` steps: after the first, then at regular intervals."""
         return self.guard_every > 0 and (done == 1 or done % self.guard_every == 0)
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step."""
+        """The learning rate of a step, counted from 0."""
         left = (self.steps - step) / self._cooling if self._cooling else 1.0
         return self.lr * min(1.0, (step + 1) / max(self.warmup, 1)) * (1 - (1 - min(left, 1.0)) ** 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Which checkpoints are written, and which of them stay. The last step is always written."""
+    """Which checkpoints are written, and which are kept. The last step is always written."""
 
-    every: int = 200  # steps from one checkpoint to the next
-    last: int = 3  # the newest that stay; 0: all of them
-    best: int = 1  # how many more stay, those of the highest score (see Score)
-    at: tuple[int, ...] = ()  # steps after which one more is written, and stays
+    every: int = 200  # steps between checkpoints
+    last: int = 3  # number of newest checkpoints to keep; 0: all
+    best: int = 1  # number of further checkpoints to keep, those with the highest score (see Score)
+    at: tuple[int, ...] = ()  # steps after which an additional checkpoint is written and kept
 
     def __post_init__(self) -> None:
         for name, least in (("every", 1), ("last", 0), ("best", 0)):
@@ -123,16 +122,16 @@ class Keep:
                 raise UsageError(f"--keep.{name} {getattr(self, name)} must be at least {least}")
 
     def due(self, done: int) -> bool:
-        """Whether a checkpoint is written after so many steps, be it the last or not."""
+        """Whether a checkpoint is written after `done` steps, even if they are not the last."""
         return done % self.every == 0 or done in self.at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How checkpoints are scored on the held-out subjects while training goes on: mean Rank-1, zero-shot."""
+    """How checkpoints are scored on the held-out subjects during training: mean Rank-1, zero-shot."""
 
-    every: int = 1  # checkpoints from one that is scored to the next; 0: none is
-    frames: int = 32  # of each sequence, from its first: enough to tell checkpoints apart
+    every: int = 1  # score every n-th checkpoint; 0: none
+    frames: int = 32  # first frames of each sequence that are embedded: enough to rank checkpoints
 
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("frames", 2)):
@@ -142,18 +141,18 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Where it runs: workers (ranks), what each of them gets, and how DeepSpeed shares the optimizer's state."""
+    """The workers (ranks), their resources, and how DeepSpeed shards the training state over them."""
 
     workers: int = 2
-    at_least: int | None = None  # workers to begin or go on with where there is no room for all; all where None
-    gpu: bool = False  # one GPU a worker
-    zero_stage: Literal[0, 1, 2, 3] = 0  # what is shared out: nothing, moments, gradients too, weights too
-    precision: Precision = "bf16"  # of the matrix products; weights and optimizer stay fp32
-    micro_batch: int | None = None  # pairs that a worker takes at once, to save memory; its whole share where None
-    recompute: bool = False  # activations are made again in the backward pass, to save memory
-    restarts: int = 3  # deaths of workers without a checkpoint between them, after which the run ends
+    at_least: int | None = None  # minimum number of workers to start or continue with; all if None
+    gpu: bool = False  # one GPU per worker
+    zero_stage: Literal[0, 1, 2, 3] = 0  # what is sharded: 1 optimizer state, 2 also gradients, 3 also weights
+    precision: Precision = "bf16"  # of matrix products; weights and optimizer stay in fp32
+    micro_batch: int | None = None  # items a worker processes at once, to save memory; its whole share if None
+    recompute: bool = False  # recompute activations in the backward pass, to save memory
+    restarts: int = 3  # failures in a row, without a checkpoint in between, after which the run ends
     patience: float = 600.0  # seconds without a step, after which the run ends
-    resize_every: float = 60.0  # seconds between two looks for room for more workers
+    resize_every: float = 60.0  # seconds between checks for room for more workers
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -171,9 +170,9 @@ class Cluster:
 
 
 class Run:
-    """What every run of training has, whatever it trains; a dataclass of settings says the rest."""
+    """Settings that every training run has, and the arithmetic of its batch; dataclasses derive from it."""
 
-    items: ClassVar[str]  # what a batch is made of
+    items: ClassVar[str]  # that a batch is made of, for messages
     recipe: str
     shards: str
     out: str
@@ -189,19 +188,19 @@ class Run:
         return ShareUnit()
 
     def micro_batch(self, workers: int) -> int:
-        """How many items each of so many workers takes at once: as many as allowed of which its share is a multiple."""
+        """The items that each of `workers` processes at once: the most allowed that divides its share of the batch."""
         share = self.schedule.batch // workers
         most = min(self.cluster.micro_batch or share, share)
         return max(size for size in range(self.unit.clips, most + 1, self.unit.clips) if share % size == 0)
 
     def worker_counts(self) -> list[int]:
-        """The numbers of workers that the run can have: all those allowed among which its batch divides."""
+        """The allowed numbers of workers that divide the batch, ascending."""
         fewest = self.cluster.at_least or self.cluster.workers
         counts = range(fewest, self.cluster.workers + 1)
         return [count for count in counts if self.schedule.batch % (count * self.unit.clips) == 0]
 
     def check_shares(self) -> None:
-        """UsageError where the batch does not divide among the workers, or a share into micro batches."""
+        """UsageError unless the batch divides among the workers, and their shares into micro batches."""
         batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
         unit, reason, option = self.unit
         if batch % workers:
@@ -217,7 +216,7 @@ class Run:
             raise UsageError(f"--cluster.micro-batch {micro} must be at least {unit}, {reason}: raise it, or {option}")
 
     def check_norms(self, size: str) -> None:
-        """UsageError where an encoder of a size cannot be trained with micro batches."""
+        """UsageError for micro batches with an encoder of a size whose norms need the whole share."""
         share, micro = self.schedule.batch // self.cluster.workers, self.cluster.micro_batch
         if micro is not None and micro < share and size in sizes.P3D:
             raise UsageError(
@@ -228,14 +227,14 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRun(Run):
-    """One pretraining run: everything that its result depends on."""
+    """A pretraining run: everything that its result depends on."""
 
     items: ClassVar[str] = "pairs"
 
-    recipe: str  # the name that the run is recorded under
-    shards: str  # the store to train on
-    out: str  # the run's folder
-    start: str | None = None  # an OpenGait checkpoint of the published P3D encoder; random weights of the seed if None
+    recipe: str  # name of the run in MLflow
+    shards: str  # store to train on
+    out: str  # folder of the run
+    start: str | None = None  # OpenGait checkpoint of the published P3D encoder; random weights if None
     seed: int = 0
     data: DataSettings = field(default_factory=DataSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)

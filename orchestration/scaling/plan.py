@@ -4,7 +4,6 @@ Cells of one size, one number of sequences and one seed have a trunk in common: 
 long one. Plain settings, and what follows from them by arithmetic; nothing is run here.
 """
 
-import json
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -17,7 +16,7 @@ from model import sizes
 from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
 from model.sizes import KEPT
-from orchestration.run.serialise import build, flatten, to_json
+from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
 STUDY_FILE = "study.json"
@@ -192,7 +191,7 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
     file = folder / STUDY_FILE
     if file.exists():
         try:
-            begun = build(StudyPlan, json.loads(file.read()), str(file))
+            begun = read(StudyPlan, file)
         except UsageError as error:
             raise UsageError(f"{error}; give another --out, or resume the study with that version") from error
         there, here = flatten(to_json(begun)), flatten(to_json(plan))

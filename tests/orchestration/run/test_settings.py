@@ -107,7 +107,7 @@ def test_a_run_of_an_earlier_program_is_read_as_it_was(tmp_path: Path) -> None:
         ),
         (lambda: Schedule(steps=10, warmup=20), "--schedule.warmup 20 must lie within --schedule.steps 10"),
         (lambda: Schedule(lr=-1.0), r"--schedule.lr -1.0 must be positive"),
-        (lambda: Schedule(cooldown=2.0), "--schedule.cooldown 2.0 is a share"),
+        (lambda: Schedule(cooldown=2.0), "--schedule.cooldown 2.0 is a fraction"),
         (lambda: Cluster(workers=0), "--cluster.workers 0 must be at least 1"),
         (
             lambda: PretrainRun(
@@ -202,3 +202,11 @@ def test_a_folder_with_something_else_is_not_taken(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(UsageError, match=r"no run\.json"):
         folder.read_run(open_place(tmp_path))
+
+
+@pytest.mark.parametrize("written", [b'{"recipe": "tiny"', b"[]", b""])
+def test_damaged_settings_are_one_line(tmp_path: Path, written: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(written)
+    for read in (lambda: folder.read_run(open_place(tmp_path)), lambda: folder.is_finetuned(open_place(tmp_path))):
+        with pytest.raises(UsageError, match=rf"^{tmp_path}/run\.json (cannot be read as JSON|is \[\]: it must be)"):
+            read()
