@@ -1,8 +1,8 @@
 """python -m benchmarks.scaling_fits [--repeats 200] [--draws 400]
 
-How long a thousand bootstraps of the loss law take, and how often its intervals cover the truth: synthetic studies with
-known constants, as large as Chinchilla's and as small as ours, and noise in the logarithm of the loss. Times are of the
-processor, so that a busy machine does not count.
+Time of a thousand bootstraps of the loss law, and coverage of its intervals: on synthetic studies with known constants,
+as large as Chinchilla's and as small as ours, with noise in the logarithm of the loss. Times are CPU times, which other
+load does not change.
 """
 
 import time
@@ -24,7 +24,7 @@ NAMES = ("floor", "alpha", "beta", "size exponent", "loss at 4N, 4D")
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """How much to try."""
+    """Numbers of studies and bootstraps."""
 
     repeats: int = 200
     """Synthetic studies of each kind."""
@@ -47,8 +47,7 @@ def grid(sizes: int, amounts: int, span: float) -> Callable[[np.random.Generator
 
 
 def with_subjects(subjects: int) -> Callable[[np.random.Generator, float], Runs]:
-    """The 5 x 4 study, measured on so many subjects: each harder or easier (by half), and each run luckier with some
-    than with others (by a tenth)."""
+    """The 5 x 4 study with losses by subject, which differ by subject (by half) and by run and subject (by a tenth)."""
 
     def study(rng: np.random.Generator, noise: float) -> Runs:
         runs = grid(5, 4, 100)(rng, noise)
@@ -60,7 +59,7 @@ def with_subjects(subjects: int) -> Callable[[np.random.Generator, float], Runs]
 
 
 def measured(law: LossLaw, parameters: np.ndarray, seen: np.ndarray, rng: np.random.Generator, noise: float) -> Runs:
-    """Runs whose losses are those of a law, with noise of that standard deviation in their logarithms."""
+    """Runs with the losses of a law, and normal noise of standard deviation `noise` in their logarithms."""
     loss = law.predict(parameters, seen) * np.exp(rng.normal(0, noise, len(parameters)))
     return Runs(parameters=parameters, seen=seen, unique=seen, flop=6 * parameters * seen, loss=loss)
 
@@ -77,7 +76,7 @@ STUDIES = (
 
 
 def numbers(law: LossLaw, runs: Runs) -> np.ndarray:
-    """What `NAMES` says, of one law or of draws: [..., 5]."""
+    """The quantities in `NAMES`, of one law or of bootstrap draws: [..., 5]."""
     beyond = law.predict([4 * runs.parameters.max()], [4 * runs.seen.max()])[..., 0]
     return np.stack([*map(np.asarray, (law.floor, law.alpha, law.beta)), law.size_exponent(), beyond], axis=-1)
 
@@ -85,7 +84,7 @@ def numbers(law: LossLaw, runs: Runs) -> np.ndarray:
 def coverage(
     study: Callable[[np.random.Generator, float], Runs], truth: LossLaw, noise: float, repeats: int, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The share of synthetic studies whose 80% and 95% intervals hold the true `numbers`, [5] each."""
+    """The fraction of synthetic studies whose 80% and 95% intervals contain the true `numbers`: [5] each."""
     inside80, inside95 = [], []
     for seed in range(repeats):
         runs = study(np.random.default_rng(seed), noise)
@@ -97,7 +96,7 @@ def coverage(
 
 
 def main(arguments: Arguments) -> None:
-    """Time, then cover."""
+    """Print times, then coverage."""
     for name, study, _, noise in STUDIES[:3:2]:
         runs = study(np.random.default_rng(0), noise)
         start = time.process_time()
@@ -105,7 +104,7 @@ def main(arguments: Arguments) -> None:
         middle = time.process_time()
         bootstrap(fitted, runs, seed=0, repeats=1000)
         print(f"{name}: fit {middle - start:.2f} s, 1,000 bootstraps {time.process_time() - middle:.2f} s")
-    print(f"share of {arguments.repeats} studies whose intervals hold the truth, of 80% and of 95%:")
+    print(f"fraction of {arguments.repeats} studies whose 80% and 95% intervals contain the truth:")
     print(f"{'':26}" + "".join(f"{name:>18}" for name in NAMES))
     for name, study, truth, noise in STUDIES:
         shares = coverage(study, truth, noise, arguments.repeats, arguments.draws)

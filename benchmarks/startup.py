@@ -1,7 +1,6 @@
 """python -m benchmarks.startup [--repeats 3]
 
-What a job costs before and after its work: ingest, pretrain, embed and evaluate on next to nothing, each as a process
-of its own, from its start to its end; and for pretrain the time to its first step, as MLflow has it.
+Overhead of the jobs: wall time of ingest, pretrain, embed and evaluate on eight short sequences, a process for each.
 """
 
 import subprocess
@@ -22,14 +21,14 @@ from datasets.synthetic.trees import write_tree
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """How often to measure."""
+    """Number of repetitions."""
 
     repeats: int = 3
-    """How often all jobs are run."""
+    """How often each job runs."""
 
 
 def main(arguments: Arguments) -> None:
-    """Measure and print."""
+    """Run the jobs, and print the median and range of their times."""
     seconds: dict[str, list[float]] = {}
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as made:
@@ -42,7 +41,7 @@ def main(arguments: Arguments) -> None:
 
 
 def jobs(made: Path) -> dict[str, list[str]]:
-    """The arguments of each job, in the order in which they build on each other."""
+    """The arguments of each job, in the order in which each uses the output of the one before."""
     walks = [scenes.casia_b(*one) for one in product(("001", "075"), ("nm-01", "nm-05"), ("000", "090"))]
     write_tree(made / "walks", find("CASIA-B").layouts[0], walks, num_frames=16, seed=0)
     store, run = ["--shards", str(made / "shards")], str(made / "run")

@@ -21,7 +21,7 @@ Settings = TypeVar("Settings")
 class _CommandLine(Generic[Settings]):
     settings: Annotated[Settings, tyro.conf.arg(name="")]
     verbose: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Log details as well, and what libraries have to say."""
+    """Also log details (DEBUG), and INFO of libraries."""
 
 
 def parse(settings: type[Settings], argv: list[str] | None, job: str, default: Settings | None = None) -> Settings:
@@ -67,11 +67,15 @@ def choose_member(
     return replace(settings, **{field: members[name]()})  # type: ignore[type-var]  # all settings are dataclasses
 
 
-def run(job: Callable[[], None]) -> None:
-    """Run a job; a UsageError of its, or a place it may not write to, ends the program with one line and status 2.
+def summaries(named: Mapping[str, Callable[..., object]]) -> str:
+    """A line for each named function: its name, and the first line of its docstring."""
+    width = max(map(len, named))
+    return "".join(f"\n  {name:<{width}} {(one.__doc__ or '').splitlines()[0]}" for name, one in named.items())
 
-    Work that could not be brought to its end, through no mistake in the command, ends it with one line and status 1.
-    """
+
+def run(job: Callable[[], None]) -> None:
+    """Run a job. Errors end the program with one line: exit status 2 for a UsageError or a place without permission,
+    1 for work that could not be finished although the command was right."""
     try:
         job()
     except UsageError as error:
@@ -79,17 +83,17 @@ def run(job: Callable[[], None]) -> None:
     except Unfinished as error:
         fail(str(error), status=1)
     except PermissionError as error:
-        fail(f"{error.strerror}: {error.filename}: give a place that you may read and write")
+        fail(f"{error.strerror}: {error.filename}: give a place that you can read and write")
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
-    """Say what is wrong, in one line, and exit."""
+    """Print an error in one line, and exit."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     raise SystemExit(status)
 
 
 def _one_line(framed: str) -> str:
-    """What tyro's framed message says is wrong, in one line: a title, then sections parted by rules."""
+    """The error in tyro's framed message, which has a title and sections between rules, in one line."""
     sections: list[list[str]] = [[]]
     for line in re.sub(r"\x1b\[[0-9;]*m", "", framed).splitlines():
         words = line.strip().strip("│|").strip()
@@ -101,7 +105,7 @@ def _one_line(framed: str) -> str:
 
 
 def _section(lines: list[str]) -> str:
-    """One section of tyro's message; empty for those that say nothing of the mistake."""
+    """One section of tyro's message; empty for those that do not describe the mistake."""
     options = [line.split()[0] for line in lines if line.startswith("--")]
     if lines[0].startswith(("For full helptext", "Argument helptext")):
         return ""

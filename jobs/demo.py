@@ -1,8 +1,7 @@
 """python -m jobs.demo [--out demo]
 
-The whole path on synthetic walkers: all twelve collections on disk as their owners release them, ingest, pretraining,
-evaluation, and a scaling study in miniature, all tracked in MLflow. It strings the other jobs together and prints each
-command before it runs it.
+The whole pipeline on synthetic walkers: all collections on disk in the layouts of their owners, ingest, pretraining,
+evaluation, and a miniature scaling study, tracked in MLflow. Each command is printed before it runs.
 """
 
 import time
@@ -23,20 +22,20 @@ TRAIN_CONDITIONS = ["nm-01", "bg-01", "cl-01"]
 TEST = [f"{number:03d}" for number in range(75, 87)]  # of its TEST subjects
 TEST_CONDITIONS = [f"nm-{n:02d}" for n in range(1, 7)] + [f"{c}-{n:02d}" for c in ("bg", "cl") for n in (1, 2)]
 VIEWS = ["018", "054", "090", "126"]
-UNLABELLED = 1536  # sequences like GaitLU-1M's, each of somebody else
-FRAMES = 20  # a sequence
+UNLABELLED = 1536  # sequences like GaitLU-1M's, each of a different person
+FRAMES = 20  # per sequence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Synthetic walkers from disk to results, in a few minutes on two cores."""
+    """The whole pipeline on synthetic walkers, in a few minutes on two cores."""
 
     out: str = "demo"
-    """The folder for everything that the demo makes."""
+    """Folder for everything that the demo writes."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Make the walkers, then run each job as from the command line."""
+    """Write the walkers, then run each job as from the command line."""
     out = Path(cli.parse(Arguments, argv, "demo").out)
     store, run = str(out / "shards"), str(out / "run")
     tracked = ["--tracking", f"sqlite:///{(out / 'mlflow.db').resolve()}"]
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _write_walkers(folder: Path) -> list[str]:
-    """All collections as released, below a folder; returns the roots as arguments of ingest."""
+    """Write all collections as released, below a folder; returns them as arguments of ingest."""
     print(f"synthetic walkers in {folder}: {len(CATALOG)} collections as their owners release them", flush=True)
     started, roots = time.monotonic(), []
     casts: dict[str, Callable[[], Iterable[Walk]]] = {**CASTS, "CASIA-B": _casia_b, "GaitLU-1M": _gaitlu_1m}
@@ -65,7 +64,7 @@ def _write_walkers(folder: Path) -> list[str]:
 
 
 def _casia_b() -> list[Walk]:
-    """Enough subjects to learn from, and twelve others to be scored on by the whole protocol."""
+    """Enough subjects to train on, and twelve others for the whole protocol."""
     names = [*product(TRAIN, TRAIN_CONDITIONS, VIEWS), *product(TEST, TEST_CONDITIONS, VIEWS)]
     return [scenes.casia_b(*name) for name in names]
 

@@ -1,6 +1,6 @@
 """python -m jobs.embed --run <run> --shards <shards> --out <table> [--split train] [--form int8]
 
-Embed every sequence of a split, all of its frames, into a Parquet table that can be read without this program.
+Embed all sequences of a split, with all their frames, into a Parquet table that any Parquet reader can open.
 """
 
 from datasets.store.reader import Store
@@ -9,7 +9,7 @@ from orchestration.embedding.embed import EmbedRun, embed_store
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, embed, and say what is where."""
+    """Parse, embed, and print the path of the table."""
     settings = cli.parse(EmbedRun, argv, "embed")
 
     def job() -> None:

@@ -1,8 +1,8 @@
 """python -m jobs.evaluate --run <run> --shards <shards> [--split holdout]
 python -m jobs.evaluate identify --run <run> --gallery <folder> --probe <folder>
 
-Score a pretrained run zero-shot by the protocol of each collection in the store, beside GEI and random initialisation;
-or say whose walks the ones in a folder may be, from silhouettes as they lie there.
+Score a pretrained run zero-shot by the protocol of each collection in the store, beside baselines such as GEI and
+random initialisation; or rank the candidates for the walks in a folder against a gallery of known walkers.
 """
 
 import sys
@@ -21,11 +21,11 @@ from orchestration.scoring.identify import IdentifyRun, identify_walks
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Scores of a run by each collection's own protocol, with intervals over subjects and what was left out."""
+    """Scores of a run by the protocol of each collection, with confidence intervals over subjects."""
 
     settings: Annotated[EvaluateRun, tyro.conf.arg(name="")]
     tracking: str = field(default_factory=tracking.default_uri)
-    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
 
 
 def main(argv: list[str] | None = None) -> None:

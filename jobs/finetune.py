@@ -1,6 +1,6 @@
 """python -m jobs.finetune <task> --run <pretrained run> --shards <shards> --out <run> [--train head ...]
 
-Fine-tune a pretrained run for a task, or probe it, and score it on people it was not trained on.
+Fine-tune a pretrained run for a task, or train a linear probe on it, and score it on people it was not trained on.
 """
 
 import sys
@@ -20,22 +20,22 @@ from orchestration.training.finetune import finetune
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The run, how it is scored, and where it is tracked."""
+    """A fine-tuning run, its scoring, and its tracking."""
 
     run: Annotated[FinetuneRun, tyro.conf.arg(name="")]
     score: Scoring = field(default_factory=Scoring)
     tracking: str = field(default_factory=tracking.default_uri)
-    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
     profile: bool = False
-    """Whether a few steps of rank 0 are traced into <run>/profile/trace.json (for chrome://tracing or Perfetto)."""
+    """Trace a few steps of rank 0 into <run>/profile/trace.json (for chrome://tracing or Perfetto)."""
 
 
 def parse(argv: list[str]) -> Arguments:
-    """The task named first, its recipe changed by the settings that follow it."""
-    tasks = "".join(f"\n  {name:<14} {recipe.__doc__.splitlines()[0]}" for name, recipe in FINETUNING.items())
+    """The recipe of the task, which is the first argument, with the settings that follow it."""
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python -m jobs.finetune <task> --run <pretrained run> --shards <shards> --out <run> [settings]")
-        print(f"\ntasks:{tasks}\n\n--train head is a linear probe; --train all, the default, trains the encoder, too")
+        print(f"\ntasks:{cli.summaries(FINETUNING)}")
+        print("\n--train head trains a linear probe; --train all, the default, trains the encoder as well")
         print("python -m jobs.finetune <task> --help lists the settings of a task")
         raise SystemExit(0 if argv else 2)
     name, settings = argv[0], argv[1:]

@@ -1,7 +1,7 @@
 """python -m jobs.ingest --root CASIA-B=<folder> [--root my-walks=<folder> ...] --out <shards>
 
-Collections, as their owners released them or as OpenGait pickles, and one's own, to one store of contour shards. With
---modality it is their LiDAR silhouettes, parsing maps or skeletons that are added to it.
+Ingest collections, as their owners released them or as OpenGait pickles, and custom ones, into one store of contour
+shards. --modality ingests their LiDAR silhouettes, parsing maps or skeletons.
 """
 
 import sys
@@ -19,33 +19,33 @@ from orchestration.ingest.ingest import IngestRun, ingest
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Bring gait collections into one store of contour shards; what is there already is not done again."""
+    """Ingest gait collections into one store of contour shards; sequences that it has already are skipped."""
 
     root: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
-    """NAME=<folder>: a collection of the catalog and where it lies. Give it once for each collection."""
+    """NAME=<folder>: a collection and its folder. Give it once for each collection."""
     out: str
-    """The store: a folder for the shards, the rejects and the manifest."""
+    """The store: a folder, or a URL of object storage, for shards, rejects and the manifest."""
     modality: Modality | None = None
-    """What to read in the folders, one a run; silhouettes where it is not given and no spec file names another."""
+    """The modality to ingest; if not given, that of the spec file, else silhouettes."""
     spec: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=<json>: labels, split and protocol of a collection of one's own (docs/own-walks.md)."""
+    """NAME=<json>: labels, split and protocol of a custom collection (docs/own-walks.md)."""
     partition: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=<json>: another split than the official one, as OpenGait writes it, or the name of a published one."""
+    """NAME=<json>: a partition file as OpenGait's in place of the official split, or the name of a published one."""
     block_sequences: int = 256
-    """Sequences of a shard at most."""
+    """Maximum number of sequences in a shard."""
     retry_rejects: bool = False
-    """Try the sequences again that the store rejected before, as after a repair."""
+    """Try again the sequences that were rejected before, as after a repair."""
     workers: int | None = None
-    """Blocks at once; as many as Ray has cores where it is not given."""
+    """Number of workers; if not given, one for each core of Ray."""
     max_rejects: float = 0.01
-    """The share of a collection's sequences that may be rejected; with more the exit status is 1."""
+    """Fraction of a collection's sequences that may be rejected; above it the exit status is 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_rejects <= 1:
-            raise UsageError(f"--max-rejects {self.max_rejects} is a share: give 0 to 1")
+            raise UsageError(f"--max-rejects {self.max_rejects} is a fraction: give 0 to 1")
 
     def settings(self) -> IngestRun:
-        """The run that these arguments ask for."""
+        """The ingest run of these arguments."""
         return IngestRun(
             roots=_pairs("--root", "<folder>", self.root),
             out=self.out,
@@ -72,7 +72,7 @@ def _pairs(option: str, what: str, given: tuple[str, ...]) -> dict[str, str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, ingest, and print what came of it."""
+    """Parse, ingest, and print counts and the path of the report."""
     arguments = cli.parse(Arguments, argv, "ingest")
 
     def job() -> None:

@@ -1,7 +1,8 @@
-"""Every named scaling study of the project, on one page. A plan is a function of the store and the study's folder."""
+"""All named scaling studies, on one page. A plan is a function of the store and the study's folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from datasets.loading.clips import ClipSettings
 from jobs import recipes
@@ -12,14 +13,19 @@ Plan = Callable[[str, str], StudyPlan]
 
 
 def _of_recipe(run: PretrainRun, plan: str, **grid: object) -> StudyPlan:
-    """A study with the settings of a recipe, but for what it varies."""
-    given = {"data": run.data, "clips": run.clips, "objective": run.objective, "channels": run.network.channels}
+    """A study with the settings of a recipe, except for those in `grid`."""
+    given: dict[str, Any] = {
+        "data": run.data,
+        "clips": run.clips,
+        "objective": run.objective,
+        "channels": run.network.channels,
+    }
     given |= {"schedule": replace(run.schedule, steps=0), "cluster": run.cluster}
     return StudyPlan(**{**given, "plan": plan, "shards": run.shards, "out": run.out, **grid})
 
 
 def miniature(shards: str, out: str) -> StudyPlan:
-    """Three sizes, a few dozen steps, on the demo's synthetic walkers: two minutes or so on two cores."""
+    """Three sizes, a few dozen steps, on the demo's synthetic walkers: about two minutes on two cores."""
     return _of_recipe(
         recipes.tiny_walks(shards, out),
         "miniature",
@@ -40,7 +46,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
 
 
 def casia_b(shards: str, out: str) -> StudyPlan:
-    """Walks as positives on CASIA-B's TRAIN subjects, 063-074 held out: two to three hours on two cores."""
+    """Walks of CASIA-B as positives, subjects 063-074 held out: two to three hours on two cores."""
     run = recipes.casia_b_walks(shards, out)
     return _of_recipe(
         run,
@@ -51,14 +57,14 @@ def casia_b(shards: str, out: str) -> StudyPlan:
         most_flop=1.3e14,
         seeds=(0, 1, 2),
         single=("xs", "d4", "s"),
-        objective=replace(run.objective, momentum=0.9),  # the average of 0.99 would lag behind in so few steps
+        objective=replace(run.objective, momentum=0.9),  # a teacher with 0.99 would lag behind in so few steps
         schedule=replace(run.schedule, steps=0, warmup=40, guard_every=0),
         cluster=Cluster(workers=1),
     )
 
 
 def casia_b_clips(shards: str, out: str) -> StudyPlan:
-    """The same with two clips of one sequence as positives."""
+    """casia-b with two clips of one sequence as positives."""
     plan, run = casia_b(shards, out), recipes.casia_b(shards, out)
     return replace(plan, plan="casia-b-clips", data=run.data, clips=run.clips)
 

@@ -20,20 +20,20 @@ from orchestration.training.pretrain import pretrain
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The run, and where it is tracked."""
+    """A pretraining run, and its tracking."""
 
     run: Annotated[PretrainRun, tyro.conf.arg(name="")]
     tracking: str = field(default_factory=tracking.default_uri)
-    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
     profile: bool = False
-    """Whether a few steps of rank 0 are traced into <run>/profile/trace.json (for chrome://tracing or Perfetto)."""
+    """Trace a few steps of rank 0 into <run>/profile/trace.json (for chrome://tracing or Perfetto)."""
 
 
 def parse(argv: list[str]) -> Arguments:
-    """The recipe named first, changed by the settings that follow it."""
-    recipes = "".join(f"\n  {name:<14} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
+    """The recipe named by the first argument, with the settings that follow it."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]\n\nrecipes:{recipes}")
+        print("usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]")
+        print(f"\nrecipes:{cli.summaries(RECIPES)}")
         print("\nsizes of the encoder (--network.size), by their parameters and their work:")
         print(plain_table(sizes.table()))
         print("\npython -m jobs.pretrain <recipe> --help lists the settings of a recipe")
@@ -47,7 +47,7 @@ def parse(argv: list[str]) -> Arguments:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, train, and say where the checkpoint lies."""
+    """Parse, train, and print the path of the last checkpoint."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
 
     def job() -> None:

@@ -1,4 +1,4 @@
-"""Every named run of the project, on one page. A recipe is a function of the store and the run's folder."""
+"""All named training runs, on one page. A recipe is a function of the store and the run's folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,26 +15,26 @@ from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun,
 Recipe = Callable[[str, str], PretrainRun]
 TaskRecipe = Callable[[str, str, str], FinetuneRun]  # of the pretrained run, the store, and the run's folder
 
-NEVER = 10**9  # a step that no run reaches: both clips are trained throughout, and the teacher is an average alone
+NEVER = 10**9  # a step that no run reaches: the student gives the keys throughout, the teacher is only evaluated
 
 
 def tiny(shards: str, out: str) -> PretrainRun:
-    """A few minutes on two cores: the smallest encoder on short clips, to see the whole path work."""
+    """A few minutes on two cores: the smallest encoder on short clips, to try out the pipeline."""
     return PretrainRun(
         recipe="tiny",
         shards=shards,
         out=out,
         clips=ClipSettings(frames=8),
         network=NetworkSettings(size="xxs", channels=64),
-        objective=ContrastSettings(momentum=0.95),  # a teacher that keeps up with so short a run
+        objective=ContrastSettings(momentum=0.95),  # so that the teacher keeps up in so short a run
         schedule=Schedule(steps=120, batch=64, warmup=10),
         keep=Keep(every=60),
-        cluster=Cluster(precision="fp32"),  # not every CPU multiplies bf16 fast
+        cluster=Cluster(precision="fp32"),  # bf16 is slow on CPUs without AMX or AVX512-BF16
     )
 
 
 def casia_b(shards: str, out: str) -> PretrainRun:
-    """The smallest encoder on the TRAIN subjects of CASIA-B, 063-074 held back: half an hour (docs/learning.md)."""
+    """The smallest encoder on the TRAIN subjects of CASIA-B, 063-074 held out: half an hour (docs/learning.md)."""
     return PretrainRun(
         recipe="casia-b",
         shards=shards,
@@ -49,9 +49,9 @@ def casia_b(shards: str, out: str) -> PretrainRun:
 
 
 def casia_b_walks(shards: str, out: str) -> PretrainRun:
-    """The same with pairs of cameras that filmed one walk: a quarter of an hour on two cores.
+    """casia-b with two cameras' views of one walk as positives: a quarter of an hour on two cores.
 
-    The cameras give what maps of the plane are for, and these slow it down; clothes are what is left to change.
+    The cameras provide the change of view, so affine and perspective maps only slow it down; coats and bags stay.
     """
     run = casia_b(shards, out)
     return replace(
@@ -63,7 +63,7 @@ def casia_b_walks(shards: str, out: str) -> PretrainRun:
 
 
 def tiny_walks(shards: str, out: str) -> PretrainRun:
-    """A few minutes on two cores, with pairs of cameras that filmed one walk as in casia-b-walks."""
+    """tiny with two cameras' views of one walk as positives, as in casia-b-walks: a few minutes on two cores."""
     run, walks = tiny(shards, out), casia_b_walks(shards, out)
     return replace(
         run,
@@ -76,12 +76,12 @@ def tiny_walks(shards: str, out: str) -> PretrainRun:
 
 
 def tiny_regression(shards: str, out: str) -> PretrainRun:
-    """A few minutes on two cores without negatives: each part predicts the teacher's projection of it."""
+    """tiny without negatives: each part predicts the teacher's projection of it."""
     return replace(tiny(shards, out), recipe="tiny-regression", objective=RegressionSettings(momentum=0.95))
 
 
 def _on_everything(size: str, channels: int = 256) -> Recipe:
-    """An encoder on every collection of the store; what was found for xxs carries over to the ladder by rule."""
+    """An encoder of a size on all collections of the store; the settings found for xxs serve the whole ladder."""
 
     def recipe(shards: str, out: str) -> PretrainRun:
         return PretrainRun(
@@ -92,7 +92,7 @@ def _on_everything(size: str, channels: int = 256) -> Recipe:
             schedule=Schedule(steps=20_000, batch=256, warmup=500),
         )
 
-    recipe.__doc__ = f"The size {size} on every collection of the store."
+    recipe.__doc__ = f"The size {size} on all collections of the store."
     return recipe
 
 
@@ -106,11 +106,11 @@ RECIPES: dict[str, Recipe] = {
     **{size: _on_everything(size, channels=512) for size in ("p3d-0.03b", "p3d-0.13b")},  # as published
 }
 
-MIRRORED = ClipSettings(affine=0, perspective=0, dilate=0, blur=0)  # the shape of a body is what is looked for
+MIRRORED = ClipSettings(affine=0, perspective=0, dilate=0, blur=0)  # the labels depend on the shape of the body
 
 
 def identification(run: str, shards: str, out: str) -> FinetuneRun:
-    """Who walks: triplets and cross entropy of each part, on batches of P people with K sequences each."""
+    """Who walks: triplet loss and cross entropy per part, on batches of P people with K sequences each."""
     return FinetuneRun(
         recipe="identification",
         task="identification",
@@ -144,7 +144,7 @@ def depression(run: str, shards: str, out: str) -> FinetuneRun:
 
 
 def attributes(run: str, shards: str, out: str) -> FinetuneRun:
-    """What somebody looks like: a question for each label attribute_1, attribute_2, ..."""
+    """Appearance: a question for each label attribute_1, attribute_2, ..."""
     plain = LabelledData(sampling="plain")
     return replace(scoliosis(run, shards, out), recipe="attributes", task="attributes", data=plain)
 

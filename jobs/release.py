@@ -1,6 +1,6 @@
 """python -m jobs.release --run <run> --out <folder>
 
-A trained encoder as a folder of its own: weights, settings, a program of torch.export and a model card.
+Export a trained encoder into a folder of its own: weights, settings, a torch.export program and a model card.
 """
 
 from jobs import cli
@@ -8,7 +8,7 @@ from orchestration.release.release import ReleaseRun, release
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, write, and say where it is."""
+    """Parse, export, and print the path."""
     settings = cli.parse(ReleaseRun, argv, "release")
 
     def job() -> None:

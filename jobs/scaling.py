@@ -1,7 +1,7 @@
 """python -m jobs.scaling <plan> --shards <shards> --out <study> [--dry-run] [--sizes xxs xs ...]
 python -m jobs.scaling forecast --study <study> --gpu-hours 100 --sequences 1e6
 
-Run a grid of pretraining runs and report what the scaling laws are; or say what a budget would buy by those of a study.
+Run a grid of pretraining runs and fit scaling laws to them, or predict from a study what a budget would achieve.
 """
 
 import sys
@@ -21,32 +21,31 @@ from orchestration.scaling.study import REPORT_FOLDER, dry_run, run_study
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The study, and where it is tracked."""
+    """A scaling study, and its tracking."""
 
     plan: Annotated[StudyPlan, tyro.conf.arg(name="")]
     tracking: str = field(default_factory=tracking.default_uri)
-    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
     dry_run: bool = False
-    """Print every cell with what it takes, and run nothing."""
+    """Print every cell with its cost, and run nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastArguments:
-    """What a budget would buy, by the law of a study."""
+    """What a budget would achieve, predicted by the laws of a study."""
 
     settings: Annotated[ForecastSettings, tyro.conf.arg(name="")]
     tracking: str = field(default_factory=tracking.default_uri)
-    """Where MLflow keeps its records: a server, or sqlite:///<file>."""
+    """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, run, and say where the report lies."""
+    """Parse, run, and print the path of the report."""
     argv = sys.argv[1:] if argv is None else argv
-    plans = "".join(f"\n  {name:<14} {plan.__doc__.splitlines()[0]}" for name, plan in PLANS.items())
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python -m jobs.scaling <plan> --shards <shards> --out <study> [--dry-run] [settings]")
         print("       python -m jobs.scaling forecast --study <study> --sequences <n> --gpu-hours <hours>")
-        print(f"\nplans:{plans}\n\npython -m jobs.scaling <plan> --help lists the settings of a plan")
+        print(f"\nplans:{cli.summaries(PLANS)}\n\npython -m jobs.scaling <plan> --help lists the settings of a plan")
         raise SystemExit(0 if argv else 2)
     name, settings = argv[0], argv[1:]
     if name == "forecast":

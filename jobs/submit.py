@@ -1,7 +1,7 @@
 """python -m jobs.submit [--address http://127.0.0.1:8265] [--detach] -- <job> <arguments>
 
-Run a job of this tree on a Ray cluster: the code is packed and sent, the log is followed, and the exit status is the
-job's. With --follow <id> or --stop <id> instead of a job, one that was submitted before.
+Run a job on a Ray cluster with the code of this working tree: pack and send it, follow its log, and exit with its
+status. --follow <id> and --stop <id> are for a job that was submitted before.
 """
 
 import sys
@@ -17,15 +17,15 @@ class Arguments:
     """Run a job on a Ray cluster: [settings] -- <job> <arguments>, as in -- pretrain xl --shards <shards> ..."""
 
     address: str = "http://127.0.0.1:8265"
-    """The cluster's dashboard; `ray dashboard` and `kubectl port-forward` bring it to this one."""
+    """URL of the cluster's dashboard; `ray dashboard` and `kubectl port-forward` tunnel it to the default."""
     detach: bool = False
-    """Leave the job to itself once it is submitted, and say how to come back to it."""
+    """Submit the job without following it, and print how to follow or stop it later."""
     python: str = "python"
-    """The interpreter on the cluster; `python` is that of the lock file where ray_cluster.yaml started it."""
+    """Python interpreter on the cluster; on one made by ray_cluster.yaml, `python` has the locked dependencies."""
     follow: str | None = None
-    """The id of a job submitted before: print its log until it ends."""
+    """Id of a job submitted before: print its log until it ends."""
     stop: str | None = None
-    """The id of a job submitted before: end it."""
+    """Id of a job submitted before: stop it."""
 
 
 def parse(argv: list[str]) -> tuple[Arguments, list[str]]:
@@ -37,7 +37,7 @@ def parse(argv: list[str]) -> tuple[Arguments, list[str]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, submit or come back to a job, and exit as the job did."""
+    """Parse, submit, follow or stop a job, and exit with its status."""
     arguments, words = parse(sys.argv[1:] if argv is None else argv)
     cli.run(lambda: sys.exit(_run(arguments, words)))
 
@@ -57,23 +57,23 @@ def _run(arguments: Arguments, words: list[str]) -> int:
     job = job_client.submit(client, command, variables)
     print(f"submitted: {job}", flush=True)
     if arguments.detach:
-        print(_come_back(job, arguments.address))
+        print(_commands(job, arguments.address))
         return 0
     return _follow(client, job, arguments.address)
 
 
 def _follow(client: job_client.JobSubmissionClient, job: str, address: str) -> int:
-    """Follow a job; who interrupts that leaves it running."""
+    """Follow a job; an interruption (Ctrl-C) leaves it running."""
     try:
         return job_client.follow(client, job, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
-        print(f"\n{job} goes on\n{_come_back(job, address)}")
+        print(f"\n{job} continues to run\n{_commands(job, address)}")
         return job_client.STOPPED
 
 
-def _come_back(job: str, address: str) -> str:
+def _commands(job: str, address: str) -> str:
     command = f"python -m jobs.submit --address {address}"
-    return f"its log: {command} --follow {job}\nend it: {command} --stop {job}"
+    return f"follow it: {command} --follow {job}\nstop it: {command} --stop {job}"
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def test_an_interrupted_client_leaves_the_job_running(head: Head, ask, tmp_path:
     rest = following.communicate(timeout=30)[0]
     job = submitted(said)
     assert following.returncode == 130
-    assert f"{job} goes on" in rest and f"--follow {job}" in rest
+    assert f"{job} continues to run" in rest and f"--follow {job}" in rest
     assert ask("--stop", job)[:2] == (0, f"{job}: stopped\n")
     status, out, err = ask("--follow", job)
     assert status == 130
