@@ -58,7 +58,7 @@ def trees(request, tmp_path_factory) -> Iterator[Trees]:
     spec, walks = CATALOG[request.param], list(CASTS[request.param]())
     spec = replace(
         spec, layouts=spec.of_modality("silhouette")
-    )  # the others: tests/datasets/preprocessing/test_modalities.py
+    )  # the others: tests/datasets/preprocessing/test_preprocessors.py
     by_id = {f"{walk.collection}/{walk.subject}/{walk.condition}/{walk.view}": walk for walk in walks}
     assert len(by_id) == len(walks)
     roots, read = {}, {}
