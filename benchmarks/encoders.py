@@ -81,9 +81,7 @@ def _walkers(count: int) -> Tensor:
     made = []
     for number in range(count):
         angle = 360 * number / count + 90
-        frames = render_walk(
-            make_walker(number), azimuth=angle, num_frames=2 * FRAMES, rng=np.random.default_rng(number)
-        )
+        frames = render_walk(make_walker(number), azimuth=angle, num_frames=2 * FRAMES, occasion=number)
         masks = [mask for mask, _ in (silhouettes.normalise(frame, HEIGHT) for frame in frames) if mask is not None]
         made.append(to_input(np.stack(masks[:FRAMES])))
     return torch.from_numpy(np.stack(made))

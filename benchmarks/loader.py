@@ -19,10 +19,11 @@ import pyarrow as pa
 import tyro
 
 from datasets.contours import codec, raster
-from datasets.loading import clips, corpus, random_numbers
+from datasets.loading import clips, corpus
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import write_map
 from datasets.loading.pairs import PairBatch, PairLoader
+from datasets.loading.random_numbers import ClipRng
 from datasets.loading.sampler import GlobalSampler
 from datasets.preprocessing.encoder_input import downsample
 from datasets.schema.collection import CollectionSpec, Split
@@ -107,11 +108,11 @@ class _Clips:
 def _all(loader: PairLoader, step: int, read: Callable[[int, np.ndarray], np.ndarray]) -> _Clips:
     """The loader's clips, read one after the other. read: a row and its frames' numbers to masks [T, 64, 44]."""
     rows = loader.order.at(step).rows
-    numbers = random_numbers.of_pairs(loader.seed, step, 0, loader.batch, loader.settings.window)
     counts = loader.corpus.num_frames[rows]
     found = []
     for branch in (0, 1):
-        chosen = clips.sample_places(counts, loader.settings, numbers[:, branch]) % counts[:, None]
+        rng = ClipRng("pairs", loader.seed, step, 0, loader.batch, branch)
+        chosen = clips.sample_places(counts, loader.settings, rng) % counts[:, None]
         found.append(np.stack([read(row, frames) for row, frames in zip(rows.tolist(), chosen, strict=True)]))
     return _Clips(*found)
 

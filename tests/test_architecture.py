@@ -32,7 +32,7 @@ ONLY_IN = {
 WINGS = {
     "datasets": (
         ("schema",),
-        ("storage", "contours", "formats", "catalog"),
+        ("storage", "random_streams", "contours", "formats", "catalog"),
         ("preprocessing",),
         ("specs", "synthetic"),
         ("store",),

@@ -4,15 +4,19 @@ Affine map, perspective map and mirror image are one homography, for outlines to
 (datasets/contours/raster.py);
 dilation and blur are on the pixels of a horizontal band. Beside them, and not in the published recipe: coats and bags,
 since both clips of a pair show the same clothes, and nothing else says that clothes are not the person. Each applies to
-all frames of a clip alike. Everything random is a function of numbers that are handed in
-(datasets/loading/random_numbers.py).
+all frames of a clip alike. To add one that changes pixels: a field in ClipSettings, a function here, and its row in
+`_PIXEL_AUGMENTATIONS`.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from datasets.loading import random_numbers
 from datasets.loading.clips import ClipSettings
+from datasets.loading.random_numbers import ClipRng
 from datasets.schema.rows import HEIGHT, WIDTH
 
 _BAND_TOP, _BAND_BOTTOM = (9, 20), (39, 50)  # rows between which a band begins and ends, both included
@@ -31,28 +35,44 @@ _THREE = [0, 1, 3]  # of the corners, which an affine map moves
 _MIRROR = np.array([[-1.0, 0, HEIGHT - 1], [0, 1, 0], [0, 0, 1]])
 
 
-def is_moved(numbers: np.ndarray, settings: ClipSettings) -> np.ndarray:
-    """Whether the outlines of clips are moved by more than a mirror image: bool [n]. numbers [n, columns]."""
-    affine = numbers[:, random_numbers.AFFINE] < settings.affine
-    return affine | (numbers[:, random_numbers.PERSPECTIVE] < settings.perspective)
+@dataclass(frozen=True)
+class Movement:
+    """How the outlines of n clips are moved.
+
+    maps: float [n, 3, 3], of the pixels of each clip on a grid of 64 x 64; `on_grid` has them on another one. moved,
+    mirrored: bool [n], whether by more than a mirror image, and whether to a mirror image. Clips that are mirrored
+    alone need no outlines.
+    """
+
+    maps: NDArray[np.float64]
+    moved: NDArray[np.bool_]
+    mirrored: NDArray[np.bool_]
 
 
-def is_mirrored(numbers: np.ndarray, settings: ClipSettings) -> np.ndarray:
-    """Whether clips are mirror images: bool [n]. numbers [n, columns]."""
-    return numbers[:, random_numbers.FLIP] < settings.flip
+def movement(rng: ClipRng, settings: ClipSettings) -> Movement:
+    """Draw an affine map, a perspective map and a mirror image for each clip, each of them or none."""
+    maps = np.tile(np.eye(3), (rng.count, 1, 1))
+    affine, perspective, mirrored = (chosen(rng, settings, name) for name in ("affine", "perspective", "flip"))
+    if affine.any():
+        corners = rng.uniform("affine/corners", 12)
+        maps[affine] = [_affine(one, settings.reach) for one in corners[affine]]
+    if perspective.any():
+        edges = rng.uniform("perspective/edges", 4)
+        maps[perspective] = [_perspective(one, settings.reach) for one in edges[perspective]] @ maps[perspective]
+    maps[mirrored] = _MIRROR @ maps[mirrored]
+    return Movement(maps, affine | perspective, mirrored)
 
 
-def homography(numbers: np.ndarray, settings: ClipSettings, grid: int) -> np.ndarray:
-    """The map of one clip's pixels, [3, 3]; on any grid it is the same map of the picture. numbers [columns]."""
-    matrix = np.eye(3)
-    if numbers[random_numbers.AFFINE] < settings.affine:
-        matrix = _affine(numbers[random_numbers.CORNERS], settings.reach)
-    if numbers[random_numbers.PERSPECTIVE] < settings.perspective:
-        matrix = _perspective(numbers[random_numbers.QUAD], settings.reach) @ matrix
-    if numbers[random_numbers.FLIP] < settings.flip:
-        matrix = _MIRROR @ matrix
+def chosen(rng: ClipRng, settings: ClipSettings, name: str) -> NDArray[np.bool_]:
+    """Which clips an augmentation applies to, by its probability in the settings: bool [n]."""
+    probability = getattr(settings, name)
+    return rng.uniform(name) < probability if probability else np.zeros(rng.count, dtype=np.bool_)
+
+
+def on_grid(maps: NDArray[np.float64], grid: int) -> NDArray[np.float64]:
+    """Maps of 64 x 64 pixels as the same maps of a picture of grid x grid pixels: [n, 3, 3]."""
     to_64 = _to_64(grid)
-    return np.linalg.inv(to_64) @ matrix @ to_64
+    return np.linalg.inv(to_64) @ maps @ to_64
 
 
 def _affine(numbers: np.ndarray, reach: int) -> np.ndarray:
@@ -76,29 +96,20 @@ def _to_64(grid: int) -> np.ndarray:
     return np.array([[scale, 0, scale / 2 - 0.5], [0, scale, scale / 2 - 0.5], [0, 0, 1]])
 
 
-def augment_pixels(clip: np.ndarray, numbers: np.ndarray, settings: ClipSettings) -> None:
-    """Coat and bag; then dilate a band of rows, blur another, empty a third, each or none, in place.
+def augment_pixels(clips: NDArray[np.uint8], rng: ClipRng, settings: ClipSettings) -> None:
+    """Apply each pixel augmentation to the clips that it is drawn for, in place, in the order of the table below.
 
-    The ends of a band are borders. clip: uint8 0/1 [T, 64, 44]. numbers [columns].
+    clips: 0/1 [n, T, 64, 44].
     """
-    if numbers[random_numbers.COAT] < settings.coat:
-        _put_on_coat(clip, numbers[random_numbers.WORN])
-    if numbers[random_numbers.BAG] < settings.bag:
-        _hang_bag(clip, numbers[random_numbers.CARRIED])
-    if numbers[random_numbers.DILATE] < settings.dilate:
-        band = _band(clip, numbers[random_numbers.DILATED])
-        shape, size = _SHAPES[int(numbers[random_numbers.DILATED][2] * len(_SHAPES))]
-        _replace(band, cv2.dilate(_stacked(band), cv2.getStructuringElement(shape, size)))
-    if numbers[random_numbers.BLUR] < settings.blur:
-        band = _band(clip, numbers[random_numbers.BLURRED])
-        blurred = cv2.GaussianBlur(_stacked(band).astype(np.float32), (3, 3), 0)
-        _replace(band, blurred > _BLUR_KEPT)
-    if numbers[random_numbers.ERASE] < settings.erase:
-        top = int(numbers[random_numbers.ERASED][0] * (HEIGHT - _ERASED + 1))
-        clip[:, top : top + _ERASED] = 0
+    for name, width, change in _PIXEL_AUGMENTATIONS:
+        members = np.flatnonzero(chosen(rng, settings, name))
+        if len(members):
+            how = rng.uniform(f"{name}/how", width)
+            for clip in members:
+                change(clips[clip], how[clip])
 
 
-def _put_on_coat(clip: np.ndarray, numbers: np.ndarray) -> None:
+def _put_on_coat(clip: NDArray[np.uint8], numbers: NDArray[np.float64]) -> None:
     """Arms and legs grow together between collar and hem, and the body wider. numbers [4]."""
     limits = (_COLLAR, _HEM, _FILLED, _WIDENED)
     collar, hem, filled, widened = (_within(*pair) for pair in zip(numbers, limits, strict=True))
@@ -108,7 +119,7 @@ def _put_on_coat(clip: np.ndarray, numbers: np.ndarray) -> None:
     _replace(band, cv2.dilate(cv2.morphologyEx(_stacked(band), cv2.MORPH_CLOSE, gaps), wider))
 
 
-def _hang_bag(clip: np.ndarray, numbers: np.ndarray) -> None:
+def _hang_bag(clip: NDArray[np.uint8], numbers: NDArray[np.float64]) -> None:
     """An ellipse of body beside or before the trunk, at the same place in all frames. numbers [4]."""
     row, wide, high = (_within(*pair) for pair in zip(numbers[1:], (_BAG_ROWS, _BAG_WIDE, _BAG_HIGH), strict=True))
     column = WIDTH // 2 + int((2 * numbers[0] - 1) * _BAG_OFF)
@@ -117,13 +128,43 @@ def _hang_bag(clip: np.ndarray, numbers: np.ndarray) -> None:
     np.maximum(clip, bag, out=clip)
 
 
+def _dilate(clip: NDArray[np.uint8], numbers: NDArray[np.float64]) -> None:
+    """Dilate a band of rows, whose ends are borders. numbers [3]."""
+    band = _band(clip, numbers)
+    shape, size = _SHAPES[int(numbers[2] * len(_SHAPES))]
+    _replace(band, cv2.dilate(_stacked(band), cv2.getStructuringElement(shape, size)))
+
+
+def _blur(clip: NDArray[np.uint8], numbers: NDArray[np.float64]) -> None:
+    """Blur a band of rows, whose ends are borders, and threshold it again. numbers [2]."""
+    band = _band(clip, numbers)
+    blurred = cv2.GaussianBlur(_stacked(band).astype(np.float32), (3, 3), 0)
+    _replace(band, blurred > _BLUR_KEPT)
+
+
+def _erase(clip: NDArray[np.uint8], numbers: NDArray[np.float64]) -> None:
+    """Empty a quarter of the rows. numbers [1]."""
+    top = int(numbers[0] * (HEIGHT - _ERASED + 1))
+    clip[:, top : top + _ERASED] = 0
+
+
+# The field of ClipSettings with the probability, how many numbers say how it is done, and the function that does it.
+_PIXEL_AUGMENTATIONS: tuple[tuple[str, int, Callable[[NDArray[np.uint8], NDArray[np.float64]], None]], ...] = (
+    ("coat", 4, _put_on_coat),
+    ("bag", 4, _hang_bag),
+    ("dilate", 3, _dilate),
+    ("blur", 2, _blur),
+    ("erase", 1, _erase),
+)
+
+
 def _within(number: float, limits: tuple[int, int]) -> int:
     """A number in [0, 1) as one of the integers between two limits, both included."""
     low, high = limits
     return low + int(number * (high + 1 - low))
 
 
-def _band(clip: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def _band(clip: NDArray[np.uint8], numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
     """A random band of rows of all frames, as a view."""
     top, bottom = (_within(*pair) for pair in zip(numbers, (_BAND_TOP, _BAND_BOTTOM), strict=False))
     return clip[:, top:bottom]

@@ -1,8 +1,4 @@
-"""Clips drawn from a corpus: frames chosen, moved and changed by the numbers that are handed in; and steps drawn ahead.
-
-What is random is a function of those numbers alone (datasets/loading/random_numbers.py). Joins corpus, clips and
-augmentation; knows neither which sequences a step visits, nor what a clip is for.
-"""
+"""Clips drawn from a corpus: frames chosen, moved and changed at random; and steps drawn ahead."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +11,7 @@ from datasets.contours import raster
 from datasets.loading import augment, clips
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
+from datasets.loading.random_numbers import ClipRng
 from datasets.preprocessing.encoder_input import downsample
 from datasets.schema.rows import HEIGHT, WIDTH
 
@@ -31,38 +28,37 @@ class ClipDrawer:
     corpus: Corpus
     settings: ClipSettings
 
-    def draw(self, rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A clip of each row, augmented, uint8 0/1 [n, frames, 64, 44], and the times of its frames, float32.
-
-        numbers: [n, columns], see datasets/loading/random_numbers.py.
-        """
+    def draw(self, rows: np.ndarray, rng: ClipRng) -> tuple[np.ndarray, np.ndarray]:
+        """A clip of each row, augmented, uint8 0/1 [n, frames, 64, 44], and the times of its frames, float32."""
         first, count = self.corpus.first_frames[rows], self.corpus.num_frames[rows]
-        places = clips.sample_places(count, self.settings, numbers)
+        places = clips.sample_places(count, self.settings, rng)
         frames = first[:, None] + places % count[:, None]
         true = self.corpus.frame_numbers
         periods = true[first + count - 1] - true[first] + 1
         drawn = np.empty((*frames.shape, HEIGHT, WIDTH), dtype=np.uint8)
-        moved, grids = augment.is_moved(numbers, self.settings), self.corpus.grids[rows]
+        movement, grids = augment.movement(rng, self.settings), self.corpus.grids[rows]
         for grid in np.unique(grids).tolist():
-            for alike, draw in ((~moved, self._as_stored), (moved, self._moved)):
-                members = np.flatnonzero(alike & (grids == grid))
-                for some in np.array_split(members, -(-len(members) * self.settings.frames * grid**2 // _AT_ONCE) or 1):
-                    if len(some):
-                        _lay_out(draw(frames[some].ravel(), grid, numbers[some]), drawn, some)
-        for clip, its in zip(drawn, numbers, strict=True):
-            augment.augment_pixels(clip, its, self.settings)
+            for some in self._at_once(np.flatnonzero(~movement.moved & (grids == grid)), grid):
+                _lay_out(self._as_stored(frames[some].ravel(), grid, movement.mirrored[some]), drawn, some)
+            for some in self._at_once(np.flatnonzero(movement.moved & (grids == grid)), grid):
+                _lay_out(self._moved(frames[some].ravel(), grid, movement.maps[some]), drawn, some)
+        augment.augment_pixels(drawn, rng, self.settings)
         return drawn, clips.frame_times(places, true[frames], count, periods)
 
-    def _as_stored(self, frames: np.ndarray, grid: int, numbers: np.ndarray) -> np.ndarray:
-        """Frames of clips or their mirror images, as rows [64, F, 44]."""
-        mirrored = np.repeat(augment.is_mirrored(numbers, self.settings), self.settings.frames)
-        chains = self.corpus.coded.choose(frames, grid)
-        return downsample(raster.masks(chains, mirrored if mirrored.any() else None))
+    def _at_once(self, members: np.ndarray, grid: int) -> list[np.ndarray]:
+        """Clips in parts that are drawn together."""
+        parts = -(-len(members) * self.settings.frames * grid**2 // _AT_ONCE)
+        return np.array_split(members, parts) if parts else []
 
-    def _moved(self, frames: np.ndarray, grid: int, numbers: np.ndarray) -> np.ndarray:
-        """Frames of clips whose outlines are moved, as rows [64, F, 44]."""
-        maps = np.stack([augment.homography(its, self.settings, grid) for its in numbers])
-        return downsample(raster.draw(raster.outlines(self.corpus.coded.choose(frames, grid)), maps, grid))
+    def _as_stored(self, frames: np.ndarray, grid: int, mirrored: np.ndarray) -> np.ndarray:
+        """Frames of clips or their mirror images, as rows [64, F, 44]. mirrored: bool, of each clip."""
+        of_frames = np.repeat(mirrored, self.settings.frames) if mirrored.any() else None
+        return downsample(raster.masks(self.corpus.coded.choose(frames, grid), of_frames))
+
+    def _moved(self, frames: np.ndarray, grid: int, maps: np.ndarray) -> np.ndarray:
+        """Frames of clips whose outlines are moved, as rows [64, F, 44]. maps: of each clip, see `Movement`."""
+        outlines = raster.outlines(self.corpus.coded.choose(frames, grid))
+        return downsample(raster.draw(outlines, augment.on_grid(maps, grid), grid))
 
 
 def prefetch(at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:

@@ -1,16 +1,14 @@
 """What a training clip is: which frames of a sequence it shows, when they were, and at what size.
 
 Frame sampling is OpenGait's `fixed_ordered`: a random window of frames + skip consecutive frames, of which `frames` are
-kept in order; short sequences wrap around. Everything random is a function of numbers that are handed in
-(datasets/loading/random_numbers.py). How clips are changed is in datasets/loading/augment.py. Knows arrays, not where
-sequences are stored.
+kept in order; short sequences wrap around. How clips are changed is in datasets/loading/augment.py.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.loading import random_numbers
+from datasets.loading.random_numbers import ClipRng
 from datasets.schema.errors import UsageError
 
 
@@ -48,16 +46,15 @@ class ClipSettings:
         return self.frames + self.skip
 
 
-def sample_places(num_frames: np.ndarray, settings: ClipSettings, numbers: np.ndarray) -> np.ndarray:
+def sample_places(num_frames: np.ndarray, settings: ClipSettings, rng: ClipRng) -> np.ndarray:
     """Ascending places [n, frames] in sequences repeated end to end; place % num_frames is the frame.
 
-    num_frames [n]. numbers [n, columns]: see datasets/loading/random_numbers.py.
+    num_frames [n].
     """
     window = settings.window
     repeated = num_frames * -(-window // num_frames)
-    start = (numbers[:, random_numbers.START] * (repeated - window + 1)).astype(np.int64)
-    among = numbers[:, random_numbers.WINDOW][:, :window]
-    kept = np.argpartition(among, settings.frames - 1, axis=1)[:, : settings.frames]
+    start = (rng.uniform("start") * (repeated - window + 1)).astype(np.int64)
+    kept = np.argpartition(rng.uniform("frames", window), settings.frames - 1, axis=1)[:, : settings.frames]
     return start[:, None] + np.sort(kept, axis=1)
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
-from datasets.loading import clips, random_numbers
+from datasets.loading import clips
 from datasets.loading.clips import ClipSettings
 from datasets.loading.pairs import Positives
+from datasets.loading.random_numbers import ClipRng
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
@@ -56,15 +57,13 @@ def draw_bank(
     queries = _spread(rows, most)
     if len(set(names[queries])) < 2:
         raise UsageError(f"{len(queries)} held-out sequences show a single walk: hold more subjects back")
-    numbers = np.concatenate(
-        [random_numbers.of_pairs(seed, 0, place, 1, settings.window) for place in range(len(queries))]
-    )
-    partners = [
-        _partner(names, query, number) if positives == "walk" else query
-        for query, number in zip(queries.tolist(), numbers[:, 1, random_numbers.PARTNER], strict=True)
-    ]
-    query, query_times = _clips(rows, queries.tolist(), settings, numbers[:, 0])
-    key, key_times = _clips(rows, partners, settings, numbers[:, 1])
+    of_query, of_key = (ClipRng("bank", seed, 0, 0, len(queries), branch) for branch in (0, 1))
+    partners = queries.tolist()
+    if positives == "walk":
+        chances = of_key.uniform("partner").tolist()
+        partners = [_partner(names, query, chance) for query, chance in zip(partners, chances, strict=True)]
+    query, query_times = _clips(rows, queries.tolist(), settings, of_query)
+    key, key_times = _clips(rows, partners, settings, of_key)
     walks = np.unique(names[queries], return_inverse=True)[1].astype(np.int64)
     return Bank(walks, subjects_of(rows)[queries], query, query_times, key, key_times)
 
@@ -93,14 +92,16 @@ def _partner(names: NDArray[np.str_], row: int, number: float) -> int:
 
 
 def _clips(
-    rows: pa.Table, chosen: list[int], settings: ClipSettings, numbers: NDArray[np.float64]
+    rows: pa.Table, chosen: list[int], settings: ClipSettings, rng: ClipRng
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """A clip of each chosen row, and the times of its frames."""
+    its_rows = rows.take(chosen).to_pylist()
+    counts = np.array([row["num_frames"] for row in its_rows])
+    places = clips.sample_places(counts, settings, rng)
     drawn, times = [], []
-    for place, row in enumerate(rows.take(chosen).to_pylist()):
-        count, true = np.array([row["num_frames"]]), np.asarray(row["frame_numbers"])
-        places = clips.sample_places(count, settings, numbers[place : place + 1])
-        frames = places[0] % count[0]
+    for row, its, count in zip(its_rows, places, counts.tolist(), strict=True):
+        true, frames = np.asarray(row["frame_numbers"]), its % count
         drawn.append(to_input(codec.decode(contours_of(row), frames)))
-        times.append(clips.frame_times(places, true[frames][None], count, true[-1:] - true[:1] + 1)[0])
+        period = true[-1:] - true[:1] + 1
+        times.append(clips.frame_times(its[None], true[frames][None], np.array([count]), period)[0])
     return np.stack(drawn), np.stack(times)

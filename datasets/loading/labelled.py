@@ -10,13 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from datasets.loading import random_numbers
 from datasets.loading.clip_loader import ClipDrawer, prefetch
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
+from datasets.loading.random_numbers import ClipRng
+from datasets.random_streams import stream
 from datasets.schema.errors import UsageError
-
-_TURNS, _PEOPLE, _WALKS = 4, 5, 6  # what a stream of random numbers is for; 0 to 3 are those of pretraining
 
 
 class Order(Protocol):
@@ -57,7 +56,7 @@ class RoundRobinSampler:
         return step * self._batch / sum(map(len, self._groups))
 
     def _permutation(self, group: int, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self._seed, _TURNS, group, epoch)).permutation(len(self._groups[group]))
+        return stream(self._seed, "round-robin/permutation", group, epoch).permutation(len(self._groups[group]))
 
 
 class PKSampler:
@@ -81,9 +80,9 @@ class PKSampler:
         """The rows of a step, int64 [P x K], person by person."""
         steps = len(self._rows) // self._count
         epoch, first = step // steps, step % steps * self._count
-        chosen = np.random.default_rng((self._seed, _PEOPLE, epoch)).permutation(len(self._rows))
-        rng = np.random.default_rng((self._seed, _WALKS, step))
-        walks = [rng.permutation(self._rows[one]) for one in chosen[first : first + self._count]]
+        order = stream(self._seed, "pk/people", epoch).permutation(len(self._rows))
+        chosen = order[first : first + self._count].tolist()
+        walks = [stream(self._seed, "pk/sequences", step, one).permutation(self._rows[one]) for one in chosen]
         return np.concatenate([np.resize(its, self._each) for its in walks])
 
     def epoch(self, step: int) -> float:
@@ -122,8 +121,8 @@ class LabelledLoader:
         """The clips of a step."""
         share = self.batch // self.ranks
         rows = self.order.at(step)[self.rank * share : (self.rank + 1) * share]
-        numbers = random_numbers.of_pairs(self.seed, step, self.rank * share, share, self.settings.window)[:, 0]
-        drawn, times = ClipDrawer(self.corpus, self.settings).draw(rows, numbers)
+        rng = ClipRng("labelled", self.seed, step, self.rank * share, share)
+        drawn, times = ClipDrawer(self.corpus, self.settings).draw(rows, rng)
         return LabelledBatch(step, self.order.epoch(step), drawn, times, self.labels[rows])
 
     def steps(self, start: int, stop: int) -> Iterator[LabelledBatch]:

@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.loading import random_numbers
 from datasets.loading.clip_loader import ClipDrawer, prefetch
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
+from datasets.loading.random_numbers import ClipRng
 from datasets.loading.sampler import GlobalSampler
 
 Positives = Literal["clip", "walk"]
@@ -63,13 +63,11 @@ class PairLoader:
         sizes = self.corpus.sizes()
         first_row = np.cumsum([0, *(sizes[name] for name in self.order.names)])
         rows = (first_row[visit.collections] + visit.rows)[mine]
-        numbers = random_numbers.of_pairs(self.seed, step, mine.start, share, self.settings.window)
-        partners = (
-            self.corpus.partners(rows, numbers[:, 1, random_numbers.PARTNER]) if self.positives == "walk" else rows
-        )
+        of_query, of_key = (ClipRng("pairs", self.seed, step, mine.start, share, branch) for branch in (0, 1))
+        partners = self.corpus.partners(rows, of_key.uniform("partner")) if self.positives == "walk" else rows
         drawer = ClipDrawer(self.corpus, self.settings)
-        query, query_times = drawer.draw(rows, numbers[:, 0])
-        key, key_times = drawer.draw(partners, numbers[:, 1])
+        query, query_times = drawer.draw(rows, of_query)
+        key, key_times = drawer.draw(partners, of_key)
         names = tuple(self.order.names[collection] for collection in visit.collections[mine])
         epoch = float(visit.epochs.mean())
         return PairBatch(step, epoch, names, self.corpus.walks[rows], query, query_times, key, key_times)

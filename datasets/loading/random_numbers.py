@@ -1,31 +1,41 @@
-"""The random numbers of training clips, counted and not drawn one after the other.
+"""The random numbers of training clips, and the version of the order in which training sees its data.
 
-Each clip has a row of numbers, uniform in [0, 1), with a place for each decision that is made about it. A number is a
-function of the seed, the step, the place in the global batch and the column alone (Philox, Salmon et al., 2011), so
-that any part of a step can be had without the rest, and a setting changes no decision but its own.
+Whoever makes a decision about clips asks for its numbers by the decision's name. Names are part of the order: renaming
+a decision draws it anew.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
+from numpy.typing import NDArray
 
-# Columns: one number that is compared with a probability or scaled to a range, or several.
-START, PARTNER, AFFINE, PERSPECTIVE, FLIP, DILATE, BLUR, ERASE, COAT, BAG = range(10)
-CORNERS = slice(10, 22)
-QUAD = slice(22, 26)
-DILATED = slice(26, 29)
-BLURRED = slice(29, 31)
-ERASED = slice(31, 32)
-WORN = slice(32, 36)
-CARRIED = slice(36, 40)
-WINDOW = slice(40, None)  # one for each frame that a clip is chosen from
-BRANCHES = 2  # query and key
+from datasets.random_streams import stream
 
-_CLIPS = 2  # what this stream is for; datasets/loading/sampler.py uses 0, 1 and 3
-_BLOCK = 4  # numbers that Philox draws at a time
+# Which data a seed and a step stand for. Raise it with every change to the sampler, the names of decisions or what is
+# made of their numbers: a run must not be resumed on other data than it began with (orchestration/run/checkpoint.py).
+# 1: decisions shared streams. 2: each decision has a stream of its own.
+ORDER_VERSION = 2
 
 
-def of_pairs(seed: int, step: int, first: int, count: int, window: int) -> np.ndarray:
-    """The numbers of places first..first+count-1 of a step, for clips out of `window` frames: [count, 2, columns]."""
-    columns = WINDOW.start + window + window % 2  # so that a pair takes whole blocks
-    begin = first * BRANCHES * columns // _BLOCK
-    stream = np.random.Philox(key=np.array([seed, _CLIPS], np.uint64), counter=np.array([begin, step, 0, 0], np.uint64))
-    return np.random.Generator(stream).random((count, BRANCHES, columns))
+@dataclass(frozen=True)
+class ClipRng:
+    """Random numbers of the clips at places first..first+count-1 of a step's global batch.
+
+    A number depends on the purpose, the seed, the step, the clip's place, the branch (0 query, 1 key) and the name of
+    the decision alone. So any rank can draw its share without the others', and a setting changes no decision but its
+    own.
+    """
+
+    purpose: Literal["pairs", "labelled", "bank"]
+    seed: int
+    step: int
+    first: int
+    count: int
+    branch: int = 0
+
+    def uniform(self, decision: str, width: int | None = None) -> NDArray[np.float64]:
+        """The numbers of a decision, uniform in [0, 1): [count], or [count, width] where it takes several a clip."""
+        each = 1 if width is None else width
+        rng = stream(self.seed, f"{self.purpose}/{decision}", self.step, self.branch, skip=self.first * each)
+        return rng.random(self.count if width is None else (self.count, width))

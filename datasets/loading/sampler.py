@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 
 from datasets.contours.chains import offsets
+from datasets.random_streams import stream
 from datasets.schema.errors import UsageError
 
 Mixing = Literal["step", "batch"]
-_COLLECTIONS, _PERMUTATIONS, _PLACES = 0, 1, 3  # what a stream of random numbers is for
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,18 @@ class GlobalSampler:
         epochs = np.concatenate([np.full(len(rows), epoch) for _, epoch, rows in parts])
         rows = np.concatenate([rows for _, _, rows in parts]).astype(np.int64)
         if self._mixing == "batch":
-            places = np.random.default_rng((self._seed, _PLACES, step)).permutation(self._batch)
+            places = stream(self._seed, "sampler/places", step).permutation(self._batch)
             collections, rows, epochs = collections[places], rows[places], epochs[places]
         return Visit(collections, rows, epochs)
 
     def _draw_collections(self, steps: int) -> None:
         """How often each collection was visited before each step; a longer stream starts the same."""
-        rng = np.random.default_rng((self._seed, _COLLECTIONS))
         if self._mixing == "batch":
-            taken = rng.multinomial(self._batch, self._probabilities, size=steps)
+            shares = stream(self._seed, "sampler/shares")
+            taken = shares.multinomial(self._batch, self._probabilities, size=steps)
         else:
-            choices = np.searchsorted(np.cumsum(self._probabilities), rng.random(steps), side="right")
+            numbers = stream(self._seed, "sampler/collection").random(steps)
+            choices = np.searchsorted(np.cumsum(self._probabilities), numbers, side="right")
             taken = self._batch * (np.minimum(choices, len(self._sizes) - 1)[:, None] == np.arange(len(self._sizes)))
         self._visited = np.stack([offsets(of_one) for of_one in taken.T], axis=1)
 
@@ -115,7 +116,7 @@ class GlobalSampler:
     def _permutation(self, choice: int, epoch: int) -> np.ndarray:
         """The permutation of a collection's epoch; the latest of each collection is kept."""
         if self._permutations.get(choice, (-1, None))[0] != epoch:
-            rng = np.random.default_rng((self._seed, _PERMUTATIONS, choice, epoch))
-            size = list(self._sizes.values())[choice]
+            name, size = list(self._sizes.items())[choice]
+            rng = stream(self._seed, f"sampler/permutation/{name}", epoch)  # other collections do not move it
             self._permutations[choice] = (epoch, rng.permutation(size).astype(np.int32))
         return self._permutations[choice][1]

@@ -1,18 +1,20 @@
 """Synthetic walkers: an articulated body that walks in three dimensions, drawn as a silhouette from any direction.
 
 They stand in for collections that need an agreement, in tests, demonstrations and benchmarks. Everything is a pure
-function of settings and generators. This file knows how people are built and how they walk; the camera is in
-datasets/synthetic/camera.py. Who walks in which collection, and how that lies on disk, is said in
+function of settings and seeds, and each random property has a stream of its own (datasets/random_streams.py). The
+camera is in datasets/synthetic/camera.py. Who walks in which collection, and how that lies on disk, is said in
 datasets/synthetic/casts.py and datasets/synthetic/trees.py.
 
 Frame of reference, in metres: x points where the person walks, y to their left, z up; the origin is on the floor.
 """
 
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
+from datasets.random_streams import stream
 from datasets.synthetic import camera
 from datasets.synthetic.camera import Body
 
@@ -65,10 +67,11 @@ class Walker:
 DRAWN = tuple(prop for prop in fields(Walker) if prop.metadata)
 
 
+@lru_cache(maxsize=1024)  # a collection has many walks of a person
 def make_walker(subject_seed: int) -> Walker:
     """Draw a person from the population; equal seeds give equal people."""
-    rng = np.random.default_rng(subject_seed)
-    return Walker(**{prop.name: float(rng.uniform(*prop.metadata["range"])) for prop in DRAWN})
+    drawn = {prop.name: stream(subject_seed, f"walker/{prop.name}").uniform(*prop.metadata["range"]) for prop in DRAWN}
+    return Walker(**drawn)
 
 
 def render_walk(
@@ -82,23 +85,31 @@ def render_walk(
     phase: float = 0.0,
     height: int = 240,
     width: int = 320,
-    rng: np.random.Generator | None = None,
+    occasion: int | None = None,
 ) -> np.ndarray:
     """Film one walk with a fixed camera: uint8 [num_frames, height, width] of 0 and 255.
 
     `condition` counts up to its first `-`: nm, bg (a bag), cl (a coat) or bg+cl (both). `azimuth` in degrees as in
     CASIA-B (Yu, Tan and Tan, ICPR 2006): 0 towards the camera, 90 across the picture to the right, 180 away.
     `elevation` is the camera's angle above the horizon in degrees, `phase` the point of the gait cycle of the first
-    frame in radians (0 = right heel strike). Without `rng` there is no day-to-day variation and no segmentation noise.
-    Equal generators give the same walk from every direction, as several cameras see it.
+    frame in radians (0 = right heel strike). `occasion` is the seed of all that differs between two walks of a person;
+    without it there is no day-to-day variation and no segmentation noise. Equal occasions give the same walk from every
+    direction, as several cameras see it.
     """
     size = {"num_frames": num_frames, "height": height, "width": width}
     outlines, parts = film_walk(
-        walker, condition=condition, azimuth=azimuth, elevation=elevation, fps=fps, phase=phase, rng=rng, **size
+        walker,
+        condition=condition,
+        azimuth=azimuth,
+        elevation=elevation,
+        fps=fps,
+        phase=phase,
+        occasion=occasion,
+        **size,
     )
     frames = camera.fill(outlines, parts, height, width)
-    if rng is not None:
-        camera.subtract_background(frames, outlines, rng)
+    if occasion is not None:
+        camera.subtract_background(frames, outlines, occasion)
     return frames
 
 
@@ -112,7 +123,7 @@ def film_walk(
     phase: float,
     height: int,
     width: int,
-    rng: np.random.Generator | None,
+    occasion: int | None,
     fps: float = 25.0,
 ) -> tuple[dict[str, np.ndarray], list[tuple[str, ...]]]:
     """What `render_walk` draws, before it is drawn: the outline of every ellipsoid of the body in picture coordinates,
@@ -121,26 +132,27 @@ def film_walk(
     kinds = condition.split("-")[0].split("+")
     if not set(kinds) <= set(CONDITIONS):
         raise ValueError(f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}, as in nm-01")
-    if rng is not None:
-        walker = _on_another_day(walker, rng)
-        azimuth += HEADING_SPREAD * rng.standard_normal()
+    if occasion is not None:
+        walker = _on_another_day(walker, occasion)
+        azimuth += HEADING_SPREAD * stream(occasion, "walk/heading").standard_normal()
     body = _pose(walker, phase + 2 * np.pi * walker.cadence / fps * np.arange(num_frames))
-    day = np.random.default_rng(0) if rng is None else rng
     if "bg" in kinds:
-        _carry_bag(body, walker, day)
+        _carry_bag(body, walker, occasion or 0)
     if "cl" in kinds:
-        _wear_coat(body, walker, day)
+        _wear_coat(body, walker, occasion or 0)
     speed = 1.5 * walker.height * walker.leg_ratio * walker.stride * walker.cadence  # metres a second
     outlines = camera.film(body, speed * num_frames / fps, np.deg2rad(azimuth), np.deg2rad(elevation), height, width)
     return outlines, body.parts
 
 
-def _on_another_day(walker: Walker, rng: np.random.Generator) -> Walker:
+@lru_cache(maxsize=1024)  # several cameras see a walk
+def _on_another_day(walker: Walker, occasion: int) -> Walker:
     """The same person on another walk: every property a little off."""
     changed = {}
     for prop in DRAWN:
         low, high = prop.metadata["range"]
-        changed[prop.name] = getattr(walker, prop.name) + DAY_TO_DAY * (high - low) * rng.standard_normal()
+        off = stream(occasion, f"walk/{prop.name}").standard_normal()
+        changed[prop.name] = getattr(walker, prop.name) + DAY_TO_DAY * (high - low) * off
     return replace(walker, **changed)
 
 
@@ -240,16 +252,18 @@ def _pose_arm(body: Body, walker: Walker, side: str, sign: float, neck: np.ndarr
     body.parts += [("shoulder_" + side, "elbow_" + side), ("elbow_" + side, "hand_" + side)]
 
 
-def _carry_bag(body: Body, walker: Walker, rng: np.random.Generator) -> None:
+def _carry_bag(body: Body, walker: Walker, occasion: int) -> None:
     """A backpack, a shoulder bag at the hip or a handbag; kind, side and size differ from walk to walk."""
-    h, size = walker.height, rng.uniform(0.06, 0.105)
-    kind, side = rng.choice(["backpack", "shoulder bag", "handbag"]), rng.choice(["left", "right"])
+    h, size = walker.height, stream(occasion, "bag/size").uniform(0.06, 0.105)
+    kind = stream(occasion, "bag/kind").choice(["backpack", "shoulder bag", "handbag"])
+    side = stream(occasion, "bag/side").choice(["left", "right"])
     sign = 1.0 if side == "left" else -1.0
     if kind == "backpack":
         centre = body.centres["chest"] - [0.066 * walker.girth * h + 0.5 * size * h, 0.0, 0.03 * h]
         shape = (0.7 * size, 1.1 * size, 0.9 * size)
     elif kind == "shoulder bag":
-        centre = body.centres["pelvis"] + h * np.array([-0.02, sign * 0.1, rng.uniform(-0.02, 0.08)])
+        lift = stream(occasion, "bag/lift").uniform(-0.02, 0.08)
+        centre = body.centres["pelvis"] + h * np.array([-0.02, sign * 0.1, lift])
         shape = (1.3 * size, 0.5 * size, 0.8 * size)
     else:
         centre = body.centres["hand_" + side] - [0.0, 0.0, (0.02 + size) * h]
@@ -260,20 +274,20 @@ def _carry_bag(body: Body, walker: Walker, rng: np.random.Generator) -> None:
     body.parts += [("bag_top", "bag_bottom")]
 
 
-def _wear_coat(body: Body, walker: Walker, rng: np.random.Generator) -> None:
+def _wear_coat(body: Body, walker: Walker, occasion: int) -> None:
     """A coat down to about mid-thigh, at times with a hood or a hat; its cut differs from walk to walk."""
-    h, padding = walker.height, rng.uniform(0.01, 0.04) * walker.height
+    h, padding = walker.height, stream(occasion, "coat/padding").uniform(0.01, 0.04) * walker.height
     padded = ("pelvis", "waist", "chest", "shoulder_left", "shoulder_right", "elbow_left", "elbow_right")
     for name in padded:
         share = 0.6 if name.startswith(("shoulder", "elbow")) else 1.0
         body.radii[name] = tuple(radius + share * padding for radius in body.radii[name])
-    reach, flare = rng.uniform(0.4, 0.8), rng.uniform(1.0, 1.25)
+    reach, flare = stream(occasion, "coat/reach").uniform(0.4, 0.8), stream(occasion, "coat/flare").uniform(1.0, 1.25)
     for side in ("left", "right"):
         hip, knee = body.centres["hip_" + side], body.centres["knee_" + side]
         body.add("hem_" + side, hip + reach * (knee - hip), flare * (0.045 * walker.limb_thickness * h + padding))
     body.parts += [("pelvis", "hem_left", "hem_right")]
     head, size = body.centres["head"], walker.head_size * h
-    headwear = rng.choice(["none", "none", "hood", "hat"])
+    headwear = stream(occasion, "coat/headwear").choice(["none", "none", "hood", "hat"])
     if headwear == "hood":
         body.add("hood", head - [0.012 * h, 0.0, 0.01 * h], 0.066 * size, 0.058 * size, 0.078 * size)
         body.parts += [("neck", "hood")]

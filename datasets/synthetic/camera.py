@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from datasets.random_streams import stream
+
 METRES_IN_VIEW = 3.25  # from the top to the bottom of the picture, at the centre of the scene
 CAMERA_DISTANCE = 10.0  # metres from the centre of the scene
 LONGEST_PATH = 3.0  # metres that a fixed camera sees
@@ -84,16 +86,17 @@ def fill(outlines: dict[str, np.ndarray], parts: Sequence[tuple[str, ...]], heig
     return frames
 
 
-def subtract_background(frames: np.ndarray, outlines: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+def subtract_background(frames: np.ndarray, outlines: dict[str, np.ndarray], occasion: int) -> None:
     """Leave of clean silhouettes what background subtraction leaves, in place.
 
     The scene behind the person decides how well they stand out: a fixed field of thresholds makes outlines ragged,
     and where it reaches 255 a hole opens. Its mean makes whole sequences a little thicker or thinner.
     """
     height, width = frames.shape[1:]
-    scene = rng.standard_normal((height // 4, width // 4), np.float32)
+    scene = stream(occasion, "background/scene").standard_normal((height // 4, width // 4), np.float32)
     scene = cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC)
-    thresholds = np.clip(rng.normal(128, 25) + 40 * scene, 30, 255).astype(np.uint8)
+    mean = stream(occasion, "background/threshold").normal(128, 25)
+    thresholds = np.clip(mean + 40 * scene, 30, 255).astype(np.uint8)
     corners = np.concatenate(list(outlines.values()), axis=1)
     lows = np.maximum(corners.min(axis=1).astype(int) - 4, 0)
     highs = corners.max(axis=1).astype(int) + 5

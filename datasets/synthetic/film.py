@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from datasets.random_streams import stream
 from datasets.synthetic.body import film_walk, make_walker, render_walk
 
 
@@ -38,11 +39,11 @@ class Walk:
 
 @dataclass(frozen=True, eq=False)
 class Filmed:
-    """A walk before it is drawn: see `film_walk`. rng: for what is random about the drawing."""
+    """A walk before it is drawn: see `film_walk`. occasion: the seed of what is random about the drawing."""
 
     outlines: dict[str, np.ndarray]
     parts: list[tuple[str, ...]]
-    rng: np.random.Generator
+    occasion: int
 
 
 def film(walk: Walk, *, num_frames: int, seed: int) -> np.ndarray:
@@ -55,24 +56,24 @@ def film(walk: Walk, *, num_frames: int, seed: int) -> np.ndarray:
 def film_body(walk: Walk, *, num_frames: int, seed: int) -> Filmed:
     """The same walk, step by step and from the same side, as its outlines."""
     scene = _scene(walk, num_frames, seed)
-    return Filmed(*film_walk(**scene), scene["rng"])
+    return Filmed(*film_walk(**scene), scene["occasion"])
 
 
 def _scene(walk: Walk, num_frames: int, seed: int) -> dict[str, object]:
     """Who walks, how and before which camera, as `render_walk` takes it."""
     person = make_walker(_seed_of(seed, walk.person))
     changed = {name: getattr(person, name) + by for name, by in walk.changes.items()}
-    rng = np.random.default_rng(_seed_of(seed, walk.person, walk.occasion))
+    occasion = _seed_of(seed, walk.person, walk.occasion)
     return {
         "walker": replace(person, **changed),
         "condition": walk.dress,
         "azimuth": walk.azimuth,
         "elevation": walk.elevation,
         "num_frames": num_frames,
-        "phase": rng.uniform(0, 2 * np.pi),
+        "phase": stream(occasion, "walk/phase").uniform(0, 2 * np.pi),
         "height": walk.size[0],
         "width": walk.size[1],
-        "rng": rng,
+        "occasion": occasion,
     }
 
 

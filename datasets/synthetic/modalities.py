@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from datasets.random_streams import stream
 from datasets.schema.rows import Modality
 from datasets.synthetic import camera
 from datasets.synthetic.film import Filmed, Walk, film, film_body
@@ -53,7 +54,7 @@ def _lidar(walk: Walk, filmed: Filmed) -> np.ndarray:
     cell = max(height // LIDAR_CELLS, 1)
     body = camera.fill({name: one[::LIDAR_EVERY] for name, one in filmed.outlines.items()}, filmed.parts, height, width)
     hits = body[:, cell // 2 :: cell, cell // 2 :: cell]
-    hits = hits * (filmed.rng.random(hits.shape) >= LIDAR_LOST)
+    hits = hits * (stream(filmed.occasion, "lidar/lost").random(hits.shape) >= LIDAR_LOST)
     return hits.astype(np.uint8).repeat(cell, axis=1).repeat(cell, axis=2)[:, :height, :width]
 
 
@@ -91,9 +92,9 @@ def _skeleton(walk: Walk, filmed: Filmed) -> np.ndarray:
     names = [JOINTS[0], *(f"{joint}_{side}" for joint in JOINTS[1:] for side in ("left", "right"))]
     places = np.stack([filmed.outlines[name].mean(axis=1) for name in names], axis=1)
     height, width = walk.size
-    places += JITTER * height * filmed.rng.standard_normal(places.shape)
-    sure = filmed.rng.uniform(0.6, 0.98, places.shape[:2])
-    lost = filmed.rng.random(sure.shape) < JOINTS_LOST
-    places[lost] = filmed.rng.uniform(0, (width, height), (lost.sum(), 2))
+    places += JITTER * height * stream(filmed.occasion, "skeleton/jitter").standard_normal(places.shape)
+    sure = stream(filmed.occasion, "skeleton/confidence").uniform(0.6, 0.98, places.shape[:2])
+    lost = stream(filmed.occasion, "skeleton/lost").random(sure.shape) < JOINTS_LOST
+    places[lost] = stream(filmed.occasion, "skeleton/elsewhere").uniform(0, (width, height), (*lost.shape, 2))[lost]
     sure[lost] = 0.1
     return np.concatenate([places, sure[..., None]], axis=2).astype(np.float32)

@@ -3,7 +3,8 @@
     <run>/checkpoints/step-00000200/weights.safetensors     student and teacher, with their heads
                                     optimizer.safetensors   the two moments of AdamW for every trained weight
                                     run.json                the settings
-                                    state.json              the step, and size and checksum of the files; written last
+                                    state.json              the step, the version of the data order, and size and
+                                                            checksum of the files; written last
                                     score.json              scores on held-out subjects, once they are known
 
 A folder without state.json is no checkpoint, so that one which a kill left unfinished is never loaded. Works on local
@@ -21,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
+from datasets.loading.random_numbers import ORDER_VERSION
 from datasets.schema.errors import UsageError
 from datasets.storage import LocalPlace, Place
 from orchestration.run.folder import RUN_FILE
@@ -109,7 +111,21 @@ def step_of(checkpoint: Place) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> Place:
+def order_of(checkpoint: Place) -> int:
+    """The version of the data order that a checkpoint was trained in (datasets/loading/random_numbers.py)."""
+    return json.loads((checkpoint / "state.json").read()).get("order", 1)  # version 1 was not written down
+
+
+def check_order(checkpoint: Place) -> None:
+    """UsageError where training cannot resume from a checkpoint, since the steps to come would see other data."""
+    if (order := order_of(checkpoint)) != ORDER_VERSION:
+        raise UsageError(
+            f"{checkpoint} was trained in version {order} of the data order, and this program has version "
+            f"{ORDER_VERSION}: finish the run with the program that began it, or start anew in another --out"
+        )
+
+
+def save(folder: Place, run: Run, step: int, weights: State, moments: State, order: int = ORDER_VERSION) -> Place:
     """Write the checkpoint after `step` steps, from one process. OSError where the storage is full or fails."""
     target = at_step(folder, step)
     target.remove_folder()
@@ -126,7 +142,7 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> 
                 files[name] = [file.stat().st_size, _checksum_of_file(file)]
                 (target / name).move_from(file)
         (target / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
-        (target / "state.json").write(json.dumps({"step": step, "files": files}).encode())
+        (target / "state.json").write(json.dumps({"step": step, "order": order, "files": files}).encode())
     except BaseException:
         target.remove_folder()
         raise
@@ -135,7 +151,8 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State) -> 
 
 def copy(source: Place, folder: Place, run: Run) -> Place:
     """Copy a checkpoint of another run into this run's folder, with this run's settings."""
-    return save(folder, run, step_of(source), _load_tensors(source / "weights.safetensors"), load_moments(source))
+    weights, moments = _load_tensors(source / "weights.safetensors"), load_moments(source)
+    return save(folder, run, step_of(source), weights, moments, order_of(source))
 
 
 def discard_unfinished(folder: Place) -> None:

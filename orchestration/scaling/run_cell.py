@@ -45,6 +45,14 @@ def is_ready(plan: StudyPlan, cell: Cell) -> bool:
     return cell == trunk or (branch / "state.json").exists()
 
 
+def check_orders(plan: StudyPlan) -> None:
+    """UsageError where missing cells would be trained and measured on other data than the finished ones."""
+    folders = {cell: folder_of(plan.run_of(cell)) for cell in plan.cells()}
+    if any(record_of(plan, cell) is None for cell in folders):
+        for newest in (found[-1] for folder in folders.values() if (found := checkpoint.complete(folder))):
+            checkpoint.check_order(newest)
+
+
 def run_cell_task(plan: dict[str, Any], cell: dict[str, Any], uri: str, parent: str) -> dict[str, str]:
     """What runs in a Ray task. Returns the record of the cell as `measured`, or as `failed` the reason in one line."""
     try:

@@ -27,7 +27,7 @@ from orchestration.scaling.measure import bank_of, held_rows
 from orchestration.scaling.plan import STUDY_FILE, StudyPlan, check_study
 from orchestration.scaling.probes import check_probes
 from orchestration.scaling.records import read_study, record_cell, recorded, write_study
-from orchestration.scaling.run_cell import record_of
+from orchestration.scaling.run_cell import check_orders, record_of
 from orchestration.training.pretrain import check_data
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def dry_run(plan: StudyPlan) -> str:
 def run_study(plan: StudyPlan, uri: str) -> Analysis:
     """Run the cells that are not finished and report on all. Unfinished, after the report, if cells failed."""
     plan, _ = check(plan)
+    check_orders(plan)
     session.start()
     if plan.cluster.gpu:
         session.require_gpus()

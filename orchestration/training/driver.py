@@ -45,6 +45,7 @@ def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool
         logger.info(f"{folder} is trained already: {steps} steps")
         return newest
     if newest is not None:
+        checkpoint.check_order(newest)
         logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     job = plan(newest)
     if steps:

@@ -27,10 +27,10 @@ def legs(frames: int, period: float, shift: int = 0, start: float = 0.0) -> np.n
 
 def walk(subject: int, day: int, azimuth: float = 90.0, frames: int = 40) -> np.ndarray:
     """A synthetic walker as the encoder sees them."""
-    rng = np.random.default_rng([subject, day])
-    film = body.render_walk(
-        body.make_walker(subject), azimuth=azimuth, num_frames=frames, phase=rng.uniform(0, 6), rng=rng
-    )
+    occasion = 1000 * subject + day
+    phase = np.random.default_rng(occasion).uniform(0, 6)
+    walker = body.make_walker(subject)
+    film = body.render_walk(walker, azimuth=azimuth, num_frames=frames, phase=phase, occasion=occasion)
     return to_input(np.stack([silhouettes.normalise(frame)[0] for frame in film]))
 
 

@@ -5,37 +5,42 @@ import numpy as np
 import pytest
 
 from datasets.contours import codec, raster
-from datasets.loading import augment, random_numbers
+from datasets.loading import augment
 from datasets.loading.clips import ClipSettings
+from datasets.loading.random_numbers import ClipRng
 from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
 from datasets.synthetic.body import make_walker, render_walk
 
-COLUMNS = random_numbers.WINDOW.start + 20
+
+def clips(count: int, step: int = 0) -> ClipRng:
+    return ClipRng("pairs", seed=0, step=step, first=0, count=count)
 
 
 @pytest.fixture(scope="module")
 def walk() -> np.ndarray:
     """Frames of a walker at grid 128, with the noise of background subtraction."""
-    frames = render_walk(make_walker(3), azimuth=60, num_frames=24, rng=np.random.default_rng(1))
+    frames = render_walk(make_walker(3), azimuth=60, num_frames=24, occasion=1)
     return np.stack([mask for mask, _ in (silhouettes.normalise(frame, 128) for frame in frames) if mask is not None])
 
 
-def on_pixels(frames: np.ndarray, numbers: np.ndarray, settings: ClipSettings) -> np.ndarray:
-    """Frames [T, G, G] warped bilinearly with a black border, one map after the other, then cut, mirrored, binary."""
+def on_pixels(frames: np.ndarray, rng: ClipRng, clip: int, settings: ClipSettings) -> np.ndarray:
+    """Frames [T, G, G] warped as one clip of `rng` is: bilinearly with a black border, map by map, then cut, binary."""
     grid = frames.shape[1]
     to_64 = augment._to_64(grid)
     warped = []
     for frame in frames.astype(np.float32):
-        if numbers[random_numbers.AFFINE] < settings.affine:
-            matrix = np.linalg.inv(to_64) @ augment._affine(numbers[random_numbers.CORNERS], settings.reach) @ to_64
+        if rng.uniform("affine")[clip] < settings.affine:
+            affine = augment._affine(rng.uniform("affine/corners", 12)[clip], settings.reach)
+            matrix = np.linalg.inv(to_64) @ affine @ to_64
             frame = cv2.warpAffine(frame, matrix[:2], (grid, grid))
-        if numbers[random_numbers.PERSPECTIVE] < settings.perspective:
-            matrix = np.linalg.inv(to_64) @ augment._perspective(numbers[random_numbers.QUAD], settings.reach) @ to_64
+        if rng.uniform("perspective")[clip] < settings.perspective:
+            perspective = augment._perspective(rng.uniform("perspective/edges", 4)[clip], settings.reach)
+            matrix = np.linalg.inv(to_64) @ perspective @ to_64
             frame = cv2.warpPerspective(frame, matrix, (grid, grid))
         warped.append(frame)
     cut = to_input((np.stack(warped) >= 0.5).astype(np.uint8))
-    return cut[:, :, ::-1] if numbers[random_numbers.FLIP] < settings.flip else cut
+    return cut[:, :, ::-1] if rng.uniform("flip")[clip] < settings.flip else cut
 
 
 # The outline runs where bilinear interpolation is one half, but for the curve that this is around a corner, so pixels
@@ -55,21 +60,20 @@ def test_moved_outlines_agree_with_moved_pixels(
 ) -> None:
     frames = walk if grid == 128 else (walk.reshape(-1, 64, 2, 64, 2).sum(axis=(2, 4)) >= 2).astype(np.uint8)
     chains = codec.coded_frames(codec.encode(frames)).choose(np.arange(len(frames)), grid)
-    agreement = []
-    for numbers in np.random.default_rng(0).random((40, COLUMNS)):
-        matrix = augment.homography(numbers, settings, grid)
+    agreement, rng = [], clips(40)
+    for clip, matrix in enumerate(augment.on_grid(augment.movement(rng, settings).maps, grid)):
         moved = to_input(raster.draw(raster.outlines(chains), matrix[None], grid).transpose(1, 0, 2))
-        pixels = on_pixels(frames, numbers, settings)
+        pixels = on_pixels(frames, rng, clip, settings)
         agreement += ((moved & pixels).sum(axis=(1, 2)) / (moved | pixels).sum(axis=(1, 2))).tolist()
     assert min(agreement) > least and np.mean(agreement) > mean
 
 
 def test_maps_are_drawn_as_often_and_as_far_as_the_settings_say() -> None:
-    numbers = np.random.default_rng(0).random((4000, COLUMNS))
-    assert abs(augment.is_moved(numbers, ClipSettings()).mean() - 0.36) < 0.02
-    assert abs(augment.is_mirrored(numbers, ClipSettings(flip=0.3)).mean() - 0.3) < 0.02
-    assert not augment.is_moved(numbers, ClipSettings(affine=0, perspective=0)).any()
-    inverse = [np.linalg.inv(augment._perspective(one[random_numbers.QUAD], 10)) for one in numbers[:300]]
+    rng = clips(4000)
+    assert abs(augment.movement(rng, ClipSettings()).moved.mean() - 0.36) < 0.02
+    assert abs(augment.movement(rng, ClipSettings(flip=0.3)).mirrored.mean() - 0.3) < 0.02
+    assert not augment.movement(rng, ClipSettings(affine=0, perspective=0)).moved.any()
+    inverse = [np.linalg.inv(augment._perspective(one, 10)) for one in rng.uniform("perspective/edges", 4)[:300]]
     corners = np.stack([matrix @ [[0, 64, 64, 0], [0, 0, 64, 64], [1, 1, 1, 1]] for matrix in inverse])
     columns, rows = np.rint(corners[:, :2] / corners[:, 2:]).transpose(1, 0, 2)
     assert (rows == [0, 0, 64, 64]).all()
@@ -78,7 +82,8 @@ def test_maps_are_drawn_as_often_and_as_far_as_the_settings_say() -> None:
     middle = np.array([32, 32, 1])
     near, far = (
         max(
-            np.abs(augment._affine(one[random_numbers.CORNERS], reach) @ middle - middle).max() for one in numbers[:300]
+            np.abs(augment._affine(one, reach) @ middle - middle).max()
+            for one in rng.uniform("affine/corners", 12)[:300]
         )
         for reach in (10, 20)
     )
@@ -87,36 +92,31 @@ def test_maps_are_drawn_as_often_and_as_far_as_the_settings_say() -> None:
 
 def test_bands_change_as_frame_by_frame_arithmetic_says() -> None:
     clip = (np.random.default_rng(0).uniform(size=(5, 64, 44)) < 0.3).astype(np.uint8)
+    dilated, blurred, rng = np.tile(clip, (300, 1, 1, 1)), np.tile(clip, (300, 1, 1, 1)), clips(300, step=1)
+    augment.augment_pixels(dilated, rng, ClipSettings(dilate=1, blur=0))
+    augment.augment_pixels(blurred, rng, ClipSettings(dilate=0, blur=1))
     tops, bottoms, kernels = set(), set(), set()
-    for numbers in np.random.default_rng(1).random((300, COLUMNS)):
-        top, bottom = (
-            9 + int(numbers[random_numbers.DILATED][0] * 12),
-            39 + int(numbers[random_numbers.DILATED][1] * 12),
-        )
-        shape, size = augment._SHAPES[int(numbers[random_numbers.DILATED][2] * 9)]
-        expected, dilated = clip.copy(), clip.copy()
+    for numbers, found in zip(rng.uniform("dilate/how", 3), dilated, strict=True):
+        top, bottom = 9 + int(numbers[0] * 12), 39 + int(numbers[1] * 12)
+        shape, size = augment._SHAPES[int(numbers[2] * 9)]
+        expected = clip.copy()
         for frame in expected:
             frame[top:bottom] = cv2.dilate(frame[top:bottom], cv2.getStructuringElement(shape, size))
-        augment.augment_pixels(dilated, numbers, ClipSettings(dilate=1, blur=0))
-        np.testing.assert_array_equal(dilated, expected)
+        np.testing.assert_array_equal(found, expected)
         tops, bottoms, kernels = tops | {top}, bottoms | {bottom}, kernels | {(shape, size)}
-        top, bottom = (
-            9 + int(numbers[random_numbers.BLURRED][0] * 12),
-            39 + int(numbers[random_numbers.BLURRED][1] * 12),
-        )
-        expected, blurred = clip.copy(), clip.copy()
+    for numbers, found in zip(rng.uniform("blur/how", 2), blurred, strict=True):
+        top, bottom = 9 + int(numbers[0] * 12), 39 + int(numbers[1] * 12)
+        expected = clip.copy()
         for frame in expected:
             frame[top:bottom] = cv2.GaussianBlur(frame[top:bottom].astype(np.float32), (3, 3), 0) > 0.2
-        augment.augment_pixels(blurred, numbers, ClipSettings(dilate=0, blur=1))
-        np.testing.assert_array_equal(blurred, expected)
+        np.testing.assert_array_equal(found, expected)
     assert (tops, bottoms, len(kernels)) == (set(range(9, 21)), set(range(39, 51)), 9)
 
 
 def test_erasing_empties_sixteen_rows_anywhere_and_only_when_asked_for() -> None:
-    seen = set()
-    for numbers in np.random.default_rng(1).random((400, COLUMNS)):
-        clip = np.ones((2, 64, 44), np.uint8)
-        augment.augment_pixels(clip, numbers, ClipSettings(dilate=0, blur=0, erase=1))
+    seen, found = set(), np.ones((400, 2, 64, 44), np.uint8)
+    augment.augment_pixels(found, clips(400, step=1), ClipSettings(dilate=0, blur=0, erase=1))
+    for clip in found:
         empty = np.flatnonzero(~clip.any(axis=(0, 2)))
         assert len(empty) == 16 and np.ptp(empty) == 15
         seen.add(int(empty[0]))
@@ -128,9 +128,9 @@ def test_a_coat_closes_gaps_and_widens_the_body_between_collar_and_hem_alone() -
     legs = np.zeros((3, 64, 44), np.uint8)
     legs[:, :, 14:18] = legs[:, :, 22:26] = 1  # a gap of four pixels
     collars, hems, filled = set(), set(), 0
-    for numbers in np.random.default_rng(1).random((500, COLUMNS)):
-        clip = legs.copy()
-        augment.augment_pixels(clip, numbers, ClipSettings(dilate=0, blur=0, coat=1))
+    coats = np.tile(legs, (500, 1, 1, 1))
+    augment.augment_pixels(coats, clips(500, step=1), ClipSettings(dilate=0, blur=0, coat=1))
+    for clip in coats:
         changed = np.flatnonzero((clip != legs).any(axis=(0, 2)))
         collars, hems = collars | {int(changed[0])}, hems | {int(changed[-1]) + 1}
         worn = clip[:, changed[0] : changed[-1] + 1]
@@ -144,18 +144,17 @@ def test_a_coat_closes_gaps_and_widens_the_body_between_collar_and_hem_alone() -
 
 
 def test_a_bag_adds_one_ellipse_to_all_frames_alike() -> None:
-    sizes = set()
-    for numbers in np.random.default_rng(1).random((300, COLUMNS)):
-        clip = np.zeros((2, 64, 44), np.uint8)
-        augment.augment_pixels(clip, numbers, ClipSettings(dilate=0, blur=0, bag=1))
+    sizes, bags = set(), np.zeros((300, 2, 64, 44), np.uint8)
+    augment.augment_pixels(bags, clips(300, step=1), ClipSettings(dilate=0, blur=0, bag=1))
+    for clip in bags:
         rows, columns = (np.flatnonzero(clip[0].any(axis=axis)) for axis in (1, 0))
         assert (clip[0] == clip[1]).all() and cv2.connectedComponents(clip[0])[0] == 2
         assert rows[0] >= 4 and rows[-1] <= 56 and columns[0] >= 3 and columns[-1] <= 41
         sizes.add((len(columns) // 2, len(rows) // 2))
     assert {wide for wide, _ in sizes} == set(range(2, 7)) and {high for _, high in sizes} == set(range(3, 11))
-    clip = np.ones((2, 64, 44), np.uint8)
-    augment.augment_pixels(clip, np.zeros(COLUMNS), ClipSettings(dilate=0, blur=0, bag=1))
-    assert clip.all() and ClipSettings().bag == 0
+    whole = np.ones((1, 2, 64, 44), np.uint8)
+    augment.augment_pixels(whole, clips(1), ClipSettings(dilate=0, blur=0, bag=1))
+    assert whole.all() and ClipSettings().bag == 0
 
 
 def test_halving_keeps_a_pixel_where_half_of_it_is_body() -> None:

@@ -84,6 +84,13 @@ def test_batches_are_whole_people() -> None:
         PKSampler(who, batch=24, each=4, seed=1)
 
 
+def test_the_sequences_of_a_person_depend_on_nobody_else() -> None:
+    who = np.repeat([0, 1, 2], [5, 6, 7])
+    more = np.append(who, [0, 0])  # of one person two more
+    rows, others = (PKSampler(one, batch=12, each=4, seed=1).at(2) for one in (who, more))
+    assert sorted(rows[who[rows] > 0].tolist()) == sorted(others[more[others] > 0].tolist())
+
+
 def test_classes_take_turns_however_rare() -> None:
     rare, frequent = np.arange(3), np.arange(3, 40)
     order = RoundRobinSampler([rare, frequent], batch=10, seed=1)

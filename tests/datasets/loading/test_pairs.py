@@ -9,10 +9,11 @@ import pytest
 from datasets.catalog.registry import CATALOG
 from datasets.contours import codec
 from datasets.contours.codec import contours_of
-from datasets.loading import augment, clips, corpus, random_numbers
+from datasets.loading import augment, clips, corpus
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import write_map
 from datasets.loading.pairs import PairBatch, PairLoader
+from datasets.loading.random_numbers import ClipRng
 from datasets.loading.sampler import GlobalSampler
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.errors import UsageError
@@ -43,25 +44,16 @@ def loader(
     return PairLoader(sequences, order, ClipSettings(**clip), 8, 3, rank, ranks, positives)
 
 
-def numbers(count: int, window: int = 20) -> np.ndarray:
-    return random_numbers.of_pairs(0, 0, 0, count, window)[:, 0]
-
-
-def test_numbers_are_those_of_their_place_whoever_draws_them() -> None:
-    whole = random_numbers.of_pairs(3, 5, 0, 8, 19)
-    for ranks in (2, 4):
-        share = 8 // ranks
-        parts = [random_numbers.of_pairs(3, 5, rank * share, share, 19) for rank in range(ranks)]
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
-    others = [random_numbers.of_pairs(*other, 8, 19) for other in ((4, 5, 0), (3, 6, 0), (3, 5, 8))]
-    assert len(np.unique([whole, *others])) == 4 * whole.size
-    # A change here means that earlier runs cannot be resumed.
-    assert hashlib.sha256(whole.tobytes()).hexdigest()[:16] == "c3e56c13a3a676b6"
+def rng_of(step: int, branch: int) -> ClipRng:
+    """As the loader above draws."""
+    return ClipRng("pairs", seed=3, step=step, first=0, count=8, branch=branch)
 
 
 @pytest.mark.parametrize("num_frames", [1, 3, 16, 19, 20, 21, 300])
 def test_sampled_frames_are_ordered_and_lie_in_one_window(num_frames: int) -> None:
-    places = clips.sample_places(np.full(500, num_frames), ClipSettings(frames=16, skip=4), numbers(500))
+    places = clips.sample_places(
+        np.full(500, num_frames), ClipSettings(frames=16, skip=4), ClipRng("pairs", 0, 0, 0, 500)
+    )
     assert places.shape == (500, 16) and (np.diff(places) > 0).all()
     assert (places[:, -1] - places[:, 0]).max() == 19
     last = num_frames * -(-20 // num_frames)
@@ -79,13 +71,15 @@ def test_a_clip_that_is_not_augmented_is_the_frames_themselves(store: Path, sequ
     stored = {row["sequence_id"]: row for row in training_rows(Store.open(store), Selection()).to_pylist()}
     for step in range(4):
         batch = loader(sequences, mixing="batch", **STILL).at(step)
-        visit, drawn = loader(sequences, mixing="batch").order.at(step), random_numbers.of_pairs(3, step, 0, 8, 20)
+        visit = loader(sequences, mixing="batch").order.at(step)
+        counts = sequences.num_frames[visit.rows + np.array([0, sequences.sizes()["CASIA-B"]])[visit.collections]]
+        places = [clips.sample_places(counts, ClipSettings(), rng_of(step, branch)) for branch in (0, 1)]
         for place, (collection, row) in enumerate(zip(visit.collections, visit.rows, strict=True)):
             row = stored[sequences.sequence_id(int(row) + (0, sequences.sizes()["CASIA-B"])[collection])]
             count, masks = len(row["frame_numbers"]), to_input(codec.decode(contours_of(row)))
-            for clip, its in ((batch.query, drawn[:, 0]), (batch.key, drawn[:, 1])):
-                places = clips.sample_places(np.array([count]), ClipSettings(), its[place : place + 1])[0]
-                np.testing.assert_array_equal(clip[place], masks[places % count])
+            assert count == counts[place]
+            for clip, of_branch in zip((batch.query, batch.key), places, strict=True):
+                np.testing.assert_array_equal(clip[place], masks[of_branch[place] % count])
     mirrored = loader(sequences, mixing="batch", **{**STILL, "flip": 1}).at(3)
     np.testing.assert_array_equal(mirrored.query, batch.query[..., ::-1])
 
@@ -96,9 +90,7 @@ def test_a_setting_changes_no_decision_but_its_own(sequences: corpus.Corpus) -> 
     )
     np.testing.assert_array_equal(still.query_times, all_on.query_times)
     same = (still.query == moved.query).all(axis=(1, 2, 3))
-    expected = augment.is_moved(
-        random_numbers.of_pairs(3, 1, 0, 8, 20)[:, 0], ClipSettings(**{**STILL, "perspective": 0.5})
-    )
+    expected = augment.movement(rng_of(1, 0), ClipSettings(**{**STILL, "perspective": 0.5})).moved
     assert 0 < same.sum() < 8 and same.tolist() == (~expected).tolist()
     assert moved.query.any(axis=(2, 3)).all() and set(np.unique(all_on.key)) == {0, 1}
 

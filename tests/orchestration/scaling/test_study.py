@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from datasets.loading.clips import ClipSettings
-from datasets.schema.errors import Unfinished
+from datasets.schema.errors import Unfinished, UsageError
 from datasets.storage import open_place
 from jobs import scaling
 from model import sizes
@@ -28,6 +28,7 @@ from orchestration.run.folder import tracked_run
 from orchestration.run.settings import Cluster, DataSettings, Schedule
 from orchestration.scaling.plan import Cell, MeasureSettings, StudyPlan
 from orchestration.scaling.records import read_study
+from orchestration.scaling.run_cell import check_orders
 from orchestration.scaling.study import dry_run, run_study
 from orchestration.training.pretrain import pretrain
 
@@ -120,6 +121,16 @@ def test_finished_cells_are_not_repeated_and_failed_ones_are_named(studied: Stud
     assert sorted(table["name"]) == sorted([SHORT.name, LONG.name, OTHER.name])
     assert table.set_index("name")["unique"].to_dict() == {SHORT.name: 20, LONG.name: 20, OTHER.name: 16}
     assert "done" in dry_run(limited)
+
+
+def test_a_study_goes_on_in_the_data_order_that_it_began_with(studied: StudyPlan, uri: str, tmp_path: Path) -> None:
+    shutil.copytree(studied.out, tmp_path / "study")
+    finished = replace(studied, out=str(tmp_path / "study"), unique=(None,), most_flop=None)
+    for file in (tmp_path / "study").rglob("state.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "order": 1}))
+    check_orders(finished)  # nothing is left to do
+    with pytest.raises(UsageError, match=r"was trained in version 1 of the data order, and this program has version 2"):
+        run_study(replace(finished, steps=(4, 8, 12)), uri)
 
 
 def test_a_study_goes_on_in_another_mlflow_without_training(
