@@ -1,24 +1,20 @@
-"""What a trained encoder has to beat: embeddings that need no training, straight from the silhouettes.
-
-They have the shape that `evaluation/retrieval/protocols.py` scores. This file does not know how masks are stored,
-aligned or cut.
-"""
+"""Baselines: embeddings computed from silhouettes without training, in the shape [C, P] of a learned embedding."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Steps a frame within which a rhythm is looked for: 1.25 to 3.1 steps a second before cameras of 25 frames a second.
-# Hardly anybody walks outside it, and a wider window finds the noise of short walks instead.
+# Range of the cadence in steps a frame: 1.25 to 3.1 steps a second at 25 frames a second. Hardly anybody walks outside
+# it, and in a wider range short walks have peaks of noise.
 STEPS_A_FRAME = (0.05, 0.125)
-_SPECTRUM = 2048  # length to which a walk is padded before its spectrum is taken: 0.0005 of a frame's turn apart
+_SPECTRUM = 2048  # length to which a walk is padded before its Fourier transform: a resolution of 0.0005 per frame
 _LEGS = 5 / 8  # of the height, from above: the strips below this are legs
 
 
 def gei(masks: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Gait energy image as an embedding of one part: the mean silhouette (Han and Bhanu, TPAMI 2006).
 
-    All frames count alike; there is no search for whole gait cycles, so a walk of a few steps is slightly biased to the
-    poses with which it begins and ends.
+    All frames have the same weight; whole gait cycles are not searched for, so a walk of a few steps is slightly biased
+    to its first and last poses.
 
     Args:
         masks: [T, H, W] of 0 and 1, aligned silhouettes of one sequence.
@@ -54,27 +50,27 @@ def gei_strips(masks: NDArray[np.uint8], parts: int = 16) -> NDArray[np.float32]
 
 
 def statistics(masks: NDArray[np.uint8], parts: int = 16) -> NDArray[np.float32]:
-    """Hand-made statistics: how wide and where each horizontal strip is over time, and the rhythm of the steps.
+    """Hand-made statistics: width and position of each horizontal strip over time, and cadence.
 
-    What gait was recognised by before it was learned: moments of body regions with their mean, deviation and strength
+    Features of gait recognition before deep learning: moments of body regions with their mean, deviation and amplitude
     at the frequency of walking (Lee and Grimson, FG 2002), and cadence (BenAbdelkader et al., ICPR 2002). Lengths are
     in heights of the picture, which an aligned body fills: a width is its ratio to the body's height. Cadence is in
-    steps a frame. So all channels are of the order of 0.01 between people, and are compared as they are; nothing is
-    learned, and no training set sets a scale.
+    steps a frame. All channels differ by about 0.01 between people, and are compared without scaling; nothing is
+    learned.
 
     Channels of each strip: mean and deviation of its width; mean and deviation of its centre, from the middle column to
     the right; amplitude of the width at the frequency of steps and of the centre at that of strides (two steps); and
-    that of steps, the same in all strips. It does not matter with which pose a walk begins; mirrored, or with its
-    frames in another order, it is another walk. A strip is as wide as it has pixels in a row, holes left out; a frame
-    in which it is empty counts with a width of 0, and as its mean where its centre is concerned.
+    that of steps, the same in all strips. They do not depend on the first pose of a walk; they do depend on its
+    direction and on the order of its frames. The width of a strip is its mean number of pixels in a row, without holes;
+    a frame in which it is empty has width 0, and its centre is replaced by the mean.
 
     Args:
         masks: [T, H, W] of 0 and 1, aligned silhouettes of one sequence.
         parts: number of strips; divides H.
 
     Returns:
-        float32 [7, parts]; part 0 is the top strip. Walks too short to show a rhythm (7 frames) get a middling cadence,
-        which sets them apart from nobody.
+        float32 [7, parts]; part 0 is the top strip. Walks too short for a cadence (7 frames) get the middle of its
+        range.
 
     Raises:
         ValueError: as `gei_strips`.
@@ -95,14 +91,14 @@ def _strips_over_time(masks: NDArray[np.uint8], parts: int) -> tuple[NDArray[np.
     rows = _rows_of_strips(height, parts)
     columns = masks.reshape(frames, parts, rows, width).sum(axis=2, dtype=np.float64)
     pixels, x = columns.sum(axis=2), np.arange(width) - (width - 1) / 2
-    there = pixels > 0
-    centres = np.divide(columns @ x, pixels, out=np.zeros_like(pixels), where=there)
-    mean = centres.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    return pixels / rows / height, np.where(there, centres, mean) / height
+    filled = pixels > 0
+    centres = np.divide(columns @ x, pixels, out=np.zeros_like(pixels), where=filled)
+    mean = centres.sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
+    return pixels / rows / height, np.where(filled, centres, mean) / height
 
 
 def _steps_a_frame(widths: NDArray[np.float64], centres: NDArray[np.float64]) -> float:
-    """The frequency at which the legs, [T, parts], open and close, and at half of which they sway."""
+    """Cadence: the frequency at which the legs, [T, parts], open and close; they sway at half of it."""
     frames, parts = widths.shape
     slowest, fastest = STEPS_A_FRAME
     if frames * fastest < 1:
@@ -116,13 +112,13 @@ def _steps_a_frame(widths: NDArray[np.float64], centres: NDArray[np.float64]) ->
 
 
 def _amplitude(series: NDArray[np.float64], frequency: float) -> NDArray[np.float64]:
-    """Amplitude [parts] of each of the series [T, parts] at a frequency in turns a frame."""
+    """Amplitude [parts] of each of the series [T, parts] at a frequency in cycles a frame."""
     turning = np.exp(-2j * np.pi * frequency * np.arange(len(series)))
     return 2 * np.abs(turning @ _swing(series)) / _window(len(series)).sum()
 
 
 def _swing(series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Series [T, parts] without their mean and drift, fading in and out: what is left turns with the legs."""
+    """Series [T, parts] without mean and linear trend, times Hann's window: the periodic part."""
     time = np.arange(len(series)) - (len(series) - 1) / 2
     level = series - series.mean(axis=0)
     level -= np.outer(time, time @ level / max(time @ time, 1.0))
@@ -130,7 +126,7 @@ def _swing(series: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _window(frames: int) -> NDArray[np.float64]:
-    """Hann's window [T], nowhere 0."""
+    """Hann's window [T] without its two zeros."""
     return np.hanning(frames + 2)[1:-1]
 
 

@@ -1,8 +1,7 @@
-"""Bootstrap intervals over subjects: how much a score would move with other people.
+"""Cluster bootstrap: the interval within which a metric would fall with other people.
 
-Sequences of one person are not independent, so whole subjects are drawn, with all their probes (cluster bootstrap;
-Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile interval). The gallery stays as it is. Numbers
-in, numbers out: this file knows no protocol.
+Sequences of one person are not independent, so whole subjects are drawn with replacement, with all their probes (Efron
+and Tibshirani, An Introduction to the Bootstrap, 1993, percentile interval). The gallery stays as it is.
 """
 
 import numpy as np
@@ -10,6 +9,20 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1000
 _BATCH = 2**22  # bounds the number of weights and of cell means in memory
+
+
+def draw_clusters(clusters: int, resamples: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """How often each cluster is in each resample, [resamples, clusters]; a resample has as many draws as clusters."""
+    return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
+
+
+def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The ends of the middle `level` of the values of all resamples, [R]; NaN ones are left out, and NaN if all are."""
+    if np.isnan(values).all():
+        return np.nan, np.nan
+    tail = 50 * (1 - level)
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def subject_interval(
@@ -25,21 +38,21 @@ def subject_interval(
 ) -> tuple[float, float]:
     """Interval of a weighted mean over cells, of the mean outcome of the probes in each cell.
 
-    A cell without a counted probe in a resample is left out of that resample's mean, as it is of the score. Probes
-    of one subject alone tell nothing of other people: the interval is then NaN.
+    A cell without a counted probe in a resample is left out of that resample's mean, as it is of the metric. Probes of
+    a single subject carry no information about other people: the interval is then NaN.
 
     Args:
-        outcomes: [n, G], of each probe in each column of cells; what is not counted is not read.
+        outcomes: [n, G], of each probe in each column of cells; outcomes that are not counted are not read.
         counted: bool [n, G].
-        subjects: [n], who each probe is of.
+        subjects: [n], the subject of each probe.
         rows: [n], the row of cells that each probe belongs to, in 0..R-1.
-        weights: [R, G], of each cell, not negative; 0 for cells outside the score.
-        resamples: drawn sets of as many subjects as there are.
+        weights: [R, G], of each cell, not negative; 0 for cells outside the metric.
+        resamples: number of sets of subjects that are drawn.
         seed: of the draw.
         level: share of the resamples in the interval.
 
     Returns:
-        Lower and upper end, in the unit of the outcomes; NaN where nothing, or one subject, is counted.
+        Lower and upper end, in the unit of the outcomes; NaN where fewer than two subjects are counted.
     """
     counting = (counted & (weights[rows] > 0)).any(axis=1)
     names, who = np.unique(subjects[counting], return_inverse=True)
@@ -48,17 +61,14 @@ def subject_interval(
     outcomes, counted, rows = outcomes[counting], counted[counting], rows[counting]
     generator = np.random.default_rng(seed)
     batch = int(np.clip(_BATCH // max(len(names), weights.shape[1]), 1, resamples))
-    scores = []
+    means = []
     for start in range(0, resamples, batch):
-        count = min(batch, resamples - start)
-        drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-        scores.append(_scores(drawn.astype(np.float64), outcomes, counted, who, rows, weights))
-    tail = 50 * (1 - level)
-    low, high = np.nanpercentile(np.concatenate(scores), [tail, 100 - tail])
-    return float(low), float(high)
+        drawn = draw_clusters(len(names), min(batch, resamples - start), generator)
+        means.append(_means(drawn.astype(np.float64), outcomes, counted, who, rows, weights))
+    return percentile_interval(np.concatenate(means), level)
 
 
-def _scores(
+def _means(
     drawn: NDArray[np.float64],
     outcomes: NDArray[np.floating] | NDArray[np.bool_],
     counted: NDArray[np.bool_],
@@ -66,7 +76,7 @@ def _scores(
     rows: NDArray[np.int64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The score of each resample, [B]. drawn: how often each subject was, [B, S]."""
+    """The weighted mean of each resample, [B]. drawn: how often each subject was drawn, [B, S]."""
     total, weight = np.zeros(len(drawn)), np.zeros(len(drawn))
     for row in np.unique(rows):
         mine = rows == row

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import tyro
 
-from evaluation.reports import tables
-from evaluation.retrieval.identify import render
+from evaluation.reports.tables import to_text
+from evaluation.retrieval import candidates
 from jobs import cli
 from orchestration.run import tracking
 from orchestration.scoring.evaluate import EvaluateRun, evaluate, results_folder
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = cli.parse(Arguments, argv, "evaluate")
 
     def job() -> None:
-        print(tables.render(evaluate(arguments.settings, arguments.tracking)))
+        print(to_text(evaluate(arguments.settings, arguments.tracking)))
         print(f"written: {results_folder(arguments.settings)}")
         print(f"results: {tracking.ui_command(arguments.tracking)}")
 
@@ -48,7 +48,7 @@ def _identify(argv: list[str]) -> None:
     settings = cli.parse(IdentifyRun, argv, "evaluate identify")
 
     def job() -> None:
-        print(render(identify_walks(settings)))
+        print(candidates.to_text(identify_walks(settings)))
 
     cli.run(job)
 

@@ -14,7 +14,7 @@ from jobs.recipes import FINETUNING
 from orchestration.run import tracking
 from orchestration.run.finetune_settings import FinetuneRun
 from orchestration.scoring.finetuned import results_folder, score
-from orchestration.scoring.finetuned_case import Scoring
+from orchestration.scoring.finetuned_inputs import Scoring
 from orchestration.training.finetune import finetune
 
 

@@ -48,7 +48,7 @@ WINGS = {
         ("release",),
     ),
     "evaluation": (
-        ("bootstrap", "figures", "text_table", "baselines", "distances"),
+        ("bootstrap", "figures", "metrics", "text_table", "baselines", "distances"),
         ("retrieval", "classification"),
         ("reports", "scaling"),
     ),

@@ -1,8 +1,8 @@
-"""Products of matrices of small integers, one side packed once and multiplied often: a few times as fast as floats.
+"""Products of int8 matrices, one side packed once and multiplied often: a few times as fast as float32.
 
 oneDNN computes `bias + scale * x y'` in one pass from int8, exact but for the rounding of the result to float32. It is
-there wherever PyTorch quantizes models on a CPU; where the processor has no int8 instructions, products may saturate at
-16 bits, so `are_fast` says whether to use this file at all. It does not know what the matrices mean.
+part of PyTorch's builds for CPUs; where the processor has no int8 instructions, products may saturate at 16 bits: use
+this file only where `are_fast`.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 LEVELS = 127
-# With more in one product, int32 could overflow: some processors shift one side by 128.
+# With more channels, int32 could overflow: some processors shift one side by 128.
 MOST_CHANNELS = 2**31 // (LEVELS * 2 * (LEVELS + 1))
-LEAST_CHANNELS = 16  # with fewer, integers gain nothing
+LEAST_CHANNELS = 16  # with fewer, int8 is not faster than float32
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A matrix int8 [l, channels] in the order in which its processor multiplies it best."""
+    """A matrix int8 [l, channels] in the memory layout that oneDNN chose for this processor."""
 
     weights: Tensor
     ones: Tensor
@@ -27,7 +27,7 @@ class Packed:
 
     @classmethod
     def of(cls, matrix: Tensor) -> "Packed":
-        """Pack a matrix; its own memory is not needed afterwards."""
+        """Pack a copy of a matrix."""
         weights = torch.ops.onednn.qlinear_prepack(matrix.contiguous(), None)
         return cls(weights, torch.ones(len(matrix)), torch.zeros(len(matrix), dtype=torch.int64))
 

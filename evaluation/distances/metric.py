@@ -1,6 +1,6 @@
 """Distances between embeddings: per part, then averaged over the parts.
 
-The arithmetic is that of the OpenGait evaluator (`cuda_dist`). This file does not know what a probe or a gallery is.
+The arithmetic is that of the OpenGait evaluator (`cuda_dist`).
 """
 
 from typing import Literal, get_args
@@ -12,8 +12,8 @@ from datasets.schema.errors import UsageError
 
 Metric = Literal["euc", "cos"]
 
-# Both limits bound the working memory of `distances`: the copies of the two blocks (64 MiB each at most, or one row),
-# and the products between them (16 MiB each).
+# Both bound the working memory of `distances`: the copies of two blocks (64 MiB each at most, or one row), and the
+# products between them (16 MiB each).
 BLOCK_VALUES = 2**24
 BLOCK_ROWS = 2**11
 
@@ -21,7 +21,7 @@ _LENGTH = 1e-12  # a part shorter than this has no direction: its cosine with an
 
 
 def check_metric(metric: str) -> None:
-    """UsageError for a metric that is not known."""
+    """UsageError for an unknown metric."""
     if metric not in get_args(Metric):
         raise UsageError(f"unknown metric {metric!r}: choose one of {', '.join(get_args(Metric))}")
 
@@ -30,7 +30,7 @@ def distances(x: NDArray[np.floating], y: NDArray[np.floating], metric: Metric) 
     """Distances between embeddings, each with each (OpenGait evaluator, `cuda_dist`).
 
     `euc` is the plain L2 distance of each part, without normalisation; `cos` is one minus the cosine. Computed in
-    float32 from norms and products, block by block; beside the result the memory does not grow with n or m. As in
+    float32 from norms and products, block by block: the memory beside the result does not grow with n or m. As in
     OpenGait, the euclidean distance of equal embeddings is therefore zero only up to the square root of rounding.
 
     Args:
@@ -58,9 +58,9 @@ def distances(x: NDArray[np.floating], y: NDArray[np.floating], metric: Metric) 
 
 
 def paired_distances(x: NDArray[np.floating], y: NDArray[np.floating], metric: Metric) -> NDArray[np.float64]:
-    """Distances of each embedding from the one at the same place, in float64 from differences: the exact ones.
+    """Exact distances of pairs of embeddings, in float64 from differences.
 
-    Equal pairs have equal distances whatever stands beside them, and equal embeddings have distance 0.
+    Equal pairs have equal distances whatever other pairs are given, and equal embeddings have distance 0.
 
     Args:
         x: [n, C, P].
@@ -85,10 +85,10 @@ def paired_distances(x: NDArray[np.floating], y: NDArray[np.floating], metric: M
 
 def parts_first(x: NDArray[np.floating], metric: Metric) -> NDArray[np.float32]:
     """[a, C, P] -> contiguous float32 [P, a, C]; unit vectors where the metric is the cosine."""
-    x = np.array(x.transpose(2, 0, 1), dtype=np.float32, order="C")
+    parts: NDArray[np.float32] = np.array(x.transpose(2, 0, 1), dtype=np.float32, order="C")
     if metric == "cos":
-        x /= np.maximum(np.linalg.norm(x, axis=2, keepdims=True), _LENGTH)
-    return x
+        parts /= np.maximum(np.linalg.norm(parts, axis=2, keepdims=True), _LENGTH)
+    return parts
 
 
 def _block(x: NDArray[np.float32], y: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
@@ -101,5 +101,5 @@ def _block(x: NDArray[np.float32], y: NDArray[np.float32], metric: Metric) -> ND
         else:
             squared = (x_part**2).sum(axis=1)[:, None] + (y_part**2).sum(axis=1)[None, :] - 2 * product
             total += np.sqrt(np.maximum(squared, 0))
-    mean = total / len(x)
-    return 1 - mean if metric == "cos" else mean
+    total /= len(x)
+    return 1 - total if metric == "cos" else total

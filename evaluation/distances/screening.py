@@ -1,10 +1,10 @@
-"""Approximate distances with a proven margin, from products of small integers: what is far needs no exact one.
+"""Approximate distances with a proven error bound, from products of small integers.
 
 An embedding x is rounded to a lattice, x = s q + e with q in -127..127 and |e| known. The distance between two rounded
 parts differs from the true one by |e| of both at most (triangle inequality), and the product of two rounded vectors is
-exact in int32. So a mean distance is known up to a margin that is a sum of one number for each of the two embeddings.
-Where the processor has no fast product of int8, and on a GPU, float32 takes its place: then e is 0, and the margin is
-the rounding of the product. This file does not know what the distances are for, nor how integers are multiplied.
+exact in int32. So the error of a mean distance is bounded by the sum of one margin for each of the two embeddings.
+Where the processor has no fast product of int8, and on a GPU, float32 products are used: then e is 0, and the margin is
+the rounding of the product.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.distances.embeddings import Embeddings
+from evaluation.distances.int8_embeddings import Embeddings
 from evaluation.distances.int8_products import LEAST_CHANNELS, LEVELS, MOST_CHANNELS, Packed, are_fast
 from evaluation.distances.metric import Metric, parts_first
 
 _ROUNDING = 2.0**-24  # of one float32 operation
-_ROWS = 16  # copied at once: large copies between small things that stay would leave holes in memory
-_COLUMNS = 512  # of one product: with a few hundred rows, results stay in a core's cache from one step to the next
+_ROWS = 16  # rows copied at once: large temporary copies between small lasting ones would fragment the memory
+_COLUMNS = 512  # of one product: with a few hundred rows, results stay in a core's cache between the parts
 
 
 @dataclass(frozen=True, eq=False)
 class Screen:
     """Rounded embeddings of k sequences, in M matrices: the parts, or for the cosine one that holds all parts.
 
-    `values` [M, k, channels]; `scales` [M]; `squares` float32 [M, k], squared lengths of the rounded parts, larger by
-    what float32 could take away from a distance; `margins` float64 [k], what each embedding adds to the error of a
-    distance; `num_parts`.
+    `values` [M, k, channels]; `scales` [M]; `squares` float32 [M, k], squared lengths of the rounded parts, enlarged so
+    that rounding cannot make a squared distance negative; `margins` float64 [k], the share of each embedding in the
+    error bound of a distance; `num_parts`.
     """
 
     values: Tensor
@@ -51,7 +51,7 @@ class Screen:
     ) -> "Screen":
         """Round k embeddings, by their numbers, for distances by this metric; they are read twice, a few at a time.
 
-        values: the room to keep them in, of `empty_values`, if it is there already.
+        values: a buffer of `empty_values` for the result; allocated where None.
         """
         values = empty_values(len(rows), embeddings.shape, metric, device) if values is None else values
         (count, k, width), parts, integers = values.shape, embeddings.shape[2], values.dtype == torch.int8
@@ -77,18 +77,18 @@ class Screen:
         margins = _margins(lost.double(), squares.double(), metric, parts, summed)
         return cls(values, scales, squares * (1 + _rounding(summed)), margins.cpu().numpy(), parts, metric)
 
-    def distances(self, other: "Columns", room: Tensor) -> Tensor:
+    def distances(self, other: "Columns", buffer: Tensor) -> Tensor:
         """Approximate distances float32 [k, l] from others: off by the margins of the two at most.
 
-        room: float32 with k rows or more and l columns, where they are written.
+        buffer: float32 with k rows or more and l columns, into which they are written.
         """
-        result = room[: self.values.shape[1]]
-        for columns, *matrices in other.blocks:
-            self._block(other.scales, *matrices, result[:, columns])
+        result = buffer[: self.values.shape[1]]
+        for columns, matrices, squares in other.blocks:
+            self._block(other.scales, matrices, squares, result[:, columns])
         return result
 
     def _block(self, scales: list[float], matrices: list[Tensor | Packed], squares: Tensor, result: Tensor) -> None:
-        """Distances from a block of others, into `result`."""
+        """Write the distances from a block of others into `result`."""
         steps = [mine * theirs for mine, theirs in zip(self.scales, scales, strict=True)]
         if self.metric == "cos":
             one = torch.ones_like(squares[0])
@@ -102,20 +102,21 @@ class Screen:
 
 
 class Columns:
-    """A screen as the far side of distances, in blocks and ready to be multiplied.
+    """A screen as the right-hand side of products, in blocks of columns, packed for the processor.
 
-    `blocks` of columns: which, M matrices of them, and their squares [M, l]; `scales` and `margins` as of the screen.
+    `blocks`: the columns of each, M matrices of them, and their squares [M, l]. `scales` and `margins` of the screen.
     """
 
     def __init__(self, screen: Screen) -> None:
         self.scales, self.margins = screen.scales, screen.margins
-        self.blocks = [
-            (columns, [_ready(matrix[columns]) for matrix in screen.values], screen.squares[:, columns])
-            for columns in (slice(start, start + _COLUMNS) for start in range(0, len(screen.margins), _COLUMNS))
-        ]
+        self.blocks: list[tuple[slice, list[Tensor | Packed], Tensor]] = []
+        for start in range(0, len(screen.margins), _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
+            matrices = [_packed(matrix[columns]) for matrix in screen.values]
+            self.blocks.append((columns, matrices, screen.squares[:, columns]))
 
 
-def _ready(matrix: Tensor) -> Tensor | Packed:
+def _packed(matrix: Tensor) -> Tensor | Packed:
     return Packed.of(matrix) if matrix.dtype == torch.int8 else matrix
 
 
@@ -125,7 +126,7 @@ def _affine(x: Tensor, y: Tensor | Packed, scale: float, bias: Tensor) -> Tensor
 
 
 def empty_values(k: int, shape: tuple[int, ...], metric: Metric, device: torch.device) -> Tensor:
-    """Room for the rounded values of k embeddings of an array of this shape, [M, k, channels]."""
+    """A buffer for the rounded values of k embeddings of an array of this shape, [M, k, channels]."""
     _, channels, parts = shape
     width, count = (channels * parts, 1) if metric == "cos" else (channels, parts)
     integers = device.type == "cpu" and LEAST_CHANNELS <= width <= MOST_CHANNELS and are_fast()
@@ -133,13 +134,15 @@ def empty_values(k: int, shape: tuple[int, ...], metric: Metric, device: torch.d
 
 
 def _margins(lost: Tensor, squares: Tensor, metric: Metric, parts: int, width: int) -> Tensor:
-    """What each embedding adds to the error of a mean distance, [k]. width: of a float32 product; 0 for integers.
+    """The share of each embedding in the error bound of a mean distance, [k].
+
+    width: number of products added in float32; 0 for integers.
 
     euc: |d - d'| <= |e| + |f| for each part, and a square that is off by r (|x|^2 + |y|^2) moves its root by
     sqrt(r) (|x| + |y|) at most. cos: |x y - x' y'| <= |e| |y| + |x'| |f|, where |x| and |y| are sqrt(P) at most.
     """
     rounding = _rounding(width)
-    lost = lost + 1e-6 * squares.sqrt()  # what float32 made of it
+    lost = lost + 1e-6 * squares.sqrt()  # |e| itself was computed in float32
     if metric == "cos":
         return ((sqrt(parts) * lost + lost**2 / 2) * 1.001 / parts + rounding).sum(dim=0)
     return (lost * 1.001 + (sqrt(2 * rounding) + 64 * _ROUNDING) * squares.sqrt()).mean(dim=0)

@@ -1,6 +1,6 @@
-"""Confusion matrices as pictures: what each class is taken for, counted and in percent of the class.
+"""Confusion matrices as pictures, in counts and in percent of the true class.
 
-Drawn from classifications alone. A class that does not occur has no percentages: its row is hatched, and not 0.
+A class that does not occur has no percentages: its row is hatched, and not 0.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from evaluation.classification.scores import Classification
+from evaluation.classification.predictions import Confusion
 from evaluation.figures import blank
 from evaluation.text_table import MISSING
 
@@ -24,28 +24,28 @@ _ACROSS = 3  # panels beside each other
 _LIGHT = 60  # percent: above it, the colour of a cell is dark, and its text white
 
 
-def confusion_figure(results: Mapping[str, Classification], path: Path) -> None:
-    """A panel for each classification, named by its key: rows are true classes, columns what they are taken for.
+def confusion_figure(matrices: Mapping[str, Confusion], path: Path) -> None:
+    """A panel for each matrix, named by its key: rows are true classes, columns predicted ones.
 
-    In a cell the count, below it the share of its row in percent, which is also the colour. Beside the classes stand
-    how many items each has, above the panel how many there are and which share is right.
+    In a cell the count, below it the share of its row in percent, which is also the colour. Beside each class stands
+    its number of items, above the panel the number of all items and the share that is right.
 
     Raises:
-        ValueError: no classifications, or a suffix that matplotlib cannot write.
+        ValueError: no matrices, or a suffix that matplotlib cannot write.
         OSError: the folder does not exist or cannot be written.
     """
-    if not results:
-        raise ValueError("no classifications to draw")
-    largest = max(len(one.classes) for one in results.values())
-    letters = max(len(name) for one in results.values() for name in one.classes)
+    if not matrices:
+        raise ValueError("no confusion matrices to draw")
+    largest = max(len(one.classes) for one in matrices.values())
+    letters = max(len(name) for one in matrices.values() for name in one.classes)
     size = float(np.clip(0.62 * largest, 1.9, 8.0)) + 0.9 + 0.08 * letters
-    across = min(_ACROSS, len(results))
-    down = -(-len(results) // across)
+    across = min(_ACROSS, len(matrices))
+    down = -(-len(matrices) // across)
     figure = blank(width=across * size + 0.8, height=down * (size + 0.3))
     panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in panels[len(results) :]:
+    for axes in panels[len(matrices) :]:
         axes.set_axis_off()
-    for axes, (title, one) in zip(panels, results.items(), strict=False):
+    for axes, (title, one) in zip(panels, matrices.items(), strict=False):
         _panel(axes, title, one)
     colours = ScalarMappable(Normalize(0, 100), COLOURS)
     figure.colorbar(colours, ax=list(panels), label="Share of the true class (%)", shrink=min(1, 2.6 / size), aspect=15)
@@ -58,13 +58,15 @@ def percentages(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.divide(100.0 * counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
 
 
-def _panel(axes: Axes, title: str, found: Classification) -> None:
+def _panel(axes: Axes, title: str, matrix: Confusion) -> None:
     """One panel of `confusion_figure`."""
-    shares, counts, classes = percentages(found.confusion), found.confusion, found.classes
+    shares, counts, classes = percentages(matrix.counts), matrix.counts, matrix.classes
     axes.imshow(shares, cmap=matplotlib.colormaps[COLOURS], vmin=0, vmax=100, interpolation="nearest")
     for row in np.flatnonzero(np.isnan(shares).any(axis=1)):
-        hatch = {"hatch": "////", "facecolor": "#ececec", "edgecolor": "#9a9a9a", "linewidth": 0}
-        axes.add_patch(Rectangle((-0.5, row - 0.5), len(classes), 1, **hatch))
+        corner = (-0.5, row - 0.5)
+        axes.add_patch(
+            Rectangle(corner, len(classes), 1, hatch="////", facecolor="#ececec", edgecolor="#9a9a9a", linewidth=0)
+        )
     written = len(classes) <= MOST_WRITTEN
     for (row, column), share in np.ndenumerate(shares):
         if written and not np.isnan(share):
@@ -79,4 +81,5 @@ def _panel(axes: Axes, title: str, found: Classification) -> None:
     axes.tick_params(length=2)
     axes.set_xlabel("predicted class", fontsize=8)
     axes.set_ylabel("true class", fontsize=8)
-    axes.set_title(f"{title}\n{counts.sum():,} items, {100 * found.accuracy:.1f}% right", fontsize=9)
+    accuracy = 100 * np.trace(counts) / counts.sum()
+    axes.set_title(f"{title}\n{counts.sum():,} items, {accuracy:.1f}% right", fontsize=9)

@@ -1,7 +1,7 @@
-"""A map of embeddings: some people's walks as points, close where the method finds them alike.
+"""A map of embeddings: some people's walks as points, made of the distances that retrieval ranks by.
 
-It is made of the distances that retrieval ranks by, and of nothing else. A map of so many dimensions in two is a
-sketch: which points are neighbours means something, how far two crowds are apart hardly does. No score is computed.
+Two dimensions cannot keep the distances of hundreds: neighbours on the map are close, while the distance between two
+groups of points means little.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
@@ -19,16 +20,16 @@ from evaluation.retrieval.sequences import Sequences
 
 MOST_POINTS = 600  # walks on a map: distances of all pairs are in memory
 MOST_SUBJECTS = 12  # people on a map, as many as there are colours to tell apart
-FEWEST = 30  # points of a t-SNE: with fewer, the axes of their distances say as much
+FEWEST = 30  # points of a t-SNE; fewer are laid along the main axes of their distances
 _PERPLEXITY = 20.0
 _COLOURS = (*PALETTE[:7], "#1b1b1b", "#c7446a", "#9acd32", "#6b4423", "#ffb000")
 _OTHERS = "#d0d0d0"
-_MARKS = ("o", "s", "^")  # beside the colours, so that each is told apart twice
+_MARKS = ("o", "s", "^")  # beside the colours, for readers who cannot tell these apart
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """Which sequences are on a map: their numbers `rows`, of how many there are of these `subjects`, of all people."""
+    """The sequences on a map: their numbers `rows`, from `available` of these `subjects`, who are some of `people`."""
 
     rows: NDArray[np.int64]
     subjects: tuple[str, ...]
@@ -37,7 +38,7 @@ class Sample:
 
 
 def draw_sample(sequences: Sequences, seed: int) -> Sample:
-    """The walks of MOST_SUBJECTS people drawn by chance; where these are more than MOST_POINTS, some of them."""
+    """The walks of MOST_SUBJECTS people drawn at random; where these are more than MOST_POINTS, a random part."""
     generator = np.random.default_rng(seed)
     names = np.unique(sequences.subjects)
     chosen = np.sort(generator.permutation(names)[:MOST_SUBJECTS])
@@ -47,44 +48,45 @@ def draw_sample(sequences: Sequences, seed: int) -> Sample:
 
 
 def project(embeddings: NDArray[np.floating], metric: Metric, seed: int) -> NDArray[np.float64]:
-    """Places [n, 2] of embeddings [n, C, P] on a map.
+    """Positions [n, 2] of embeddings [n, C, P] on a map.
 
     Few points are laid along the main axes of their distances (classical scaling: Torgerson, Psychometrika 1952); from
     there, with FEWEST or more, t-SNE (van der Maaten and Hinton, JMLR 2008) moves neighbours together. Equal seeds and
     embeddings give equal maps on one machine.
     """
-    apart = distances(embeddings, embeddings, metric).astype(np.float64)
-    apart = np.maximum((apart + apart.T) / 2, 0)
-    np.fill_diagonal(apart, 0)
+    between = distances(embeddings, embeddings, metric).astype(np.float64)
+    between = np.maximum((between + between.T) / 2, 0)
+    np.fill_diagonal(between, 0)
     if metric == "cos":
-        apart = np.sqrt(2 * apart)  # as long as the chord between two unit vectors of this cosine
-    start = _classical(apart)
-    if len(apart) < FEWEST:
+        between = np.sqrt(2 * between)  # the length of the chord between two unit vectors of this cosine
+    start = _classical_scaling(between)
+    if len(between) < FEWEST:
         return start
-    perplexity = min(_PERPLEXITY, (len(apart) - 1) / 3)
+    perplexity = min(_PERPLEXITY, (len(between) - 1) / 3)
     spread = start[:, 0].std()
-    start = 1e-4 * start / spread if spread > 0 else "random"
-    method = TSNE(metric="precomputed", init=start, perplexity=perplexity, random_state=seed)
-    return method.fit_transform(apart).astype(np.float64)
+    init = 1e-4 * start / spread if spread > 0 else "random"
+    method = TSNE(metric="precomputed", init=init, perplexity=perplexity, random_state=seed)
+    return method.fit_transform(between).astype(np.float64)
 
 
-def _classical(apart: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places [n, 2] along the two main axes of distances [n, n]; signs are chosen, since eigenvectors have none."""
-    squared = apart**2
+def _classical_scaling(between: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Positions [n, 2] along the two main axes of distances [n, n]; the sign of an eigenvector is fixed by its largest
+    entry."""
+    squared = between**2
     inner = -(squared - squared.mean(axis=0) - squared.mean(axis=1)[:, None] + squared.mean()) / 2
     values, vectors = np.linalg.eigh(inner)
-    places = np.zeros((len(apart), 2))
-    for axis, place in enumerate(np.argsort(-values)[:2]):
-        vector = vectors[:, place]
-        places[:, axis] = vector * np.sign(vector[np.abs(vector).argmax()]) * np.sqrt(max(values[place], 0))
-    return places
+    positions = np.zeros((len(between), 2))
+    for axis, largest in enumerate(np.argsort(-values)[:2]):
+        vector = vectors[:, largest]
+        positions[:, axis] = vector * np.sign(vector[np.abs(vector).argmax()]) * np.sqrt(max(values[largest], 0))
+    return positions
 
 
 def map_figure(title: str, sequences: Sequences, metric: Metric, seed: int, path: Path) -> None:
     """A map of some people's walks, once coloured by person, then by view and by condition where there are several.
 
     Args:
-        title: above all panels; below it is said how many walks of how many people are on the map.
+        title: above all panels; the numbers of walks and people on the map stand below it.
         sequences: the test set; a sample of it is drawn, the same for every method and seed.
         metric: see `distances`.
         seed: of the sample and of the map.
@@ -96,16 +98,17 @@ def map_figure(title: str, sequences: Sequences, metric: Metric, seed: int, path
         OSError: the folder does not exist or cannot be written.
     """
     sample = draw_sample(sequences, seed)
-    places = project(sequences.embeddings[sample.rows], metric, seed)
+    positions = project(sequences.embeddings[sample.rows], metric, seed)
     columns = {"person": sequences.subjects, "view": sequences.views, "condition": sequences.conditions}
     columns = {name: column[sample.rows] for name, column in columns.items()}
     shown = [name for name, column in columns.items() if name == "person" or len(np.unique(column)) > 1]
-    tall = float(np.clip(np.divide(*np.ptp(places, axis=0)[::-1].clip(1e-9)), 0.6, 1.2))
+    wide, high = np.ptp(positions, axis=0).clip(1e-9)
+    tall = float(np.clip(high / wide, 0.6, 1.2))
     figure = blank(width=4.0 * len(shown) + 0.6, height=4.0 * tall + 1.6)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, name in zip(panels, shown, strict=True):
-        _panel(axes, places, columns[name], name)
-    how = "t-SNE" if len(places) >= FEWEST else "main axes"
+        _panel(axes, positions, columns[name], name)
+    how = "t-SNE" if len(positions) >= FEWEST else "main axes"
     some = "" if len(sample.rows) == sample.available else f" of {sample.available:,}"
     shown_people = len(sample.subjects)
     people = (
@@ -118,33 +121,45 @@ def map_figure(title: str, sequences: Sequences, metric: Metric, seed: int, path
     figure.savefig(path)
 
 
-def _panel(axes: Axes, places: NDArray[np.float64], names: NDArray[np.str_], what: str) -> None:
+def _panel(axes: Axes, positions: NDArray[np.float64], names: NDArray[np.str_], what: str) -> None:
     """One panel of `map_figure`."""
     for label, chosen, colour, mark in _groups(names, what):
-        axes.scatter(*places[chosen].T, s=13, color=colour, marker=mark, linewidths=0, alpha=0.85, label=label)
+        x, y = positions[chosen].T
+        axes.scatter(x, y, s=13, color=colour, marker=mark, linewidths=0, alpha=0.85, label=label)
     axes.set_title(f"by {what}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.margins(0.04)
     axes.set_aspect("equal", adjustable="datalim")
-    style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "fontsize": 7, "markerscale": 1.4}
-    axes.legend(ncols=4, frameon=False, handletextpad=0.1, columnspacing=0.8, **style)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.01),
+        ncols=4,
+        frameon=False,
+        fontsize=7,
+        markerscale=1.4,
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
 
 
-def _groups(names: NDArray[np.str_], what: str) -> list[tuple[str, NDArray[np.bool_], object, str]]:
+def _groups(names: NDArray[np.str_], what: str) -> list[tuple[str, NDArray[np.bool_], ColorType, str]]:
     """Label, members, colour and mark of each group.
 
     Views that are numbers, angles mostly, have a ramp of colours in their order. Of others with too many names the
-    most frequent have a colour, and the rest have grey together.
+    most frequent have a colour each, and the rest are grey.
     """
     kinds, counts = np.unique(names, return_counts=True)
     if what == "view" and all(kind.isdecimal() for kind in kinds):
         ordered = sorted(kinds.tolist(), key=int)
         ramp = matplotlib.colormaps["viridis"](np.linspace(0, 0.93, len(ordered)))
-        return [(kind, names == kind, colour, "o") for kind, colour in zip(ordered, ramp, strict=True)]
+        return [(kind, names == kind, tuple(colour), "o") for kind, colour in zip(ordered, ramp, strict=True)]
     most = len(kinds) if len(kinds) <= len(_COLOURS) else len(_COLOURS) - 1
     named = np.sort(kinds[np.argsort(-counts, kind="stable")[:most]]).tolist()
-    groups = [(kind, names == kind, _COLOURS[place], _MARKS[place % len(_MARKS)]) for place, kind in enumerate(named)]
     rest = ~np.isin(names, named)
-    others = [(f"{len(kinds) - most} others", rest, _OTHERS, "o")] if rest.any() else []
-    return others + groups
+    groups: list[tuple[str, NDArray[np.bool_], ColorType, str]] = []
+    if rest.any():
+        groups.append((f"{len(kinds) - most} others", rest, _OTHERS, "o"))
+    for number, kind in enumerate(named):
+        groups.append((kind, names == kind, _COLOURS[number], _MARKS[number % len(_MARKS)]))
+    return groups

@@ -11,7 +11,7 @@ from evaluation.figures import PALETTE, blank, tidy
 def loss_figure(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
     """Training loss over optimizer steps; a long curve is drawn pale, with its running mean over it.
 
-    The mean is centred, so that it does not lag behind a falling loss. Losses that are not finite are gaps.
+    The mean is centred: a trailing one would lag behind a falling loss. Losses that are not finite are gaps.
 
     Raises:
         ValueError: no points, steps and losses that differ in number, or a suffix that matplotlib cannot write.
@@ -24,7 +24,7 @@ def loss_figure(steps: Sequence[int], losses: Sequence[float], path: Path) -> No
     window = len(values) // 20
     figure = blank(width=7.0, height=4.0)
     axes = figure.subplots()
-    marker = "o" if len(values) == 1 else None  # a line of one point would be invisible
+    marker = "o" if len(values) == 1 else None  # a line through one point is invisible
     if window < 3:
         axes.plot(steps, values, color=PALETTE[0], linewidth=1.5, marker=marker)
     else:

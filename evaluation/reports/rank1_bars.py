@@ -1,8 +1,4 @@
-"""Figures of results and of training, written to a file; the suffix of the path chooses the format.
-
-Drawn on a canvas of their own, without a display and without pyplot's global state. Nothing is computed here that a
-table would not say: missing numbers are drawn as missing.
-"""
+"""Bars of Rank-1 accuracy: the numbers of the tables as a figure, missing ones drawn as missing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from evaluation.figures import PALETTE, blank, tidy
-from evaluation.reports.tables import PAIRED, ResultRow
+from evaluation.reports.results import PAIRED, ResultRow
 from evaluation.text_table import MISSING
 
 GROUP_WIDTH = 0.8  # of the distance between two probe sets; the rest is the gap

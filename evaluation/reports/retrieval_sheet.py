@@ -1,7 +1,6 @@
 """Retrieval sheets: the silhouettes of some probes, each with its ranked gallery beside it, right and wrong marked.
 
-So that a person sees what a number hides: whom a method takes for whom, and in which clothes and from which side. It
-draws what it is given, whole frames in their order; which probes are shown, and why, is said by the caller.
+They show what a number hides: who is taken for whom, in which clothes and from which side.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +12,16 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from evaluation.figures import blank
-from evaluation.retrieval.nearest import Ranked
+from evaluation.retrieval.nearest import RankedGallery
 from evaluation.retrieval.sequences import Sequences
 
 RIGHT, WRONG, PROBE = (46, 139, 87), (196, 48, 48), (120, 120, 120)  # frames, red, green and blue of 255
-PAPER, GROUND, BODY, INK = 255, 240, 40, "#333333"  # grey values, and of letters
+PAPER, GROUND, BODY, INK = 255, 240, 40, "#333333"  # grey values, and the colour of letters
 PROBE_FRAMES, GALLERY_FRAMES = 6, 2
 SCALE = 2  # pixels of the sheet for one of a mask
 BORDER, GAP, MARGIN = 6, 14, 20  # pixels: of a frame, between two, around everything
 TITLE, HEADING, CAPTION = 44, 44, 60  # pixels of height
-_LETTER = 8.6  # pixels of width of a letter in a caption, generously
+_LETTER = 8.6  # pixels of width of a letter in a caption, rather too wide
 _DPI = 150  # of `blank`
 
 Frames = Callable[[int], NDArray[np.uint8]]
@@ -33,16 +32,16 @@ class Group:
     """Probes under one heading."""
 
     heading: str
-    rows: Sequence[Ranked]
+    rows: Sequence[RankedGallery]
 
 
 def retrieval_sheet(title: str, groups: Sequence[Group], sequences: Sequences, frames_of: Frames, path: Path) -> None:
     """Draw each probe in a row of its own: PROBE_FRAMES of it, then GALLERY_FRAMES of each gallery sequence it has.
 
-    Frames are the middles of equal stretches of time, since walks often begin and end at the edge of the picture; a
-    walk with fewer shows them all. The frame around a gallery sequence is green and its caption begins with a tick
-    where it is of the probe's subject, red and a cross where it is not. Captions name subject, condition, view and
-    distance, and where the first right one stands.
+    Frames are the middles of equal stretches of time, since walks often begin and end at the edge of the picture; of a
+    walk with fewer frames all are drawn. A gallery sequence of the probe's subject has a green border and a tick in its
+    caption, another one a red border and a cross. Captions name subject, condition, view and distance, and the rank of
+    the first right one.
 
     Args:
         title: above all.
@@ -74,7 +73,7 @@ def retrieval_sheet(title: str, groups: Sequence[Group], sequences: Sequences, f
         top += HEADING
         for row in group.rows:
             walks = [(row.probe, PROBE_FRAMES, PROBE), *_gallery(row)]
-            lefts = [MARGIN, *(MARGIN + first + place * step for place in range(len(row.gallery)))]
+            lefts = [MARGIN, *(MARGIN + first + index * step for index in range(len(row.gallery)))]
             for (number, count, colour), left in zip(walks, lefts, strict=True):
                 tiles = _tiles(frames_of(number), count, (height // SCALE, width // SCALE))
                 _paste(picture, tiles, count * width, colour, top, left)
@@ -86,25 +85,25 @@ def retrieval_sheet(title: str, groups: Sequence[Group], sequences: Sequences, f
     figure.savefig(path)
 
 
-def _gallery(row: Ranked) -> list[tuple[int, int, tuple[int, int, int]]]:
-    """Of each gallery sequence of a row: its number, how many frames of it are shown, the colour around them."""
+def _gallery(row: RankedGallery) -> list[tuple[int, int, tuple[int, int, int]]]:
+    """Of each gallery sequence of a row: its number, the number of its frames, the colour around them."""
     colours = (RIGHT if right else WRONG for right in row.right)
     return [(number, GALLERY_FRAMES, colour) for number, colour in zip(row.gallery.tolist(), colours, strict=True)]
 
 
 def _tiles(masks: NDArray[np.uint8], count: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """At most so many frames beside each other, grey [SCALE * H, SCALE * W * frames]."""
+    """At most `count` frames beside each other, grey [SCALE * H, SCALE * W * frames]."""
     if masks.shape[1:] != shape:
         raise ValueError(f"expected masks of {shape[0]} x {shape[1]} pixels like the first ones, got {masks.shape}")
-    places = np.unique(((np.arange(count) + 0.5) / count * len(masks)).astype(int))
-    grey = np.where(np.hstack(list(masks[places])), np.uint8(BODY), np.uint8(GROUND))
+    frames = np.unique(((np.arange(count) + 0.5) / count * len(masks)).astype(int))
+    grey = np.where(np.hstack(list(masks[frames])), np.uint8(BODY), np.uint8(GROUND))
     return grey.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
 def _paste(
     picture: NDArray[np.uint8], tiles: NDArray[np.uint8], width: int, colour: tuple[int, int, int], top: int, left: int
 ) -> None:
-    """Frames of a walk with a frame around the room of `width` pixels that it has, from this corner on."""
+    """Put the frames of a walk, left in a box of `width` pixels with a border, into the picture at a corner."""
     height = len(tiles)
     picture[top : top + height + 2 * BORDER, left : left + width + 2 * BORDER] = colour
     inside = picture[top + BORDER : top + BORDER + height, left + BORDER : left + BORDER + width]
@@ -113,26 +112,26 @@ def _paste(
 
 
 def _captions(
-    axes: Axes, row: Ranked, sequences: Sequences, lefts: list[int], top: int, widths: tuple[int, int]
+    axes: Axes, row: RankedGallery, sequences: Sequences, lefts: list[int], top: int, widths: tuple[int, int]
 ) -> None:
-    """Below each walk of a row, its names; below the probe also where the first right one stands."""
+    """Below each walk of a row, its names; below the probe also the rank of the first right one."""
     narrow, wide = (int(width / _LETTER) for width in widths)
-    where = "nobody of this subject in the gallery"
+    where = "no match in the gallery"
     if row.first_right:
         hidden = "" if row.first_right <= len(row.gallery) else ", not shown"
-        where = f"first right one: place {row.first_right:,}{hidden}"
+        where = f"first right one: rank {row.first_right:,}{hidden}"
     lines = [_named(row.probe, "probe", sequences, wide) + [where]]
-    for place, (number, right, distance) in enumerate(zip(row.gallery, row.right, row.distances, strict=True), 1):
-        mark = f"{'✓' if right else '✗'} {place}:"
+    for rank, (number, right, distance) in enumerate(zip(row.gallery, row.right, row.distances, strict=True), 1):
+        mark = f"{'✓' if right else '✗'} {rank}:"
         lines.append(_named(number, mark, sequences, narrow) + [f"distance {distance:.3g}"])
     colours = [INK, *(tuple(np.array(RIGHT if right else WRONG) / 255) for right in row.right)]
     for left, texts, colour in zip(lefts, lines, colours, strict=True):
-        # Names come from others: a dollar sign in them must not start a formula.
+        # Names are other people's: a dollar sign in them must not start a formula.
         axes.text(left, top, "\n".join(texts), fontsize=6.5, color=colour, va="top", linespacing=1.15, parse_math=False)
 
 
 def _named(number: int, mark: str, sequences: Sequences, most: int) -> list[str]:
-    """Two lines that name a walk, so many letters long at most."""
+    """Two lines that name a walk, `most` letters long at most."""
     condition, view = sequences.conditions[number], sequences.views[number]
     lines = f"{mark} {sequences.subjects[number]}", f"{condition}  {view}"
     return [line if len(line) <= most else f"{line[: most // 2 - 1]}…{line[-(most - most // 2) :]}" for line in lines]

@@ -2,8 +2,8 @@
 
 The protocol of CCGR (Zou et al., AAAI 2024): the accuracy of a pair of conditions is that of their pairs of different
 views, averaged within each probe view, then over them; `easy` and `hard` are means over pairs of different conditions.
-Its published script leaves a cell without a gallery at 0 and lets a probe view without probes spoil every mean; here
-what cannot be measured is NaN in the tables of accuracies, and left out of the score. It does not know the conditions.
+Its published script leaves a cell without a gallery at 0, and a probe view without probes makes every mean NaN; here
+cells that cannot be measured are NaN in `accuracy`, and left out of the metrics.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from datasets.schema.protocol import ProbeSet, Protocol
 from evaluation.distances.metric import Metric
-from evaluation.retrieval.outcomes import Outcomes, Score
+from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
 from evaluation.retrieval.ranks import first_match_ranks
 from evaluation.retrieval.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConditionPairTable:
-    """One probe set, scored for each pair of a probe condition and a gallery condition.
+    """One probe set, evaluated for each pair of a probe condition and a gallery condition.
 
     `probe_conditions` [I] and `gallery_conditions` [J] are those of which there are sequences, sorted; `gallery` [J, V]
     counts the sequences of each gallery condition and view. `outcomes` hold each probe's ranks in each of these cells;
-    pairs of different conditions and different views are their score, every pair of conditions with the same weight.
+    their mean is over pairs of different conditions and different views, every pair with the same weight.
     """
 
     name: str
@@ -56,17 +56,13 @@ class ConditionPairTable:
         """Mean over the pairs of different conditions, in percent: CCGR's number. One NaN pair makes it NaN."""
         return _mean(self.accuracy(rank)[self._different()])
 
-    def including_identical(self, rank: int = 1) -> float:
-        """Mean over all pairs: what CCGR's script prints as easy in its easy mode, NM1 against NM1 included."""
-        return _mean(self.accuracy(rank))
-
     def identical_only(self, rank: int = 1) -> float:
         """Mean over the pairs of a condition with itself, in percent; NaN where there is none."""
         return _mean(self.accuracy(rank)[~self._different()])
 
-    def score(self) -> Score:
+    def result(self) -> ProtocolResult:
         """The table as one line of results."""
-        return Score(
+        return ProtocolResult(
             kind="condition-pairs",
             probe_set=self.name,
             outcomes=self.outcomes,
@@ -82,7 +78,7 @@ class ConditionPairTable:
         )
 
     def _measured(self) -> NDArray[np.float64]:
-        """Rank-1 in percent of each pair of conditions, [I, J]: the mean of what can be measured of different views."""
+        """Rank-1 in percent of each pair of conditions, [I, J]: the mean over the measured pairs of different views."""
         cells = self._by_view(self.outcomes.cells(1))
         counted = ~np.isnan(cells) & ~np.eye(len(self.views), dtype=bool)[:, None, :]
         sums, number = np.where(counted, cells, 0.0).sum(axis=(1, 3)), counted.sum(axis=(1, 3))
@@ -98,38 +94,38 @@ class ConditionPairTable:
 
 
 def condition_pairs(
-    sequences: Sequences, protocol: Protocol, probe_set: ProbeSet, metric: Metric, most: int = 5
+    sequences: Sequences, protocol: Protocol, probe_set: ProbeSet, metric: Metric, max_rank: int = 5
 ) -> ConditionPairTable:
-    """Score a probe set by pairs of conditions; a sequence may be a probe and in the gallery of other conditions.
+    """Evaluate a probe set by pairs of conditions; a sequence may be a probe and in the gallery of other conditions.
 
     Args:
         sequences: the test set.
         protocol: the views that are compared.
         probe_set: probes and gallery; it names whole conditions.
         metric: see `distances`.
-        most: the largest rank that the outcomes tell.
+        max_rank: ranks up to this are told apart.
 
     Raises:
         UsageError: unknown metric.
     """
     chosen = sequences.select(protocol, probe_set)
     views, subjects, conditions = chosen.view_names, sequences.subjects, sequences.conditions
-    asked, known = (np.unique(conditions[some]).tolist() for some in (chosen.probes, chosen.gallery))
-    in_gallery = _by_cell(conditions[chosen.gallery], chosen.views[chosen.gallery], known, views)
-    groups = [chosen.gallery[in_gallery == cell] for cell in range(len(known) * len(views))]
+    of_probes, of_gallery = (np.unique(conditions[some]).tolist() for some in (chosen.probes, chosen.gallery))
+    gallery_cells = _by_cell(conditions[chosen.gallery], chosen.views[chosen.gallery], of_gallery, views)
+    groups = [chosen.gallery[gallery_cells == cell] for cell in range(len(of_gallery) * len(views))]
     outcomes = Outcomes(
-        ranks=first_match_ranks(sequences, chosen.probes, groups, metric, most),
+        ranks=first_match_ranks(sequences, chosen.probes, groups, metric, max_rank),
         subjects=subjects[chosen.probes],
-        rows=_by_cell(conditions[chosen.probes], chosen.views[chosen.probes], asked, views),
-        weights=_weights(asked, known, len(views)),
-        most=most,
+        rows=_by_cell(conditions[chosen.probes], chosen.views[chosen.probes], of_probes, views),
+        weights=_weights(of_probes, of_gallery, len(views)),
+        max_rank=max_rank,
     )
     return ConditionPairTable(
         name=probe_set.name,
-        probe_conditions=tuple(asked),
-        gallery_conditions=tuple(known),
+        probe_conditions=tuple(of_probes),
+        gallery_conditions=tuple(of_gallery),
         views=views,
-        gallery=np.bincount(in_gallery, minlength=len(groups)).reshape(len(known), len(views)),
+        gallery=np.bincount(gallery_cells, minlength=len(groups)).reshape(len(of_gallery), len(views)),
         gallery_subjects=len(np.unique(subjects[chosen.gallery])),
         outcomes=outcomes,
         excluded=chosen.num_excluded,
@@ -143,13 +139,13 @@ def _by_cell(
     return np.searchsorted(names, conditions) * len(view_names) + np.searchsorted(view_names, views)
 
 
-def _weights(asked: list[str], known: list[str], views: int) -> NDArray[np.float64]:
+def _weights(of_probes: list[str], of_gallery: list[str], views: int) -> NDArray[np.float64]:
     """1 for the cells of different conditions and different views, [I V, J V]."""
-    weights = np.zeros((len(asked), views, len(known), views))
-    for (row, one), (column, other) in product(enumerate(asked), enumerate(known)):
+    weights = np.zeros((len(of_probes), views, len(of_gallery), views))
+    for (row, one), (column, other) in product(enumerate(of_probes), enumerate(of_gallery)):
         if one != other:
             weights[row, :, column, :] = 1.0 - np.eye(views)
-    return weights.reshape(len(asked) * views, len(known) * views)
+    return weights.reshape(len(of_probes) * views, len(of_gallery) * views)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

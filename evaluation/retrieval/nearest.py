@@ -1,8 +1,7 @@
-"""The ranked gallery of single probes: who was taken for whom, under a protocol's own exclusion rules.
+"""The ranked gallery of single probes, for people to look at: who was taken for whom, under a protocol's exclusions.
 
-What a person may look at, where a table only counts. No score of a protocol is computed here: pairs of views (or of
-conditions) are scored pair by pair, while a list that a person reads ranks all of them together. It does not know what
-a sequence looks like.
+A protocol is not evaluated by these lists: it evaluates pairs of views (or of conditions) pair by pair, while a list
+that a person reads ranks all of them together.
 """
 
 from dataclasses import dataclass
@@ -13,19 +12,19 @@ from numpy.typing import NDArray
 from datasets.schema.protocol import ProbeSet, Protocol, ProtocolKind
 from evaluation.distances.metric import Metric
 from evaluation.retrieval.pooled import distances_to
-from evaluation.retrieval.sequences import Selection, Sequences
+from evaluation.retrieval.sequences import ProbeGallery, Sequences
 
 _BLOCK = 256  # probes whose distances from the whole gallery are in memory at once
-_WORK = 2**36  # products of numbers that the choice of probes may take, some seconds; fewer are looked at beyond it
-_SORTING = 2000  # products in the time that one distance takes to be sorted in
+_WORK = 2**36  # multiplications that the choice of probes may take, some seconds; fewer probes are ranked beyond it
+_SORTING = 2000  # multiplications in the time that it takes to sort one distance in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ranked:
-    """A probe and the head of its ranked gallery, k sequences of it, by their numbers.
+class RankedGallery:
+    """A probe and the k nearest sequences of its gallery, by their numbers.
 
-    `distances` [k] ascend, `right` [k] says which are of the probe's subject. `first_right` is the place of the first
-    one that is, from 1, whether or not it is among the k; 0: there is none, so that nobody could have found it.
+    `distances` [k] ascend, `right` [k] says which are of the probe's subject. `first_right` is the rank of the first
+    one that is, from 1, whether or not it is among the k; 0: the gallery has none.
     """
 
     probe: int
@@ -36,16 +35,16 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
-    """Probes drawn by chance, right ones and wrong ones apart.
+class ProbeSample:
+    """Probes drawn at random, those that are right at rank 1 and those that are wrong.
 
-    Of `among` probes drawn from all `probes` of the set (all of them, where that is affordable), `unmatched` have
-    nobody of their subject to be found, `right_share` of the others are right at rank 1 (NaN: no others). `right` and
-    `wrong` hold the numbers of the probes to be shown.
+    Of `ranked` probes drawn from all `probes` of the set (all of them, where that is affordable), `unmatched` have no
+    sequence of their subject in the gallery, `right_share` of the others are right at rank 1 (NaN: no others). `right`
+    and `wrong` hold the numbers of the probes to be shown.
     """
 
     probes: int
-    among: int
+    ranked: int
     unmatched: int
     right_share: float
     right: NDArray[np.int64]
@@ -60,7 +59,7 @@ def nearest(
     metric: Metric,
     probes: NDArray[np.int64],
     count: int,
-) -> list[Ranked]:
+) -> list[RankedGallery]:
     """The nearest gallery sequences of some probes, as far as the kind of protocol lets them be compared.
 
     - `pooled`: the whole gallery.
@@ -77,14 +76,14 @@ def nearest(
         probe_set: the gallery.
         metric: see `distances`.
         probes: numbers of n sequences that are probes of the set.
-        count: of gallery sequences, at most.
+        count: number of gallery sequences, at most.
 
     Raises:
         UsageError: unknown metric.
-        ValueError: a submission, whose right answers nobody here knows, or a number that is no probe's.
+        ValueError: a submission, whose right answers are not public, or a number that is no probe's.
     """
     if kind == "submission":
-        raise ValueError("who is right in a submission is known to the collection's owners alone")
+        raise ValueError("the right answers of a submission are known to the collection's owners alone")
     chosen = sequences.select(protocol, probe_set)
     if not np.isin(probes, chosen.probes).all():
         raise ValueError(f"not all of them are probes of {probe_set.name}")
@@ -97,7 +96,7 @@ def nearest(
     return found
 
 
-def draw_probes(
+def sample_probes(
     sequences: Sequences,
     protocol: Protocol,
     kind: ProtocolKind,
@@ -105,11 +104,11 @@ def draw_probes(
     metric: Metric,
     count: int,
     seed: int,
-) -> Drawn:
-    """Draw `count` probes at most to be shown: half of those that are right at rank 1, half of those that are wrong.
+) -> ProbeSample:
+    """Draw `count` probes at most: half of them right at rank 1, half of them wrong.
 
-    Where there are too few of one, more of the other are taken. All probes are looked at to tell them apart, or, in
-    galleries so large that this would take long, as many as are affordable, drawn by chance.
+    Where there are too few of one, more of the other are taken. All probes are ranked to tell them apart, or, in
+    galleries so large that this would take long, a random sample of them.
 
     Raises:
         UsageError, ValueError: as `nearest`.
@@ -118,16 +117,16 @@ def draw_probes(
     generator = np.random.default_rng(seed)
     _, channels, parts = sequences.embeddings.shape
     affordable = max(_WORK // max(len(chosen.gallery) * (channels * parts + _SORTING), 1), count)
-    among = generator.permutation(chosen.probes)[:affordable]
-    places = np.array(
-        [one.first_right for one in nearest(sequences, protocol, kind, probe_set, metric, among, 1)], dtype=np.int64
+    sample = generator.permutation(chosen.probes)[:affordable]
+    ranks = np.array(
+        [one.first_right for one in nearest(sequences, protocol, kind, probe_set, metric, sample, 1)], dtype=np.int64
     )
-    right, wrong = among[places == 1], among[places > 1]
+    right, wrong = sample[ranks == 1], sample[ranks > 1]
     shown = min(len(right), max(count // 2, count - len(wrong)))
-    return Drawn(
+    return ProbeSample(
         probes=len(chosen.probes),
-        among=len(among),
-        unmatched=int((places == 0).sum()),
+        ranked=len(sample),
+        unmatched=int((ranks == 0).sum()),
         right_share=len(right) / (len(right) + len(wrong)) if len(right) + len(wrong) else np.nan,
         right=right[:shown],
         wrong=wrong[: count - shown],
@@ -135,7 +134,7 @@ def draw_probes(
 
 
 def _comparable(
-    sequences: Sequences, chosen: Selection, kind: ProtocolKind, probes: NDArray[np.int64]
+    sequences: Sequences, chosen: ProbeGallery, kind: ProtocolKind, probes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Which gallery sequences each probe is compared with, [p, g]."""
     gallery = chosen.gallery
@@ -149,11 +148,13 @@ def _comparable(
     return ~(own_view & (sequences.subjects[probes, None] == sequences.subjects[gallery]))
 
 
-def _head(sequences: Sequences, chosen: Selection, probe: int, distance: NDArray[np.float32], count: int) -> Ranked:
+def _head(
+    sequences: Sequences, chosen: ProbeGallery, probe: int, distance: NDArray[np.float32], count: int
+) -> RankedGallery:
     """The head of one ranked list. distance [g]: infinite where the probe is not compared."""
     order = np.argsort(distance, kind="stable")[: int(np.isfinite(distance).sum())]
     right = sequences.subjects[chosen.gallery[order]] == sequences.subjects[probe]
-    return Ranked(
+    return RankedGallery(
         probe=probe,
         gallery=chosen.gallery[order[:count]],
         distances=distance[order[:count]],

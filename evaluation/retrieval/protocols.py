@@ -1,20 +1,17 @@
-"""Any protocol on any embeddings: each kind that a protocol names, with each of its probe sets.
-
-What each kind means is in its own file; this one only knows which file that is.
-"""
+"""Any protocol on any embeddings: each kind that a protocol names, with each of its probe sets."""
 
 from collections.abc import Sequence
 
 from datasets.schema.protocol import Protocol, ProtocolKind
-from evaluation.distances.embeddings import Embeddings
+from evaluation.distances.int8_embeddings import Embeddings
 from evaluation.distances.metric import Metric
 from evaluation.retrieval.condition_pairs import condition_pairs
-from evaluation.retrieval.outcomes import Score
+from evaluation.retrieval.outcomes import ProtocolResult
 from evaluation.retrieval.pooled import pooled_gallery
 from evaluation.retrieval.sequences import Sequences
 from evaluation.retrieval.view_pairs import ViewPairTable, view_pairs
 
-MOST = 20  # ranks up to this are told apart where pairs are scored: what tables and curves show
+MAX_RANK = 20  # ranks up to this are told apart for pairs: what tables and curves show
 
 
 def single_view_gallery(
@@ -25,24 +22,26 @@ def single_view_gallery(
     protocol: Protocol,
     metric: Metric,
 ) -> list[ViewPairTable]:
-    """Every probe set that a protocol scores by pairs of views, in its order; see `view_pairs` and `Sequences.of`."""
+    """Every probe set that a protocol evaluates by pairs of views; see `view_pairs` and `Sequences.of`."""
     sequences = Sequences.of(embeddings, subjects, conditions, views)
     return [view_pairs(sequences, protocol, one, metric) for kind, one in protocol.scored() if kind == "view-pairs"]
 
 
-def score(sequences: Sequences, protocol: Protocol, metric: Metric, kinds: Sequence[ProtocolKind] = ()) -> list[Score]:
-    """One score for each kind and probe set of a protocol, in its order; kinds: only these, if any are given.
+def evaluate_protocol(
+    sequences: Sequences, protocol: Protocol, metric: Metric, kinds: Sequence[ProtocolKind] = ()
+) -> list[ProtocolResult]:
+    """One result for each kind and probe set of a protocol, in its order; kinds: only these, if any are given.
 
-    A submission has no score (evaluation/retrieval/submission.py).
+    A submission has no result (`evaluation.retrieval.pooled.submission`).
     """
-    scores = []
+    results = []
     for kind, probe_set in protocol.scored():
         if (kinds and kind not in kinds) or kind == "submission":
             continue
         if kind == "view-pairs":
-            scores.append(view_pairs(sequences, protocol, probe_set, metric, MOST).score())
+            results.append(view_pairs(sequences, protocol, probe_set, metric, MAX_RANK).result())
         elif kind == "condition-pairs":
-            scores.append(condition_pairs(sequences, protocol, probe_set, metric, MOST).score())
+            results.append(condition_pairs(sequences, protocol, probe_set, metric, MAX_RANK).result())
         else:
-            scores.append(pooled_gallery(sequences, protocol, probe_set, kind, metric))
-    return scores
+            results.append(pooled_gallery(sequences, protocol, probe_set, kind, metric))
+    return results

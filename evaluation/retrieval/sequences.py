@@ -1,7 +1,4 @@
-"""The sequences that a protocol scores: an embedding of each, and the names that the protocol matches on.
-
-It does not know where embeddings come from, nor any collection.
-"""
+"""The sequences of a test set: an embedding of each, and the names that a protocol matches on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +8,7 @@ from numpy.typing import NDArray
 
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProbeSet, Protocol
-from evaluation.distances.embeddings import Embeddings
+from evaluation.distances.int8_embeddings import Embeddings
 
 _BLOCK = 256  # rows read at once
 
@@ -20,7 +17,7 @@ _BLOCK = 256  # rows read at once
 class Sequences:
     """The test set: n sequences in the order that decides ties. Made by `of`, which checks it.
 
-    `can_probe` and `in_gallery` [n]: which of them may be probes, and which of them gallery; all where None.
+    `can_probe` and `in_gallery` bool [n]: which of them may be probes, and which may be in the gallery; all where None.
     """
 
     embeddings: Embeddings
@@ -38,8 +35,8 @@ class Sequences:
 
         Raises:
             UsageError: no sequences.
-            ValueError: lengths that differ, no channel or part, or embeddings that are not finite (their nearest
-                neighbour means nothing).
+            ValueError: lengths that differ, no channel or part, or embeddings that are not finite (they have no nearest
+                neighbour).
         """
         columns = [np.asarray(column, dtype=str) for column in (subjects, conditions, views)]
         shape = embeddings.shape
@@ -59,26 +56,31 @@ class Sequences:
     def between(self, modalities: Sequence[str], probe: str, gallery: str) -> "Sequences":
         """The same, of which those of one modality may be probes and those of another (or the same) the gallery.
 
-        modalities: of each sequence, [n]. UsageError where there are none of one of the two.
+        Args:
+            modalities: of each sequence, [n].
+            probe, gallery: two of them, or one.
+
+        Raises:
+            UsageError: no sequence of one of the two.
         """
         every = np.asarray(modalities, dtype=str)
         for wanted in (probe, gallery):
             if not (every == wanted).any():
-                there = ", ".join(np.unique(every).tolist())
+                present = ", ".join(np.unique(every).tolist())
                 raise UsageError(
-                    f"no sequence is of the modality {wanted}: there are {there}; ingest it with --modality"
+                    f"no sequence is of the modality {wanted}: there are {present}; ingest it with --modality"
                 )
         return replace(self, can_probe=every == probe, in_gallery=every == gallery)
 
-    def select(self, protocol: Protocol, probe_set: ProbeSet) -> "Selection":
+    def select(self, protocol: Protocol, probe_set: ProbeSet) -> "ProbeGallery":
         """Which of them are probes and gallery of a probe set; sequences of excluded views are neither."""
         compared = np.array([protocol.compared_view(view) for view in self.views])
         scored = ~np.isin(compared, sorted(protocol.excluded_views))
-        probe, gallery = (self._that(role) for role in (probe_set.is_probe, probe_set.is_gallery))
+        probe, gallery = (self._where(holds) for holds in (probe_set.is_probe, probe_set.is_gallery))
         if self.can_probe is not None and self.in_gallery is not None:
             probe, gallery = probe & self.can_probe, gallery & self.in_gallery
             scored &= self.can_probe | self.in_gallery
-        return Selection(
+        return ProbeGallery(
             probes=np.flatnonzero(probe & scored),
             gallery=np.flatnonzero(gallery & scored),
             views=compared,
@@ -86,14 +88,14 @@ class Sequences:
             num_excluded=int(((probe | gallery) & ~scored).sum()),
         )
 
-    def _that(self, role: Callable[[str, str, str], bool]) -> NDArray[np.bool_]:
-        """Which sequences have a role, [n]."""
+    def _where(self, holds: Callable[[str, str, str], bool]) -> NDArray[np.bool_]:
+        """Of which sequences something holds, [n]: a function of subject, condition and view."""
         walks = zip(self.subjects, self.conditions, self.views, strict=True)
-        return np.fromiter((role(*walk) for walk in walks), dtype=bool, count=len(self.subjects))
+        return np.fromiter((holds(*walk) for walk in walks), dtype=bool, count=len(self.subjects))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
+class ProbeGallery:
     """Numbers of the `probes` and of the `gallery`, ascending, and the `views` of all n sequences as they are compared.
 
     `view_names` are the sorted views of all sequences but those of excluded views, whether or not the probe set uses

@@ -1,7 +1,6 @@
 """Retrieval between pairs of views: each probe view against each gallery view on its own, then averaged.
 
 The arithmetic is that of the OpenGait evaluator (single-view gallery), so that numbers compare with the published ones.
-This file does not know where embeddings come from, nor any collection: the protocol says what is probe and gallery.
 
 A number that cannot be measured is NaN, never 0. In `ViewPairTable`, missing data is treated in three ways:
 
@@ -9,7 +8,7 @@ A number that cannot be measured is NaN, never 0. In `ViewPairTable`, missing da
 - a probe view without probes is a row of NaN, and so are the means over it, as in OpenGait;
 - a gallery view without sequences is a column of NaN; OpenGait stops with an exception there.
 
-Its `outcomes` treat them otherwise, see evaluation/retrieval/outcomes.py: what cannot be measured is left out, and
+Its `outcomes` follow the other convention (evaluation/retrieval/outcomes.py): what cannot be measured is left out, and
 counted.
 """
 
@@ -20,18 +19,18 @@ from numpy.typing import NDArray
 
 from datasets.schema.protocol import ProbeSet, Protocol
 from evaluation.distances.metric import Metric
-from evaluation.retrieval.outcomes import Outcomes, Score
+from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
 from evaluation.retrieval.ranks import first_match_ranks
 from evaluation.retrieval.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewPairTable:
-    """One probe set, scored for each pair of a probe view and a gallery view.
+    """One probe set, evaluated for each pair of a probe view and a gallery view.
 
     `rank1` [V, V] is the accuracy in percent, rows probe views, columns gallery views, rounded to two decimals;
     `probes` [V] and `gallery` [V] count the sequences of each view, `gallery_subjects` the subjects of all views.
-    `outcomes` hold each probe's ranks in each gallery view; the pairs of different views are their score.
+    `outcomes` hold each probe's ranks in each gallery view; their mean is over the pairs of different views.
     """
 
     name: str
@@ -58,10 +57,6 @@ class ViewPairTable:
         """Mean of `by_probe_view` in percent: the number that papers report. One NaN cell makes it NaN."""
         return float(self.by_probe_view(rank).mean())
 
-    def including_identical(self) -> float:
-        """Mean of all cells in percent. One NaN cell makes it NaN."""
-        return float(self.rank1.mean())
-
     def identical_only(self) -> float:
         """Mean of the diagonal in percent: probe and gallery from the same view. One NaN cell makes it NaN."""
         return float(np.diag(self.rank1).mean())
@@ -72,9 +67,9 @@ class ViewPairTable:
             return self.rank1
         return _rounded(self.outcomes, self.gallery, rank)
 
-    def score(self) -> Score:
+    def result(self) -> ProtocolResult:
         """The table as one line of results."""
-        return Score(
+        return ProtocolResult(
             kind="view-pairs",
             probe_set=self.name,
             outcomes=self.outcomes,
@@ -91,9 +86,9 @@ class ViewPairTable:
 
 
 def view_pairs(
-    sequences: Sequences, protocol: Protocol, probe_set: ProbeSet, metric: Metric, most: int = 5
+    sequences: Sequences, protocol: Protocol, probe_set: ProbeSet, metric: Metric, max_rank: int = 5
 ) -> ViewPairTable:
-    """Score a probe set, each probe view against each gallery view alone (OpenGait evaluator).
+    """Evaluate a probe set, each probe view against each gallery view alone (OpenGait evaluator).
 
     The views of the table are the sorted view names of all sequences, as the protocol compares them and without those
     it excludes, whether or not the probe set uses their conditions. A probe counts as recognised if the nearest
@@ -105,7 +100,7 @@ def view_pairs(
         protocol: the views that are compared.
         probe_set: probes and gallery.
         metric: see `distances`.
-        most: the largest rank that the outcomes tell.
+        max_rank: ranks up to this are told apart.
 
     Raises:
         UsageError: unknown metric.
@@ -115,11 +110,11 @@ def view_pairs(
     groups = [chosen.gallery[chosen.views[chosen.gallery] == view] for view in names]
     rows = np.searchsorted(names, chosen.views[chosen.probes])
     outcomes = Outcomes(
-        ranks=first_match_ranks(sequences, chosen.probes, groups, metric, most),
+        ranks=first_match_ranks(sequences, chosen.probes, groups, metric, max_rank),
         subjects=sequences.subjects[chosen.probes],
         rows=rows,
         weights=1.0 - np.eye(len(names)),
-        most=most,
+        max_rank=max_rank,
     )
     gallery = np.array([len(group) for group in groups])
     return ViewPairTable(

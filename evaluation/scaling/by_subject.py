@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.retrieval.outcomes import Outcomes, Score
+from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
 
 Array = NDArray[np.floating]
 
@@ -37,18 +37,18 @@ def mean_by_subject(values: Array, subjects: NDArray[np.str_]) -> BySubject:
     )
 
 
-def rank1_errors(scores: Sequence[Score], collection: str) -> dict[str, BySubject]:
+def rank1_errors(results: Sequence[ProtocolResult], collection: str) -> dict[str, BySubject]:
     """100% minus Rank-1 as `error/<collection>/<kind>/<probe set>`, and `.../mean` over the probe sets of a kind.
 
     Probe sets without a measurable probe are left out, and so is the mean of a single probe set.
     """
     found: dict[str, BySubject] = {}
     kinds: dict[str, list[BySubject]] = {}
-    for score in scores:
-        error = _rank1_error(score.outcomes, collection)
+    for result in results:
+        error = _rank1_error(result.outcomes, collection)
         if error is not None:
-            found[f"error/{collection}/{score.kind}/{score.probe_set}"] = error
-            kinds.setdefault(score.kind, []).append(error)
+            found[f"error/{collection}/{result.kind}/{result.probe_set}"] = error
+            kinds.setdefault(result.kind, []).append(error)
     return found | {f"error/{collection}/{kind}/mean": _mean(some) for kind, some in kinds.items() if len(some) > 1}
 
 
@@ -79,8 +79,7 @@ def _rank1_error(outcomes: Outcomes, collection: str) -> BySubject | None:
             ranks=outcomes.ranks[mine],
             subjects=outcomes.subjects[mine],
             rows=outcomes.rows[mine],
-            average_precision=None,
-            inverse_negative_penalty=None,
+            of_lists={},
         )
         error = 100 - alone.rank(1)
         if not np.isnan(error):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.schema.errors import UsageError
+from evaluation.bootstrap import draw_clusters
 from evaluation.scaling.fit import Fit, Problem
 from evaluation.scaling.robust_fit import Array, minimise
 from evaluation.scaling.runs import Runs
@@ -92,7 +93,7 @@ def _draw_runs(problem: Problem[Law], trunk: NDArray[np.str_] | None, rng: np.ra
     counts = np.empty((repeats, runs))
     missing = np.arange(repeats)
     for _ in range(_MOST_REDRAWS):
-        counts[missing] = rng.multinomial(units, np.full(units, 1 / units), size=len(missing))[:, member]
+        counts[missing] = draw_clusters(units, len(missing), rng)[:, member]
         missing = missing[~_is_fittable(problem, counts[missing])]
         if not len(missing):
             return counts
@@ -116,7 +117,7 @@ def _draw_subjects(runs: Runs, rng: np.random.Generator, repeats: int) -> Array:
     weight = runs.subject_weight
     assert weight is not None, "Runs sets the weights where there are values by subject"
     subjects = runs.by_subject.shape[1]
-    drawn = rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=repeats) * weight
+    drawn = draw_clusters(subjects, repeats, rng) * weight
     means = np.stack([weight, *drawn]) @ runs.by_subject.T / np.array([weight.sum(), *drawn.sum(axis=1)])[:, None]
     if (means <= 0).any():
         raise UsageError(

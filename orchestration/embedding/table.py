@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, thread_map
 from datasets.store.files import FileRecord, Row
-from evaluation.distances.embeddings import Embeddings, Int8Embeddings, quantise
+from evaluation.distances.int8_embeddings import Embeddings, Int8Embeddings, quantise
 
 Form = Literal["float32", "int8"]
 NAMES = ("sequence_id", "collection", "split", "subject", "condition", "view", "modality", "labels", "num_frames")

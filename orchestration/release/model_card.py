@@ -1,11 +1,15 @@
 """The model card of a released encoder, written from its run: data, training, results, intended use, limits.
 
-Facts in, Markdown out. What is not known is said to be unknown; nothing is claimed that the run did not measure.
+The card names what is unknown as unknown, and claims nothing that the run did not measure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from evaluation.reports.tables import PAIRED
+import pandas as pd
+
+from datasets.store.reader import CollectionEntry
+from evaluation.reports.results import PAIRED
 from evaluation.text_table import markdown_table, number
 from model import sizes
 from orchestration.run.settings import PretrainRun
@@ -39,16 +43,24 @@ _LIMITS = """\
 - Numbers hold for the protocols and subjects named above, and for no others."""
 
 
-def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mapping[str, Mapping[str, object]]) -> str:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Facts:
+    """The released checkpoint: its step, the number of its encoder's parameters, and results.csv of each split."""
+
+    step: int
+    parameters: int
+    results: Mapping[str, pd.DataFrame]
+
+
+def write_card(run: PretrainRun, facts: Facts, collections: Mapping[str, CollectionEntry]) -> str:
     """The card as Markdown.
 
-    facts: `step`, `parameters` (of the encoder), `results` (a data frame's rows, by split). collections: entries of the
-    manifest of the store that was trained on; empty where it could not be read.
+    collections: entries of the manifest of the store that was trained on; empty where it could not be read.
     """
     lines = [
         f"# {run.recipe}: a gait encoder of FoundationGait",
         "",
-        f"Size `{run.network.size}`, {facts['parameters']:,} parameters in the encoder, {_how(run)}.",
+        f"Size `{run.network.size}`, {facts.parameters:,} parameters in the encoder, {_how(run)}.",
         f"An embedding has 31 body parts of {run.network.channels} channels.",
         "",
         "## Data",
@@ -57,11 +69,11 @@ def write_card(run: PretrainRun, facts: Mapping[str, object], collections: Mappi
         "",
         "## Training",
         "",
-        *_training(run, int(facts["step"])),
+        *_training(run, facts.step),
         "",
         "## Results",
         "",
-        *_results(facts["results"]),
+        *_results(facts.results),
         "",
         "## Use",
         "",
@@ -85,9 +97,9 @@ def _how(run: PretrainRun) -> str:
     return "trained further from published weights, without labels" if run.schedule.steps else "as it is published"
 
 
-def _data(run: PretrainRun, collections: Mapping[str, Mapping[str, object]]) -> list[str]:
+def _data(run: PretrainRun, collections: Mapping[str, CollectionEntry]) -> list[str]:
     if not run.schedule.steps:
-        return ["- that of the published weights alone: see their publishers"]
+        return ["- the data of the published weights alone: see their publishers"]
     wanted = run.data.collections or tuple(collections)
     lines = []
     for name in wanted:
@@ -99,7 +111,11 @@ def _data(run: PretrainRun, collections: Mapping[str, Mapping[str, object]]) -> 
     if run.data.holdout:
         lines.append(f"- of these, held back for validation: {', '.join(run.data.holdout)}")
     lines = lines or ["- not known: the store could not be read when this card was written"]
-    return lines if run.start is None else [*lines, "- before, that of the published weights: see their publishers"]
+    return (
+        lines
+        if run.start is None
+        else [*lines, "- before these, the data of the published weights: see their publishers"]
+    )
 
 
 def _training(run: PretrainRun, trained: int) -> list[str]:
@@ -107,7 +123,7 @@ def _training(run: PretrainRun, trained: int) -> list[str]:
     if run.start is not None:
         lines.append(
             f"- started from the teacher in `{run.start}`, a checkpoint in OpenGait's format of the published encoder "
-            "(Fan et al., arXiv 2303.03301; arXiv 2512.00691), whose licence and conditions hold on"
+            "(Fan et al., arXiv 2303.03301; arXiv 2512.00691); its licence and conditions still apply"
         )
     if schedule.steps:
         steps = f"{trained:,}" if trained == schedule.steps else f"{trained:,} of {schedule.steps:,}"
@@ -117,30 +133,30 @@ def _training(run: PretrainRun, trained: int) -> list[str]:
             f"- AdamW, rate {schedule.lr:g}, weight decay {schedule.weight_decay:g}, {run.cluster.precision}",
         ]
     else:
-        lines.append("- not a step was trained here: the weights are those of that file")
+        lines.append("- no further training: the weights are those of that file")
     return [*lines, "- all settings: `run.json`"]
 
 
 def _program(run: PretrainRun) -> str:
-    """How the exported program is fed."""
+    """The inputs and outputs of the exported program."""
     lengths = _WHOLE if run.network.size in sizes.P3D else _CHUNKS
     return _PROGRAM.format(frames=run.clips.frames, channels=run.network.channels, lengths=lengths)
 
 
-def _results(results: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
-    if not any(results.values()):
+def _results(results: Mapping[str, pd.DataFrame]) -> list[str]:
+    if not any(map(len, results.values())):
         return ["Not evaluated."]
     cells = [["split", "collection", "protocol", "probe set", "method", "Rank-1 in %", "subjects"]]
-    for split, rows in results.items():
-        for row in rows:
+    for split, table in results.items():
+        for _, row in table.iterrows():
             names = [str(row[name]) for name in ("collection", "probe_set", "method")]
             for protocol, rank1 in _rank1(row):
                 cells.append([split, names[0], protocol, *names[1:], rank1, str(row["num_gallery_subjects"])])
     return [markdown_table(cells, labels=5)]
 
 
-def _rank1(row: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Rank-1 as published evaluators count it, and what each number is measured on."""
+def _rank1(row: pd.Series) -> list[tuple[str, str]]:
+    """What each number is measured on, and Rank-1 as published evaluators count it."""
     kind = str(row["kind"])
     if kind not in PAIRED:
         return [(kind.replace("-", " "), number(row["excluding_identical"]))]

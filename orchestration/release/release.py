@@ -1,6 +1,6 @@
 """Driver of a release: the newest checkpoint of a run to a folder with an encoder and its model card.
 
-What is released is the teacher, the network that evaluation scores.
+The teacher is released: the network that is evaluated.
 """
 
 import dataclasses
@@ -14,15 +14,15 @@ import pandas as pd
 
 from datasets import storage
 from datasets.schema.errors import UsageError
-from datasets.store.reader import Store
+from datasets.store.reader import CollectionEntry, Store
 from model.export import write_program
 from model.release import write_release
 from orchestration.embedding.networks import teacher_of
-from orchestration.release import model_card
+from orchestration.release.model_card import Facts, write_card
 from orchestration.run import checkpoint
-from orchestration.run import folder as run_folder
-from orchestration.run import settings as runs
+from orchestration.run.folder import RUN_FILE, read_run
 from orchestration.run.serialise import to_json
+from orchestration.run.settings import PretrainRun
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class ReleaseRun:
 def release(settings: ReleaseRun) -> Path:
     """Write the release and return its folder."""
     folder, out = storage.open_place(settings.run), storage.local_path(settings.out, "a release")
-    run = run_folder.read_run(folder)
+    run = read_run(folder)
     newest = checkpoint.select(folder, None)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "settings.json").is_file())):
         raise UsageError(f"{out} exists and is not the folder of a release: give another --out")
@@ -48,28 +48,27 @@ def release(settings: ReleaseRun) -> Path:
     write_release(out, teacher, run.network, run.clips.frames)
     write_program(out, teacher, run.clips.frames)
     start = run.start and Path(run.start).name
-    elsewhere = dataclasses.replace(
-        run, out=folder.name, shards=storage.open_place(run.shards).name, start=start
-    )  # no paths
-    (out / run_folder.RUN_FILE).write_text(json.dumps(to_json(elsewhere), indent=1))
+    # Names without paths: a release says nothing about the machine that made it.
+    published = dataclasses.replace(run, out=folder.name, shards=storage.open_place(run.shards).name, start=start)
+    (out / RUN_FILE).write_text(json.dumps(to_json(published), indent=1))
     parameters = sum(parameter.numel() for parameter in teacher.encoder.parameters())
-    facts = {"step": checkpoint.step_of(newest), "parameters": parameters, "results": _results(folder)}
-    (out / "README.md").write_text(model_card.write_card(elsewhere, facts, _collections(run)), encoding="utf-8")
+    facts = Facts(step=checkpoint.step_of(newest), parameters=parameters, results=_results(folder))
+    (out / "README.md").write_text(write_card(published, facts, _collections(run)), encoding="utf-8")
     return out
 
 
-def _results(folder: storage.Place) -> dict[str, list[dict[str, object]]]:
-    """The rows of each split that was evaluated."""
+def _results(folder: storage.Place) -> dict[str, pd.DataFrame]:
+    """The results of each split that was evaluated."""
     found = {}
     for split in ("holdout", "test"):
         table = folder / f"evaluation/{split}/results.csv"
         if table.exists():
-            found[split] = pd.read_csv(io.BytesIO(table.read())).to_dict("records")
+            found[split] = pd.read_csv(io.BytesIO(table.read()))
     return found
 
 
-def _collections(run: runs.PretrainRun) -> dict[str, dict[str, object]]:
-    """What the store says of its collections; nothing where it is not there any more."""
+def _collections(run: PretrainRun) -> dict[str, CollectionEntry]:
+    """The entries of the store's manifest; empty where the store does not exist any more."""
     try:
         return Store.open(run.shards).collections
     except UsageError as error:

@@ -14,7 +14,7 @@ from datasets.loading.heldout_bank import Bank, draw_bank
 from datasets.schema.collection import CollectionSpec
 from datasets.store.reader import Store
 from datasets.store.selection import training_rows
-from evaluation.retrieval.protocols import score
+from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
 from evaluation.scaling.by_subject import BySubject, mean_by_subject, rank1_errors
 from evaluation.scaling.cells import MeasuredCell
@@ -44,7 +44,8 @@ def zero_shot(held: Examined) -> dict[str, BySubject]:
         protocol = held.specs[name].protocol
         if protocol is not None:
             columns = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
-            found |= rank1_errors(score(Sequences.of(held.embeddings(rows), *columns), protocol, "euc"), name)
+            results = evaluate_protocol(Sequences.of(held.embeddings(rows), *columns), protocol, "euc")
+            found |= rank1_errors(results, name)
     return found
 
 

@@ -1,11 +1,10 @@
-"""Driver of the scores of a fine-tuned run, on people it was not trained on: tables, a report, and MLflow.
+"""Driver of the evaluation of a fine-tuned run, on people it was not trained on: tables, a report, and MLflow.
 
-Classes are scored by sequence and by subject, beside the majority class and linear probes of the gait energy image, of
-random weights and of the pretrained embedding; identification by each collection's own protocol. What the report says
-of the data is in orchestration/scoring/finetuned_report.py.
+Classes are evaluated by sequence and by subject, beside the majority class and linear probes of the gait energy image,
+of random weights and of the pretrained embedding; identification by each collection's own protocol. The report's text
+about the data is written in orchestration/scoring/finetuned_report.py.
 """
 
-import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,48 +14,57 @@ import pandas as pd
 import pyarrow.compute as pc
 import torch
 
-from datasets.loading import labels as tasks
+from datasets.loading.labels import answers, people
 from datasets.schema.errors import UsageError
-from datasets.schema.rows import WALK_COLUMNS
+from datasets.schema.rows import WALK_COLUMNS, Modality
 from datasets.storage import Place
 from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, training_rows
-from evaluation.classification import census
-from evaluation.classification import tables as class_tables
-from evaluation.classification.intervals import SCORES
+from evaluation.classification import class_table, metrics
+from evaluation.classification.class_table import ClassRow, class_rows, confusion_markdown
+from evaluation.classification.predictions import Predictions, class_probabilities
 from evaluation.classification.probe import majority, probe
-from evaluation.classification.scores import Classification, probabilities
-from evaluation.classification.tables import ClassRow, class_rows
-from evaluation.reports import tables
+from evaluation.metrics import legend
 from evaluation.reports.confusion import confusion_figure
-from evaluation.retrieval.protocols import score as score_protocol
+from evaluation.reports.results import ResultRow, to_frame, to_rows
+from evaluation.reports.tables import to_text
+from evaluation.retrieval.metrics import METRICS
+from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
+from evaluation.text_table import escape
 from orchestration.embedding.networks import TUNED
 from orchestration.run import checkpoint, tracking
-from orchestration.run import folder as run_folder
 from orchestration.run.finetune_settings import FinetuneRun, Start, read_start
-from orchestration.run.folder import folder_of
+from orchestration.run.folder import folder_of, tracked_run, with_absolute_paths
 from orchestration.run.serialise import to_json
-from orchestration.scoring.finetuned_case import Case, Scoring, embed_split, embedded, methods_of, of_rows
+from orchestration.scoring.finetuned_inputs import (
+    Inputs,
+    Scoring,
+    embed_split,
+    embeddings_by_method,
+    methods_of,
+    of_rows,
+)
 from orchestration.scoring.finetuned_report import head
 
 MAJORITY = "majority class"
+_MODALITIES: tuple[Modality, ...] = ("silhouette",)  # fine-tuning trains on silhouettes alone
 
 
 def score(run: FinetuneRun, scoring: Scoring, uri: str) -> str:
-    """Score a trained run; its tables go to <run>/evaluation/<split> and MLflow. Returns the report in Markdown."""
-    run = run_folder.with_absolute_paths(run)
+    """Evaluate a trained run; its tables go to <run>/evaluation/<split> and MLflow. Returns the report in Markdown."""
+    run = with_absolute_paths(run)
     folder = folder_of(run)
-    case = _case(run, read_start(folder), scoring)
+    inputs = _inputs(run, read_start(folder), scoring)
     tags = {"job": "score", "task": run.task, "run": run.out}
-    if parent := run_folder.tracked_run(folder):
+    if parent := tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
     with tempfile.TemporaryDirectory() as made:
-        metrics, body = (_identify if run.task == "identification" else _classify)(case, Path(made))
-        text = f"{head(case)}\n\n{body}\n"
+        tracked, body = (_identify if run.task == "identification" else _classify)(inputs, Path(made))
+        text = f"{head(inputs)}\n\n{body}\n"
         (Path(made) / "report.md").write_text(text, encoding="utf-8")
         with tracking.open_run(uri, f"score {folder.name} {scoring.split}", to_json(scoring), tags) as tracker:
-            tracker.log(0, metrics)
+            tracker.log(0, tracked)
             for path in sorted(Path(made).iterdir()):
                 tracker.attach(path)
                 (results_folder(run, scoring) / path.name).move_from(path)
@@ -68,7 +76,7 @@ def results_folder(run: FinetuneRun, scoring: Scoring) -> Place:
     return folder_of(run) / f"evaluation/{scoring.split}"
 
 
-def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
+def _inputs(run: FinetuneRun, start: Start, scoring: Scoring) -> Inputs:
     store = Store.open(run.shards)
     if scoring.split == "holdout":
         if not run.data.holdout:
@@ -77,7 +85,7 @@ def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
         test = test.filter(held_out(test["sequence_id"], run.data.holdout))
     else:
         test = store.rows(start.collections, "test")
-    test = test.filter(of_modalities(test, ("silhouette",)))  # as it was trained
+    test = test.filter(of_modalities(test, _MODALITIES))
     if not test.num_rows:
         raise UsageError(
             f"{run.shards} has no sequences of {', '.join(start.collections)} in its test split: ingest the whole "
@@ -85,139 +93,118 @@ def _case(run: FinetuneRun, start: Start, scoring: Scoring) -> Case:
         )
     train = training_rows(store, replace(run.data.selection, collections=start.collections), WALK_COLUMNS)
     specs = store.specs(start.collections)
-    return Case(store=store, run=run, start=start, scoring=scoring, train=train, test=test, specs=specs)
+    return Inputs(store=store, run=run, start=start, scoring=scoring, train=train, test=test, specs=specs)
 
 
-def _identify(case: Case, made: Path) -> tuple[dict[str, float], str]:
-    """Each collection with a protocol; a table that is written to `made`, and what is to be said."""
-    rows, said, methods = [], [], methods_of(case)
-    place = embed_split(case, case.scoring.split, methods)
-    for name, spec in case.specs.items():
-        mine = case.test.filter(pc.equal(case.test["collection"], name))
+def _identify(inputs: Inputs, made: Path) -> tuple[dict[str, float], str]:
+    """Evaluate each collection with a protocol: the metrics to track, and the text of the report.
+
+    A table of results is written to `made`.
+    """
+    rows: list[ResultRow] = []
+    notes, methods = [], methods_of(inputs)
+    place = embed_split(inputs, inputs.scoring.split, methods)
+    for name, spec in inputs.specs.items():
+        mine = inputs.test.filter(pc.equal(inputs.test["collection"], name))
         if spec.protocol is None or not mine.num_rows:
-            said.append(f"{name} has no protocol, or no test sequences: it is not scored")
+            notes.append(f"{name} has no protocol, or no test sequences: it is not scored")
             continue
         names = [mine[column].to_pylist() for column in ("subject", "condition", "view")]
         for method in methods:
-            embedded = of_rows(place, mine, method, name)
-            scores = score_protocol(Sequences.of(embedded, *names), spec.protocol, case.scoring.metric)
-            rows += tables.from_scores(method, name, scores)
+            sequences = Sequences.of(of_rows(place, mine, method, name), *names)
+            rows += to_rows(method, name, evaluate_protocol(sequences, spec.protocol, inputs.scoring.metric))
     place.remove_folder()
     if not rows:
-        raise UsageError(f"none of {', '.join(case.specs)} has a protocol to be scored by in its {case.scoring.split}")
-    tables.to_frame(rows).to_csv(made / "results.csv", index=False)
-    metrics = {
-        f"{row.method}/{row.collection}/{row.kind}/{row.probe_set}/{name}": getattr(row, name)
-        for row in rows
-        for name in ("rank1", "rank1_low", "rank1_high", "map")
-    }
-    text = "\n".join(["## Results", "", "```", tables.render(rows), "```", *said])
-    return _known(metrics), text
+        split = inputs.scoring.split
+        raise UsageError(f"none of {', '.join(inputs.specs)} has a protocol to be scored by in its {split}")
+    to_frame(rows).to_csv(made / "results.csv", index=False)
+    tracked = {name: value for row in rows for name, value in row.tracked().items()}
+    lines = ["## Results", "", "```", to_text(rows), "```", *notes, "", "## Metrics", "", legend(METRICS)]
+    return tracked, "\n".join(lines)
 
 
-def _classify(case: Case, made: Path) -> tuple[dict[str, float], str]:
-    """Each question; tables that are written to `made`, and what is to be said."""
-    test, train = embedded(case)
-    logits = _logits(case, test[TUNED])
-    rows, answered = [], []
-    for number, question in enumerate(case.start.questions):
-        of_question = slice(sum(len(one.classes) for one in case.start.questions[:number]), None)
-        own = probabilities(logits[:, of_question][:, : len(question.classes)])
-        scores = _baselines(case, number, train, test) | {_own_name(case): own}
-        found, table = _score_question(case, number, scores)
+def _classify(inputs: Inputs, made: Path) -> tuple[dict[str, float], str]:
+    """Evaluate each question: the metrics to track, and the text of the report.
+
+    Tables of results and of answers, and a figure of confusion, are written to `made`.
+    """
+    test, train = embeddings_by_method(inputs)
+    logits, questions = _logits(inputs, test[TUNED]), inputs.start.questions
+    rows: list[ClassRow] = []
+    answered = []
+    for number, question in enumerate(questions):
+        first = sum(len(one.classes) for one in questions[:number])
+        own = class_probabilities(logits[:, first : first + len(question.classes)])
+        found, table = _evaluate_question(
+            inputs, number, _baselines(inputs, number, train, test) | {_own_name(inputs): own}
+        )
         rows += found
         answered.append(table)
-    class_tables.to_frame(rows).to_csv(made / "results.csv", index=False)
+    class_table.to_frame(rows).to_csv(made / "results.csv", index=False)
     pd.concat(answered).to_csv(made / "answers.csv", index=False)
-    own = [row for row in rows if row.method == _own_name(case) and row.level == "sequence"]
-    matrices = [
-        f"### {row.collection}: {row.question}\n\n{census.confusion(_classes(case, row.question), row.confusion)}"
-        for row in own
-    ]
-    drawn = {f"{row.collection}: {row.question}": _classification(_classes(case, row.question), row) for row in own}
-    if drawn:
-        confusion_figure(drawn, made / "confusion.png")
-    names = f"Share in percent, [95% interval over subjects]; {', '.join(SCORES[1:4])} are means over classes."
-    text = ["## Results", names, class_tables.markdown(rows), "## Confusion of sequences", *matrices]
-    text += ["![confusion](confusion.png)"] if drawn else []
-    return _known(_metrics(rows)), "\n\n".join(text)
+    mine = [row for row in rows if row.method == _own_name(inputs) and row.level == "sequence"]
+    matrices = {f"{row.collection}: {row.question}": row.confusion for row in mine}
+    text = ["## Results", "Percent [95% interval over subjects].", class_table.to_markdown(rows)]
+    text += ["## Metrics", legend(metrics.METRICS), "## Confusion of sequences"]
+    text += [f"### {escape(title)}\n\n{confusion_markdown(one)}" for title, one in matrices.items()]
+    if matrices:
+        confusion_figure(matrices, made / "confusion.png")
+        text.append("![confusion](confusion.png)")
+    return {name: value for row in rows for name, value in row.tracked().items()}, "\n\n".join(text)
 
 
-def _logits(case: Case, embeddings: np.ndarray) -> np.ndarray:
+def _logits(inputs: Inputs, embeddings: np.ndarray) -> np.ndarray:
     """Logits [n, K, P] of embeddings [n, C, P] by the head that is evaluated."""
-    module = case.start.module(case.run)
-    checkpoint.load_weights(checkpoint.at_step(folder_of(case.run), case.run.schedule.steps), module)
+    module = inputs.start.module(inputs.run)
+    checkpoint.load_weights(checkpoint.at_step(folder_of(inputs.run), inputs.run.schedule.steps), module)
     with torch.inference_mode():
         return module.teacher.head(torch.from_numpy(embeddings).transpose(1, 2)).numpy()
 
 
 def _baselines(
-    case: Case, number: int, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
+    inputs: Inputs, number: int, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Scores [n, K] of all test rows for one question, by who knows less; none where no baselines are wanted."""
-    if not case.scoring.baselines:
+    """Class probabilities [n, K] of all test rows for one question by each baseline; none where none are wanted."""
+    if not inputs.scoring.baselines:
         return {}
-    question = case.start.questions[number]
-    labels, classes = tasks.answers([question], case.train)[:, 0], len(question.classes)
-    known, who = labels >= 0, np.asarray(tasks.people(case.train))
-    found = {MAJORITY: majority(labels[known], case.test.num_rows, classes)}
-    balanced = case.run.data.sampling == "balanced"
+    question = inputs.start.questions[number]
+    labels, classes = answers([question], inputs.train)[:, 0], len(question.classes)
+    known, who = labels >= 0, np.asarray(people(inputs.train))
+    found = {MAJORITY: majority(labels[known], inputs.test.num_rows, classes)}
+    balanced = inputs.run.data.sampling == "balanced"
     for method, features in train.items():
-        given = features[known], labels[known], who[known], test[method], classes, balanced
-        found[f"probe of {method}"] = probe(*given)
+        given = features[known], labels[known], who[known].tolist(), test[method]
+        found[f"probe of {method}"] = probe(*given, classes, balanced)
     return found
 
 
-def _score_question(case: Case, number: int, scores: dict[str, np.ndarray]) -> tuple[list[ClassRow], pd.DataFrame]:
-    """Rows for each collection, and what the run answered for each sequence."""
-    question = case.start.questions[number]
-    labels = tasks.answers([question], case.test)[:, 0]
-    collections = np.asarray(case.test["collection"].to_pylist())
-    who = np.asarray(tasks.people(case.test))
-    rows = []
-    for name in case.specs:
+def _evaluate_question(
+    inputs: Inputs, number: int, by_method: dict[str, np.ndarray]
+) -> tuple[list[ClassRow], pd.DataFrame]:
+    """Rows for each collection from class probabilities [n, K], and the run's answer for each sequence."""
+    question = inputs.start.questions[number]
+    labels = answers([question], inputs.test)[:, 0]
+    collections = np.asarray(inputs.test["collection"].to_pylist())
+    who = np.asarray(people(inputs.test))
+    rows: list[ClassRow] = []
+    for name in inputs.specs:
         mine = np.flatnonzero((labels >= 0) & (collections == name))
         if not len(mine):
             continue
         truth = [question.classes[label] for label in labels[mine]]
-        for method, values in scores.items():
-            given = values[mine], truth, who[mine].tolist(), question.classes, question.positive
-            rows += class_rows(method, name, question.label, *given)
-    own = scores[_own_name(case)]
+        for method, values in by_method.items():
+            predictions = Predictions.of(values[mine], truth, who[mine].tolist(), question.classes, question.positive)
+            rows += class_rows(method, name, question.label, predictions)
+    own = by_method[_own_name(inputs)]
     columns = {
-        "sequence_id": case.test["sequence_id"].to_pylist(),
+        "sequence_id": inputs.test["sequence_id"].to_pylist(),
         "question": question.label,
         "truth": [question.classes[label] if label >= 0 else None for label in labels],
-        "answer": [question.classes[place] for place in own.argmax(axis=1)],
+        "answer": [question.classes[number] for number in own.argmax(axis=1)],
     }
-    columns |= {f"p_{name}": own[:, place] for place, name in enumerate(question.classes)}
+    columns |= {f"p_{name}": own[:, number] for number, name in enumerate(question.classes)}
     return rows, pd.DataFrame(columns)
 
 
-def _own_name(case: Case) -> str:
-    return "linear probe, trained here" if case.run.train == "head" else TUNED
-
-
-def _classes(case: Case, label: str) -> tuple[str, ...]:
-    (found,) = (one.classes for one in case.start.questions if one.label == label)
-    return found
-
-
-def _classification(classes: tuple[str, ...], row: ClassRow) -> Classification:
-    """A row's confusion, to be drawn."""
-    rest = {"sensitivity": row.sensitivity, "specificity": row.specificity, "auroc": row.auroc}
-    return Classification(classes=classes, confusion=np.asarray(row.confusion), **rest)
-
-
-def _metrics(rows: list[ClassRow]) -> dict[str, float]:
-    """Metrics named `<method>/<collection>/<question>/<level>/<score>`; MLflow takes no brackets and no commas."""
-    found = {}
-    for row in rows:
-        place = f"{row.method}/{row.collection}/{row.question}/{row.level}".replace(",", "")
-        place = place.replace("(", "by ").replace(")", "")
-        found |= {f"{place}/{name}{end}": getattr(row, name + end) for name in SCORES for end in ("", "_low", "_high")}
-    return found
-
-
-def _known(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not math.isnan(value)}
+def _own_name(inputs: Inputs) -> str:
+    return "linear probe, trained here" if inputs.run.train == "head" else TUNED

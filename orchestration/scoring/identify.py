@@ -1,6 +1,6 @@
-"""Driver of identification: unknown walks in one folder against known ones in another, without a store beforehand.
+"""Driver of identification: unknown walks in one folder against known ones in another, neither of them in a store.
 
-Both folders go through the same ingest and the same embedding as everything else, into a store that is gone afterwards.
+Both folders are ingested into a temporary store and embedded like any collection.
 """
 
 import logging
@@ -17,10 +17,10 @@ from datasets.specs import custom
 from datasets.storage import open_place
 from datasets.store.reader import Store
 from evaluation.distances.metric import Metric
-from evaluation.retrieval.identify import Candidates, identify
-from orchestration.embedding import table as embeddings
+from evaluation.retrieval.candidates import Candidates, identify
 from orchestration.embedding.embed import EmbedRun, embed_store
-from orchestration.embedding.table import EmbeddingTable
+from orchestration.embedding.networks import PRETRAINED
+from orchestration.embedding.table import EmbeddingTable, read_table
 from orchestration.ingest.ingest import IngestRun, ingest
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ KNOWN, UNKNOWN = "gallery", "probe"
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyRun:
-    """Who is asked about, and among whom."""
+    """The unknown walks, the known ones, and the encoder that compares them."""
 
     run: str
     """The folder that `jobs.pretrain` wrote."""
@@ -45,7 +45,7 @@ class IdentifyRun:
     metric: Metric = "euc"
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
     most: int = 5
-    """People named for each walk."""
+    """Number of candidates for each walk."""
 
     def __post_init__(self) -> None:
         if self.most < 1:
@@ -53,9 +53,9 @@ class IdentifyRun:
 
 
 def identify_walks(settings: IdentifyRun) -> pd.DataFrame:
-    """One line for each unknown walk and candidate, the nearest first; also written as CSV.
+    """One row for each unknown walk and candidate, the nearest first; also written as CSV.
 
-    Walks that cannot be used are named on the way; UsageError where none is left on a side.
+    Walks that cannot be used are printed; UsageError where none is left on a side.
     """
     with tempfile.TemporaryDirectory(prefix="foundationgait-") as made:
         probes = _each_in_a_folder(settings.probe, Path(made) / "walk")
@@ -63,13 +63,23 @@ def identify_walks(settings: IdentifyRun) -> pd.DataFrame:
         _check_usable(store, settings)
         asked = EmbedRun(run=settings.run, shards=str(store), out=f"{made}/table", step=settings.step, split="train")
         place = embed_store(asked, store).place
-        known, unknown = (embeddings.read_table(place, name) for name in (KNOWN, UNKNOWN))
-        every = (table.embeddings("pretrained")[np.arange(table.names.num_rows)] for table in (unknown, known))
-        found = identify(*every, known.names["subject"].to_pylist(), settings.metric, settings.most)
+        known, unknown = (read_table(place, name) for name in (KNOWN, UNKNOWN))
+        found = identify(
+            _embeddings(unknown),
+            _embeddings(known),
+            known.names["subject"].to_pylist(),
+            settings.metric,
+            settings.most,
+        )
     lines = _lines(found, known, unknown)
     out = storage.open_place(settings.out or f"{settings.run}/identify")
     (out / "candidates.csv").write(lines.to_csv(index=False).encode())
     return lines
+
+
+def _embeddings(table: EmbeddingTable) -> np.ndarray:
+    """All embeddings of a table, float32 [n, C, P]."""
+    return table.embeddings(PRETRAINED)[np.arange(table.names.num_rows)]
 
 
 def _each_in_a_folder(probe: str, above: Path) -> str:

@@ -9,7 +9,7 @@ from datasets.schema.protocol import ProbeSet, Protocol
 from datasets.synthetic import body
 from evaluation.baselines import STEPS_A_FRAME, statistics
 from evaluation.distances.metric import distances, paired_distances
-from evaluation.retrieval.protocols import score
+from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
 
 WIDTH, SPREAD, CENTRE, SWAY, STEP, STRIDE, CADENCE = range(7)
@@ -93,7 +93,9 @@ def test_walkers_are_recognised() -> None:
     same = np.equal.outer(names[0], names[0])
     assert distance[same & ~np.eye(len(walks), dtype=bool)].mean() < 0.6 * distance[~same].mean()
     probes = ProbeSet(name="p", probe=frozenset("p"), gallery=frozenset("g"))
-    (found,) = score(Sequences.of(embeddings, *names), Protocol(probe_sets=(probes,), kinds=("pooled",)), "euc")
+    (found,) = evaluate_protocol(
+        Sequences.of(embeddings, *names), Protocol(probe_sets=(probes,), kinds=("pooled",)), "euc"
+    )
     assert found.outcomes.rank(1) > 50  # chance is 12.5
 
 

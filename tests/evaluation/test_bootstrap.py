@@ -48,19 +48,19 @@ def test_cells_are_weighted_and_what_is_not_counted_is_not_read() -> None:
     assert subject_interval(outcomes, counted, subjects, rows, weights) == (0.875, 0.875)
 
 
-def test_it_is_the_interval_of_the_score() -> None:
-    """Resampled by hand, with the score computed anew from copies of the probes."""
+def test_it_is_the_interval_of_the_metric() -> None:
+    """Resampled by hand, with the metric computed anew from copies of the probes."""
     rng = np.random.default_rng(3)
     subjects, rows = np.repeat(np.arange(8), 6).astype(str), np.tile([0, 1, 2], 16)
     ranks = rng.integers(0, 4, (48, 3)).astype(np.uint8)
     ranks[rows == 2, 0] = 0
     weights = 1.0 - np.eye(3)
-    outcomes = Outcomes(ranks=ranks, subjects=subjects, rows=rows, weights=weights, most=5)
+    outcomes = Outcomes(ranks=ranks, subjects=subjects, rows=rows, weights=weights, max_rank=5)
     scores = []
     drawn = np.random.default_rng(0).multinomial(8, np.full(8, 1 / 8), size=1000)
     for times in drawn[:200]:
         copies = np.repeat(np.arange(48), times[subjects.astype(int)])
-        again = Outcomes(ranks=ranks[copies], subjects=subjects[copies], rows=rows[copies], weights=weights, most=5)
+        again = Outcomes(ranks=ranks[copies], subjects=subjects[copies], rows=rows[copies], weights=weights, max_rank=5)
         scores.append(again.rank(1))
     matched = ranks > 0
     found = subject_interval(matched & (ranks <= 1), matched, subjects, rows, weights, resamples=200)

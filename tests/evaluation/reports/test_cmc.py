@@ -1,4 +1,4 @@
-"""Match curves: the numbers of the score, panel by panel, and dashes for what is missing."""
+"""Match curves: the numbers of the results, panel by panel, and dashes for what is missing."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from datasets.schema.protocol import ProbeSet, Protocol
 from evaluation.figures import PALETTE
 from evaluation.reports.cmc import BANDED, band, cmc_figure, curve
-from evaluation.retrieval.outcomes import Score
-from evaluation.retrieval.protocols import score
+from evaluation.retrieval.outcomes import ProtocolResult
+from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
 from evaluation.text_table import MISSING
 
@@ -20,13 +20,13 @@ SETS = tuple(ProbeSet(name=name, probe=frozenset({name}), gallery=frozenset("g")
 PROTOCOL = Protocol(probe_sets=SETS, kinds=("view-pairs", "pooled"))
 
 
-def scores(noise: float, probes: tuple[str, ...] = ("NM", "CL")) -> list[Score]:
+def results(noise: float, probes: tuple[str, ...] = ("NM", "CL")) -> list[ProtocolResult]:
     """Of twenty-five people before two cameras."""
     rng = np.random.default_rng(1)
     walks = [(str(n), condition, view) for n in range(25) for condition in ("g", *probes) for view in ("000", "090")]
     people = rng.normal(size=(25, 6, 2))
     embeddings = np.stack([people[int(n)] + noise * rng.normal(size=(6, 2)) for n, *_ in walks])
-    return score(Sequences.of(embeddings.astype(np.float32), *zip(*walks, strict=True)), PROTOCOL, "euc")
+    return evaluate_protocol(Sequences.of(embeddings.astype(np.float32), *zip(*walks, strict=True)), PROTOCOL, "euc")
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return saved
 
 
-def test_a_curve_is_the_score_rank_by_rank() -> None:
-    pairs, pooled = scores(1.2)[0], scores(1.2)[2]
+def test_a_curve_is_the_accuracy_rank_by_rank() -> None:
+    pairs, pooled = results(1.2)[0], results(1.2)[2]
     for one in (pairs, pooled):
         ranks, values = curve(one)
         assert ranks == list(range(1, 21))
@@ -51,7 +51,7 @@ def test_a_curve_is_the_score_rank_by_rank() -> None:
 
 
 def test_there_is_a_panel_for_each_probe_set_and_a_line_for_each_method(tmp_path: Path, figures: list[Figure]) -> None:
-    good, poor = scores(0.8), scores(2.0)
+    good, poor = results(0.8), results(2.0)
     everything = [(method, "Park", one) for method, some in (("GEI", poor), ("pretrained", good)) for one in some]
     cmc_figure(everything, tmp_path / "cmc.png")
     panels = [axes for axes in figures[0].axes if axes.get_title()]
@@ -74,7 +74,7 @@ def test_there_is_a_panel_for_each_probe_set_and_a_line_for_each_method(tmp_path
 
 
 def test_what_is_missing_is_named_and_not_drawn(tmp_path: Path, figures: list[Figure]) -> None:
-    unmeasured, there = scores(1.0, probes=("NM",)), scores(1.0)
+    unmeasured, there = results(1.0, probes=("NM",)), results(1.0)
     cmc_figure([("GEI", "Park", unmeasured[1]), ("pretrained", "Park", there[1])], tmp_path / "cmc.png")
     cmc_figure(
         [("GEI", "Park", there[0]), ("pretrained", "Park", there[0]), ("GEI", "Park", there[1])], tmp_path / "b.png"
@@ -87,8 +87,8 @@ def test_what_is_missing_is_named_and_not_drawn(tmp_path: Path, figures: list[Fi
 
 
 def test_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no scores"):
+    with pytest.raises(ValueError, match="no results"):
         cmc_figure([], tmp_path / "cmc.png")
-    twice = [("GEI", "Park", scores(1.0)[0])] * 2
-    with pytest.raises(ValueError, match="Park: two scores of GEI on NM"):
+    twice = [("GEI", "Park", results(1.0)[0])] * 2
+    with pytest.raises(ValueError, match="Park: two results of GEI on NM"):
         cmc_figure(twice, tmp_path / "cmc.png")

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from evaluation.classification.scores import Classification, classify
+from evaluation.classification.predictions import Confusion, Predictions
 from evaluation.reports.confusion import confusion_figure, percentages
 from evaluation.text_table import MISSING
 
 CLASSES = ("negative", "neutral", "positive")
 
 
-def classified(*pairs: tuple[str, str]) -> Classification:
+def confusion(*pairs: tuple[str, str]) -> Confusion:
     """Of (true class, predicted class)."""
-    scores = np.eye(3)[[CLASSES.index(predicted) for _, predicted in pairs]]
-    return classify(scores, [true for true, _ in pairs], CLASSES)
+    probabilities = np.eye(3)[[CLASSES.index(predicted) for _, predicted in pairs]]
+    return Predictions.of(probabilities, [true for true, _ in pairs], ["someone"] * len(pairs), CLASSES).confusion
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_percentages_are_of_rows() -> None:
 
 
 def test_cells_hold_counts_and_shares_and_an_empty_row_is_hatched(tmp_path: Path, saved: list[Figure]) -> None:
-    found = classified(*[("negative", "negative")] * 3, ("negative", "positive"), ("positive", "neutral"))
+    found = confusion(*[("negative", "negative")] * 3, ("negative", "positive"), ("positive", "neutral"))
     confusion_figure({"by sequence": found, "by subject": found}, tmp_path / "confusion.png")
     first, second = (axes for axes in saved[0].axes if axes.get_title())
     texts = {tuple(map(round, text.get_position()))[::-1]: text.get_text() for text in first.texts}
@@ -50,12 +50,12 @@ def test_cells_hold_counts_and_shares_and_an_empty_row_is_hatched(tmp_path: Path
     assert [text.get_text() for text in first.get_xticklabels()] == list(CLASSES)
     assert first.get_title() == "by sequence\n5 items, 60.0% right"
     assert second.get_title().startswith("by subject")
-    np.testing.assert_array_equal(first.images[0].get_array().filled(np.nan), percentages(found.confusion))
+    np.testing.assert_array_equal(first.images[0].get_array().filled(np.nan), percentages(found.counts))
 
 
 def test_many_classes_have_no_numbers(tmp_path: Path, saved: list[Figure]) -> None:
-    names = [f"attribute {place}" for place in range(20)]
-    confusion_figure({"all": classify(np.eye(20), names, names)}, tmp_path / "confusion.png")
+    names = tuple(f"attribute {number}" for number in range(20))
+    confusion_figure({"all": Confusion(names, np.eye(20, dtype=np.int64))}, tmp_path / "confusion.png")
     assert not saved[0].axes[0].texts
-    with pytest.raises(ValueError, match="no classifications"):
+    with pytest.raises(ValueError, match="no confusion matrices"):
         confusion_figure({}, tmp_path / "confusion.png")

@@ -10,24 +10,27 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from datasets.schema.protocol import ProtocolKind
 from evaluation.reports.heat_maps import IDENTICAL, heat_map_figure
-from evaluation.retrieval.outcomes import Outcomes, Score
+from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
 
 VIEWS = ("000", "090", "180")
 NAN = float("nan")
 PAIRS = np.array([[100, 40, 0], [NAN, NAN, NAN], [60, 20, 80]])
 
 
-def scored(pairs: np.ndarray, rows: tuple[str, ...], columns: tuple[str, ...], kind: str = "view-pairs") -> Score:
-    """A score with these pairs; its mean, of one probe in one cell, is 100."""
+def result_of(
+    pairs: np.ndarray, rows: tuple[str, ...], columns: tuple[str, ...], kind: ProtocolKind = "view-pairs"
+) -> ProtocolResult:
+    """A result with these pairs; its mean, of one probe in one cell, is 100."""
     outcomes = Outcomes(
         ranks=np.ones((1, 1), int),
         subjects=np.array(["1"]),
         rows=np.zeros(1, np.int64),
         weights=np.ones((1, 1)),
-        most=5,
+        max_rank=5,
     )
-    return Score(
+    return ProtocolResult(
         kind=kind,
         probe_set="NM",
         outcomes=outcomes,
@@ -58,7 +61,7 @@ def squares(axes: Axes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
 
 def test_a_panel_shows_each_pair_once(tmp_path: Path, saved: list[Figure]) -> None:
-    heat_map_figure("Park, GEI", [scored(PAIRS, VIEWS, VIEWS)] * 4, tmp_path / "pairs.png")
+    heat_map_figure("Park, GEI", [result_of(PAIRS, VIEWS, VIEWS)] * 4, tmp_path / "pairs.png")
     panels = [axes for axes in saved[0].axes if axes.get_title()]
     assert len(panels) == 4
     axes = panels[0]
@@ -74,7 +77,8 @@ def test_a_panel_shows_each_pair_once(tmp_path: Path, saved: list[Figure]) -> No
 
 
 def test_rows_and_columns_may_differ(tmp_path: Path, saved: list[Figure]) -> None:
-    heat_map_figure("CCGR", [scored(PAIRS[:, 1:2], ("a", "b", "c"), ("b",), "condition-pairs")], tmp_path / "pairs.png")
+    one = result_of(PAIRS[:, 1:2], ("a", "b", "c"), ("b",), "condition-pairs")
+    heat_map_figure("CCGR", [one], tmp_path / "pairs.png")
     axes = saved[0].axes[0]
     assert squares(axes) == ({(1, 0)}, {(1, 0)})
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("gallery condition", "probe condition")
@@ -83,7 +87,7 @@ def test_rows_and_columns_may_differ(tmp_path: Path, saved: list[Figure]) -> Non
 def test_many_conditions_have_no_numbers_and_labels_that_do_not_overlap(tmp_path: Path, saved: list[Figure]) -> None:
     names = tuple(f"CONDITION{place}" for place in range(54))
     pairs = np.random.default_rng(0).uniform(0, 100, (54, 54))
-    one = scored(pairs, names, names, "condition-pairs")
+    one = result_of(pairs, names, names, "condition-pairs")
     heat_map_figure("CCGR", [replace(one, column_names=names[:1], pairs=pairs[:, :1]), one], tmp_path / "pairs.png")
     figure = saved[0]
     for axes in figure.axes[:2]:
@@ -94,12 +98,13 @@ def test_many_conditions_have_no_numbers_and_labels_that_do_not_overlap(tmp_path
 
 
 def test_nothing_to_compare_is_said(tmp_path: Path, saved: list[Figure]) -> None:
-    heat_map_figure("Park", [scored(np.empty((0, 0)), (), ()), scored(PAIRS, VIEWS, VIEWS)], tmp_path / "pairs.png")
+    results = [result_of(np.empty((0, 0)), (), ()), result_of(PAIRS, VIEWS, VIEWS)]
+    heat_map_figure("Park", results, tmp_path / "pairs.png")
     assert [text.get_text() for text in saved[0].axes[0].texts] == ["no probes or no gallery"]
 
 
 def test_refuses_what_forms_no_pairs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no scores of pairs"):
+    with pytest.raises(ValueError, match="no results of pairs"):
         heat_map_figure("Park", [], tmp_path / "pairs.png")
-    with pytest.raises(ValueError, match="no scores of pairs"):
-        heat_map_figure("Park", [scored(PAIRS, VIEWS, VIEWS, "pooled")], tmp_path / "pairs.png")
+    with pytest.raises(ValueError, match="no results of pairs"):
+        heat_map_figure("Park", [result_of(PAIRS, VIEWS, VIEWS, "pooled")], tmp_path / "pairs.png")

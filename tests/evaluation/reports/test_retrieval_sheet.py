@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evaluation.reports import retrieval_sheet as sheet
 from evaluation.reports.retrieval_sheet import Group, retrieval_sheet
-from evaluation.retrieval.nearest import Ranked
+from evaluation.retrieval.nearest import RankedGallery
 from evaluation.retrieval.sequences import Sequences
 
 SEQUENCES = Sequences.of(
@@ -28,9 +28,11 @@ def masks_of(number: int) -> np.ndarray:
     return masks
 
 
-def ranked(probe: int, gallery: list[int], right: list[bool], first: int) -> Ranked:
+def ranked(probe: int, gallery: list[int], right: list[bool], first: int) -> RankedGallery:
     distances = np.linspace(0.5, 1.234, len(gallery)).astype(np.float32)
-    return Ranked(probe=probe, gallery=np.array(gallery), distances=distances, right=np.array(right), first_right=first)
+    return RankedGallery(
+        probe=probe, gallery=np.array(gallery), distances=distances, right=np.array(right), first_right=first
+    )
 
 
 ROWS = [ranked(0, [1, 2, 3], [True, False, False], 1), ranked(2, [3, 0], [False, False], 17)]
@@ -47,21 +49,21 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     return (255 * image).round().astype(int), [text.get_text() for text in figures[0].axes[0].texts]
 
 
-def corner(row: int, place: int) -> tuple[int, int]:
-    """Where the frame around a walk begins: place 0 is the probe. Headings: both groups have one row."""
+def corner(row: int, column: int) -> tuple[int, int]:
+    """Where the frame around a walk begins: column 0 is the probe. Headings: both groups have one row."""
     top = sheet.TITLE + (row + 1) * sheet.HEADING + row * (128 + 2 * sheet.BORDER + sheet.CAPTION)
     first = sheet.PROBE_FRAMES * 88 + 2 * sheet.BORDER + 2 * sheet.GAP
     step = sheet.GALLERY_FRAMES * 88 + 2 * sheet.BORDER + sheet.GAP
-    return top, sheet.MARGIN + (first + (place - 1) * step if place else 0)
+    return top, sheet.MARGIN + (first + (column - 1) * step if column else 0)
 
 
 def test_frames_are_green_where_right_and_red_where_wrong(drawn: tuple[np.ndarray, list[str]]) -> None:
     picture, _ = drawn
     expected = [[sheet.PROBE, sheet.RIGHT, sheet.WRONG, sheet.WRONG], [sheet.PROBE, sheet.WRONG, sheet.WRONG]]
     for row, colours in enumerate(expected):
-        for place, colour in enumerate(colours):
-            top, left = corner(row, place)
-            across = (sheet.GALLERY_FRAMES if place else sheet.PROBE_FRAMES) * 88 + sheet.BORDER
+        for column, colour in enumerate(colours):
+            top, left = corner(row, column)
+            across = (sheet.GALLERY_FRAMES if column else sheet.PROBE_FRAMES) * 88 + sheet.BORDER
             for y, x in ((2, 2), (2, across + 2), (128 + sheet.BORDER + 2, 2), (60, 2), (60, across + 2)):
                 np.testing.assert_array_equal(picture[top + y, left + x], colour)
     top, left = corner(1, 3)  # the second probe has two in its list
@@ -70,10 +72,10 @@ def test_frames_are_green_where_right_and_red_where_wrong(drawn: tuple[np.ndarra
 
 def test_silhouettes_are_those_of_the_walks_in_the_order_of_time(drawn: tuple[np.ndarray, list[str]]) -> None:
     picture, _ = drawn
-    for row, place, number in ((0, 0, 0), (0, 1, 1), (0, 3, 3), (1, 0, 2), (1, 2, 0)):
-        top, left = (one + sheet.BORDER for one in corner(row, place))
+    for row, column, number in ((0, 0, 0), (0, 1, 1), (0, 3, 3), (1, 0, 2), (1, 2, 0)):
+        top, left = (one + sheet.BORDER for one in corner(row, column))
         # the middles of six stretches of ten frames, or of two
-        for tile, frame in enumerate((2, 7) if place else (0, 2, 4, 5, 7, 9)):
+        for tile, frame in enumerate((2, 7) if column else (0, 2, 4, 5, 7, 9)):
             seen = picture[top : top + 128, left + 88 * tile : left + 88 * (tile + 1), 0]
             expected = np.where(np.kron(masks_of(number)[frame], np.ones((2, 2))), sheet.BODY, sheet.GROUND)
             np.testing.assert_array_equal(seen, expected)
@@ -83,12 +85,12 @@ def test_captions_name_walks_and_say_where_the_first_right_one_stands(drawn: tup
     _, texts = drawn
     title, right, *first, wrong, probe, second, third = texts
     assert (title, right, wrong) == ("Park", "Right: 60%", "Wrong: 40%")
-    assert first[0] == "probe one\nnm-01  000\nfirst right one: place 1"
+    assert first[0] == "probe one\nnm-01  000\nfirst right one: rank 1"
     assert first[1:3] == ["✓ 1: one\nnm-02  090\ndistance 0.5", "✗ 2: two\ncl-01  090\ndistance 0.867"]
     mark, walk, distance = first[3].split("\n")
     assert (mark, distance) == ("✗ 3: $x$", "distance 1.23")
     assert len(walk) < 25 and walk.startswith("aaa") and walk.endswith("a  18") and "…" in walk
-    assert probe.endswith("first right one: place 17, not shown")
+    assert probe.endswith("first right one: rank 17, not shown")
     assert (second.split("\n")[0], third.split("\n")[0]) == ("✗ 1: $x$", "✗ 2: one")
 
 

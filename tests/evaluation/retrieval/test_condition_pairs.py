@@ -7,7 +7,7 @@ import pytest
 
 from datasets.schema.protocol import ProbeSet, Protocol
 from evaluation.retrieval.condition_pairs import ConditionPairTable, condition_pairs
-from evaluation.retrieval.outcomes import Score
+from evaluation.retrieval.outcomes import ProtocolResult
 from evaluation.retrieval.sequences import Sequences
 
 ALL = frozenset({"x", "y", "z"})
@@ -49,11 +49,15 @@ def test_a_complete_table_is_as_by_hand(seed: int) -> None:
     assert hard.outcomes.rank(1) == pytest.approx(others)
     assert hard.identical_only() == pytest.approx(np.diag(expected).mean())
     assert easy.excluding_identical() == pytest.approx(expected[1:, 0].mean())
-    assert easy.including_identical() == pytest.approx(expected[:, 0].mean())
-    found = hard.score()
+    assert easy.accuracy().mean() == pytest.approx(expected[:, 0].mean())
+    found = hard.result()
     np.testing.assert_allclose(found.pairs, expected)
     assert (found.row_names, found.column_names) == (("x", "y", "z"),) * 2
-    assert isinstance(found, Score) and (found.kind, found.num_probes, found.num_gallery) == ("condition-pairs", 36, 36)
+    assert isinstance(found, ProtocolResult) and (found.kind, found.num_probes, found.num_gallery) == (
+        "condition-pairs",
+        36,
+        36,
+    )
     assert (found.outcomes.comparisons, found.outcomes.unmatched, found.outcomes.missing_cells) == (36 * 4, 0, 0)
 
 
@@ -66,11 +70,13 @@ def test_a_missing_cell_is_missing_and_the_others_count() -> None:
     assert 0 < hard.outcomes.rank(1) <= 100
     different = ~np.eye(3, dtype=bool)
     weights = np.array([[6, 6, 4], [6, 6, 4], [4, 4, 2]])  # pairs of different views that can be measured
-    assert np.average(hard.score().pairs[different], weights=weights[different]) == pytest.approx(hard.outcomes.rank(1))
+    assert np.average(hard.result().pairs[different], weights=weights[different]) == pytest.approx(
+        hard.outcomes.rank(1)
+    )
     assert hard.outcomes.missing_cells == 2 * 2 * 2  # z, b with x and y in the two other views, and the other way round
 
 
 def test_a_single_view_cannot_be_scored() -> None:
     walks = [walk for walk in complete(0) if walk[3] == "a"]
     assert np.isnan([table(walks).excluding_identical(), table(walks).outcomes.rank(1)]).all()
-    assert np.isnan(table(walks).score().pairs).all()
+    assert np.isnan(table(walks).result().pairs).all()

@@ -8,8 +8,8 @@ import pytest
 from datasets.schema.protocol import ProbeSet, Protocol, ProtocolKind
 from evaluation.distances.metric import paired_distances
 from evaluation.retrieval import nearest as nearest_file
-from evaluation.retrieval.nearest import draw_probes, nearest
-from evaluation.retrieval.protocols import score
+from evaluation.retrieval.nearest import nearest, sample_probes
+from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
 
 WALK = ProbeSet(name="walk", probe=frozenset("p"), gallery=frozenset("g"))
@@ -67,18 +67,18 @@ def test_the_ranked_gallery_is_that_of_brute_force(kind: ProtocolKind, monkeypat
 @pytest.mark.parametrize("kind", ["pooled", "pooled-other-views"])
 def test_the_share_is_that_of_the_score(kind: ProtocolKind) -> None:
     everyone = sequences()
-    (scored,) = score(
+    (scored,) = evaluate_protocol(
         everyone, Protocol(probe_sets=(WALK,), view_until="_", excluded_views=frozenset("x"), kinds=(kind,)), "euc"
     )
-    drawn = draw_probes(everyone, PROTOCOL, kind, WALK, "euc", count=6, seed=0)
+    drawn = sample_probes(everyone, PROTOCOL, kind, WALK, "euc", count=6, seed=0)
     assert 100 * drawn.right_share == pytest.approx(scored.outcomes.rank(1))
-    assert (drawn.probes, drawn.among, drawn.unmatched) == (18, 18, scored.outcomes.unmatched)
+    assert (drawn.probes, drawn.ranked, drawn.unmatched) == (18, 18, scored.outcomes.unmatched)
     assert 0 < drawn.right_share < 1
 
 
 def test_probes_are_drawn_half_and_half_and_by_seed() -> None:
     everyone = sequences()
-    drawn, again, other = (draw_probes(everyone, PROTOCOL, "pooled", WALK, "euc", 6, seed) for seed in (0, 0, 1))
+    drawn, again, other = (sample_probes(everyone, PROTOCOL, "pooled", WALK, "euc", 6, seed) for seed in (0, 0, 1))
     assert len(drawn.right) == len(drawn.wrong) == 3
     places = {
         one: nearest(everyone, PROTOCOL, "pooled", WALK, "euc", getattr(drawn, one), 1) for one in ("right", "wrong")
@@ -90,14 +90,14 @@ def test_probes_are_drawn_half_and_half_and_by_seed() -> None:
 
 
 def test_where_nothing_is_wrong_more_right_ones_are_shown() -> None:
-    drawn = draw_probes(sequences(noise=0.01), PROTOCOL, "pooled", WALK, "euc", 6, 0)
+    drawn = sample_probes(sequences(noise=0.01), PROTOCOL, "pooled", WALK, "euc", 6, 0)
     assert (drawn.right_share, len(drawn.right), len(drawn.wrong)) == (1, 6, 0)
 
 
 def test_in_a_large_gallery_some_probes_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_file, "_WORK", 10 * 18 * (4 * 2 + nearest_file._SORTING))
-    drawn = draw_probes(sequences(), PROTOCOL, "pooled", WALK, "euc", 4, 0)
-    assert (drawn.probes, drawn.among) == (18, 10)
+    drawn = sample_probes(sequences(), PROTOCOL, "pooled", WALK, "euc", 4, 0)
+    assert (drawn.probes, drawn.ranked) == (18, 10)
     assert len(drawn.right) + len(drawn.wrong) == 4
 
 
@@ -106,10 +106,10 @@ def test_nobody_to_be_found_is_neither_right_nor_wrong() -> None:
     line = Sequences.of(np.arange(5, dtype=np.float32).reshape(-1, 1, 1), *zip(*walks, strict=True))
     (row,) = nearest(line, Protocol(probe_sets=(WALK,)), "pooled", WALK, "euc", np.array([4]), 5)
     assert (row.first_right, row.gallery.tolist()) == (0, [1, 0])
-    drawn = draw_probes(line, Protocol(probe_sets=(WALK,)), "view-pairs", WALK, "euc", 4, 0)
+    drawn = sample_probes(line, Protocol(probe_sets=(WALK,)), "view-pairs", WALK, "euc", 4, 0)
     assert (drawn.unmatched, drawn.right_share, drawn.right.tolist(), drawn.wrong.tolist()) == (2, 1, [3], [])
     alone = Sequences.of(line.embeddings[[0, 4]], ["1", "3"], ["g", "p"], ["a", "a"])
-    assert np.isnan(draw_probes(alone, Protocol(probe_sets=(WALK,)), "pooled", WALK, "euc", 4, 0).right_share)
+    assert np.isnan(sample_probes(alone, Protocol(probe_sets=(WALK,)), "pooled", WALK, "euc", 4, 0).right_share)
 
 
 def test_refuses_what_has_no_right_answer() -> None:

@@ -9,11 +9,12 @@ import pytest
 from datasets.catalog.registry import CATALOG
 from datasets.schema.protocol import ProbeSet, Protocol, ProtocolKind
 from evaluation.distances.metric import Metric
-from evaluation.retrieval.outcomes import Score
-from evaluation.retrieval.pooled import match_ranks, pooled_gallery
-from evaluation.retrieval.protocols import score
+from evaluation.metrics import estimate
+from evaluation.retrieval.metrics import METRICS
+from evaluation.retrieval.outcomes import ProtocolResult
+from evaluation.retrieval.pooled import match_ranks, pooled_gallery, submission
+from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
-from evaluation.retrieval.submission import submission
 
 POOLED = {"gait3d": "Gait3D", "ccgr-mini": "CCGR"}
 WALK = ProbeSet(name="walk", probe=frozenset({"p"}), gallery=frozenset({"g"}))
@@ -25,7 +26,7 @@ def sequences_of(walks: list[tuple[float, str, str, str]]) -> Sequences:
     return Sequences.of(np.array(position, dtype=np.float32).reshape(-1, 1, 1), *names)
 
 
-def pooled(walks: list[tuple[float, str, str, str]], kind: ProtocolKind = "pooled") -> Score:
+def pooled(walks: list[tuple[float, str, str, str]], kind: ProtocolKind = "pooled") -> ProtocolResult:
     return pooled_gallery(sequences_of(walks), Protocol(probe_sets=(WALK,)), WALK, kind, "euc")
 
 
@@ -39,21 +40,21 @@ def golden(folder: Path, name: str, metric: Metric) -> tuple[dict, Sequences]:
 @pytest.mark.parametrize("name", sorted(POOLED))
 def test_agrees_with_opengait(golden_folder: Path, name: str, metric: Metric) -> None:
     expected, sequences = golden(golden_folder, name, metric)
-    (found,) = score(sequences, CATALOG[POOLED[name]].protocol, metric, kinds=("pooled",))
-    ours = {f"scalar/test_accuracy/Rank-{rank}": found.outcomes.rank(rank) for rank in (1, 5, 10)}
-    ours["scalar/test_accuracy/mAP"] = found.outcomes.mean_average_precision()
-    ours["scalar/test_accuracy/mINP"] = found.outcomes.mean_inverse_negative_penalty()
-    assert ours == pytest.approx(expected["result"], abs=1e-4)
+    (found,) = evaluate_protocol(sequences, CATALOG[POOLED[name]].protocol, metric, kinds=("pooled",))
+    ours = {name: value.value for name, value in estimate(METRICS, found.outcomes).items()}
+    published = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "map": "mAP", "minp": "mINP"}
+    named = {f"scalar/test_accuracy/{title}": ours[name] for name, title in published.items()}
+    assert named == pytest.approx(expected["result"], abs=1e-4)
 
 
 @pytest.mark.parametrize("metric", ["euc", "cos"])
 def test_agrees_with_opengait_without_the_own_view(golden_folder: Path, metric: Metric) -> None:
     expected, sequences = golden(golden_folder, "ccpg", metric)
-    scores = score(sequences, CATALOG["CCPG"].protocol, metric, kinds=("pooled-other-views",))
+    scores = evaluate_protocol(sequences, CATALOG["CCPG"].protocol, metric, kinds=("pooled-other-views",))
     for name, of in (
         ("Rank-1", lambda one: one.rank(1)),
-        ("mAP", lambda one: one.mean_average_precision()),
-        ("mINP", lambda one: one.mean_inverse_negative_penalty()),
+        ("mAP", lambda one: one.list_mean("map")),
+        ("mINP", lambda one: one.list_mean("minp")),
     ):
         title = f"==={name} (Exclude identical-view cases for Person Re-Identification)==="
         printed = expected["log"][expected["log"].index(title) + 1]
@@ -73,16 +74,16 @@ def test_one_ranked_list_by_hand() -> None:
     # from 0.9: 2 at 1 (0.1), 1 at 0 (0.9), 1 at 2 (1.1), 1 at 3 (2.1): right at the places 2, 3 and 4
     assert found.ranks.tolist() == [[2]]
     assert (found.rank(1), found.rank(2), found.rank(20)) == (0, 100, 100)  # the gallery is shorter than 20
-    assert found.mean_average_precision() == pytest.approx(100 * (1 / 2 + 2 / 3 + 3 / 4) / 3)
-    assert found.mean_inverse_negative_penalty() == pytest.approx(100 * 3 / 4)
+    assert found.list_mean("map") == pytest.approx(100 * (1 / 2 + 2 / 3 + 3 / 4) / 3)
+    assert found.list_mean("minp") == pytest.approx(100 * 3 / 4)
 
 
 def test_the_own_view_is_left_out_for_the_own_subject_alone() -> None:
     gallery = [(0, "1", "g", "a"), (1, "2", "g", "a"), (5, "1", "g", "b"), (6, "1", "g", "a")]
     found = pooled([*gallery, (0, "1", "p", "a")], "pooled-other-views").outcomes
     assert found.ranks.tolist() == [[2]]  # the 2 of its view stays, the two of itself go
-    assert found.mean_average_precision() == 50
-    assert found.mean_inverse_negative_penalty() == 50
+    assert found.list_mean("map") == 50
+    assert found.list_mean("minp") == 50
 
 
 def test_probes_without_a_match_are_left_out_or_errors() -> None:
@@ -92,7 +93,7 @@ def test_probes_without_a_match_are_left_out_or_errors() -> None:
     assert found.excluding_identical == pytest.approx(100 / 3)
     assert (found.outcomes.comparisons, found.outcomes.unmatched, found.num_probes) == (3, 1, 3)
     alone = pooled(walks[:2] + walks[4:])
-    assert np.isnan([alone.outcomes.rank(1), alone.outcomes.mean_average_precision()]).all()
+    assert np.isnan([alone.outcomes.rank(1), alone.outcomes.list_mean("map")]).all()
     assert alone.excluding_identical == 0
 
 

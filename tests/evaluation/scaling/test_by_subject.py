@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.retrieval.outcomes import Outcomes, Score
+from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
 from evaluation.scaling.by_subject import class_error, mean_by_subject, rank1_errors
 
 
@@ -14,26 +14,26 @@ def test_values_by_subject_make_up_the_whole() -> None:
 
 
 def test_errors_of_subjects_and_of_sets_without_probes() -> None:
-    def score(name: str, ranks: list[list[int]]) -> Score:
+    def result(name: str, ranks: list[list[int]]) -> ProtocolResult:
         outcomes = Outcomes(
             ranks=np.array(ranks).reshape(-1, 2),
             subjects=np.array(["a", "a", "b", "c"])[: len(ranks)],
             rows=np.array([0, 1, 0, 1])[: len(ranks)],
             weights=1 - np.eye(2),
-            most=5,
+            max_rank=5,
         )
         counts = dict.fromkeys(("num_probes", "num_gallery", "num_gallery_subjects", "num_excluded"), 0)
         nan = {"excluding_identical": np.nan, "identical_only": np.nan}
-        return Score(kind="view-pairs", probe_set=name, outcomes=outcomes, **nan, **counts)
+        return ProtocolResult(kind="view-pairs", probe_set=name, outcomes=outcomes, **nan, **counts)
 
     # Row 0 counts in column 1, row 1 in column 0; c has no match where it counts.
-    nm, none = score("NM", [[1, 1], [2, 1], [1, 3], [0, 1]]), score("CL", [])
+    nm, none = result("NM", [[1, 1], [2, 1], [1, 3], [0, 1]]), result("CL", [])
     found = rank1_errors([nm, none], "X")
     assert list(found) == ["error/X/view-pairs/NM"]
     error = found["error/X/view-pairs/NM"]
     assert error.value == pytest.approx(75)  # half of the cell of row 0, all of that of row 1
     assert (error.subjects, error.values, error.weights) == (("X/a", "X/b"), (50.0, 100.0), (2.0, 1.0))
-    both = rank1_errors([nm, score("BG", [[1, 1], [1, 1], [1, 1], [1, 1]])], "X")["error/X/view-pairs/mean"]
+    both = rank1_errors([nm, result("BG", [[1, 1], [1, 1], [1, 1], [1, 1]])], "X")["error/X/view-pairs/mean"]
     assert both.value == pytest.approx(37.5) and both.subjects == ("X/a", "X/b") and both.values == (25.0, 50.0)
 
 

@@ -12,7 +12,7 @@ from datasets.loading.clips import ClipSettings
 from datasets.storage import open_place
 from datasets.synthetic import scenes
 from datasets.synthetic.trees import write_tree
-from evaluation.retrieval.identify import identify
+from evaluation.retrieval.candidates import identify
 from jobs import evaluate as evaluate_job
 from model.network import NetworkSettings
 from orchestration.run import checkpoint, folder
@@ -26,7 +26,7 @@ def points(*places: float) -> np.ndarray:
 
 def test_people_are_ranked_by_the_nearest_of_their_walks() -> None:
     known, subjects = points(0, 1, 5, 6, 20), ["a", "b", "a", "b", "c"]
-    (one,) = identify(points(5.1), known, subjects, "euc", most=3)
+    (one,) = identify(points(5.1), known, subjects, "euc", count=3)
     assert one.subjects == ("a", "b", "c")
     np.testing.assert_allclose(one.distances, [0.1, 0.9, 14.9], atol=1e-5)
     assert one.walks.tolist() == [2, 3, 4] and one.nearest.tolist() == [2, 3, 1]

@@ -26,7 +26,7 @@ from orchestration.run.finetune_settings import FinetuneRun, read_start
 from orchestration.run.folder import tracked_run
 from orchestration.run.settings import Cluster, Keep, PretrainRun, Schedule
 from orchestration.scoring.finetuned import score
-from orchestration.scoring.finetuned_case import Scoring
+from orchestration.scoring.finetuned_inputs import Scoring
 from orchestration.training.finetune import finetune
 from tests.fixtures.planted import EACH, planted_walks
 
@@ -91,14 +91,14 @@ def test_the_report_names_what_inflates_scores(screened: FinetuneRun) -> None:
     for words in (
         "| positive | 14 | 14 | 14 | 14 |",
         "| neutral | 0 | 0 | 0 | 0 |",
-        "classes take turns",
+        "every class equally often",
         "None of the 28 test subjects is among the 28",
         "stands for a sequence and not for a person (1,050 people in 1,493 sequences)",
         "leakage cannot be excluded",
         "found means positive",
         "No checkpoint was chosen by its scores",
         "| sequence | majority class | 28 | 50.0",
-        "| true \\ answer | negative | neutral | positive |",
+        "| true / predicted | negative | neutral | positive |",
     ):
         assert words in report, words
     answers = pd.read_csv(folder / "answers.csv")

@@ -22,8 +22,8 @@ from orchestration.run import checkpoint
 from orchestration.run.folder import read_run, tracked_run
 from orchestration.run.serialise import to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun, Schedule
-from orchestration.scoring.collections import zero_shot
 from orchestration.scoring.evaluate import EvaluateRun, evaluate
+from orchestration.scoring.scored_collections import zero_shot
 from orchestration.training.pretrain import pretrain, without_left_out
 
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, 
     rows = evaluate(settings, uri)
     assert {row.method for row in rows} >= {"random initialisation", "pretrained"}
     assert (tmp_path / "run/evaluation/steps/holdout-00000003/results.csv").is_file()
-    assert "not trained to its end" not in caplog.text
+    assert "is not finished" not in caplog.text
     with pytest.raises(UsageError, match=r"no checkpoint of step 4: it has 3, 6"):
         evaluate(replace(settings, step=4), uri)
 
@@ -219,7 +219,7 @@ def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, 
 def test_an_unfinished_run_is_scored_with_a_warning(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
     evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", pictures=False), uri)
-    assert "is not trained to its end: these are its weights after step 3 of 6" in caplog.text
+    assert f"the training of {tmp_path / 'run'} is not finished: evaluating step 3 of 6" in caplog.text
 
 
 def test_weights_of_another_network_are_refused(trained: PretrainRun) -> None:

@@ -1,23 +1,21 @@
-"""Which collections of a store a run is scored on, and what makes its scores on them zero-shot."""
+"""The collections of a store on which a run is evaluated, and in what sense its results on them are zero-shot."""
 
 import logging
 from collections.abc import Iterable
-from typing import Literal
 
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProtocolKind
 from datasets.specs import custom
 from datasets.store.reader import Store
-from orchestration.run import settings
+from evaluation.reports.results import ZeroShot
+from orchestration.run.settings import PretrainRun
 
 logger = logging.getLogger(__name__)
 
-ZeroShot = Literal["unseen subjects", "unseen collection", "not known"]
 
-
-def zero_shot(run: settings.PretrainRun, names: Iterable[str]) -> dict[str, ZeroShot]:
-    """What makes scores on each collection zero-shot: its subjects alone were not trained on, or nothing of it was.
+def zero_shot(run: PretrainRun, names: Iterable[str]) -> dict[str, ZeroShot]:
+    """In what sense results on each collection are zero-shot: its test subjects are unseen, or the whole collection.
 
     Published weights saw the TRAIN split of all twelve collections. Of a run on all of a store that does not exist any
     more it is not known.
@@ -34,7 +32,7 @@ def zero_shot(run: settings.PretrainRun, names: Iterable[str]) -> dict[str, Zero
     return found
 
 
-def _trained_on(run: settings.PretrainRun) -> set[str] | None:
+def _trained_on(run: PretrainRun) -> set[str] | None:
     """The collections that a run was trained on; None where its store does not exist any more."""
     if not run.schedule.steps:
         return set()
@@ -47,9 +45,7 @@ def _trained_on(run: settings.PretrainRun) -> set[str] | None:
     return {name for name, entry in entries.items() if "train" in entry["splits"]}
 
 
-def scored(
-    store: Store, split: str, run: settings.PretrainRun, wanted: tuple[ProtocolKind, ...] = ()
-) -> list[CollectionSpec]:
+def scored(store: Store, split: str, run: PretrainRun, wanted: tuple[ProtocolKind, ...] = ()) -> list[CollectionSpec]:
     """The collections of a store with sequences of the split and a protocol, of a wanted kind if any are named."""
     entries = store.collections
     if split == "holdout":

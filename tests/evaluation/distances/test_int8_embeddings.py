@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets.schema.protocol import ProbeSet, Protocol
-from evaluation.distances.embeddings import Int8Embeddings, quantise
+from evaluation.distances.int8_embeddings import Int8Embeddings, quantise
 from evaluation.retrieval.sequences import Sequences
 from evaluation.retrieval.view_pairs import view_pairs
 

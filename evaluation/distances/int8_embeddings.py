@@ -1,7 +1,4 @@
-"""Embeddings at a byte a value, with a scale for each part: 31 parts of 256 channels take 7,998 bytes, not 31,744.
-
-Arrays in, arrays out. What it costs in accuracy is measured by scoring both forms; nothing here scores.
-"""
+"""Embeddings at a byte a value, with a scale for each part: 31 parts of 256 channels take 7,998 bytes, not 31,744."""
 
 from dataclasses import dataclass
 from typing import Protocol as Interface
@@ -13,10 +10,22 @@ LEVELS = 127
 _BLOCK = 1024  # sequences quantised at once
 
 
+class Embeddings(Interface):
+    """Rows of float [n, C, P] that can be read by their numbers: an array, a memory map, `Int8Embeddings`, a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, C, P)."""
+        ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.floating]:
+        """The rows of these numbers, [k, C, P]."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Int8Embeddings:
-    """n embeddings that are read back as float32 (evaluation/retrieval/sequences.py): value = integer * scale of its
-    part.
+    """n embeddings that are read back as float32: value = integer * scale of its part.
 
     `values` int8 [n, C, P] in -127..127, `scales` float16 [n, P].
     """
@@ -42,9 +51,9 @@ class Int8Embeddings:
 def quantise(embeddings: NDArray[np.floating]) -> Int8Embeddings:
     """Round embeddings [n, C, P] to a byte a value.
 
-    The scale of a part makes its largest value 127; it is rounded up to float16, so that nothing is cut off. A value is
-    off by half a scale at most: 1/254 of the part's largest value, 1/1024 of that for the rounding of the scale, and
-    3e-8, half the step of float16 at zero (so parts shorter than about 1e-4 lose what they say).
+    The scale of a part makes its largest value 127; it is rounded up to float16, so that no value is clipped. The error
+    of a value is half a scale at most: 1/254 of the part's largest value, 1/1024 of that for the rounding of the scale,
+    and 3e-8, half the step of float16 at zero (so parts shorter than about 1e-4 lose their direction).
 
     Raises:
         ValueError: another shape, values that are not finite, or so large that a scale is beyond float16 (8 million).
@@ -64,16 +73,3 @@ def quantise(embeddings: NDArray[np.floating]) -> Int8Embeddings:
         used = np.where(scale > 0, scale, 1).astype(np.float32)
         values[rows], scales[rows] = np.rint(block / used[:, None]), scale
     return Int8Embeddings(values, scales)
-
-
-class Embeddings(Interface):
-    """Rows of float [n, C, P] that can be read by their numbers: an array, a memory map, `Int8Embeddings`, a file."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, C, P)."""
-        ...
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """The rows of these numbers, [k, C, P]."""
-        ...
