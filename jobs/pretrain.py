@@ -34,6 +34,7 @@ def parse(argv: list[str]) -> Arguments:
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python -m jobs.pretrain <recipe> --shards <shards> --out <run> [settings]")
         print(f"\nrecipes:{cli.summaries(RECIPES)}")
+        print(f"\nobjectives (--objective.name):{cli.summaries(OBJECTIVES)}")
         print("\nsizes of the encoder (--network.size), by their parameters and their work:")
         print(plain_table(sizes.table()))
         print("\npython -m jobs.pretrain <recipe> --help lists the settings of a recipe")

@@ -1,8 +1,8 @@
 """Objectives on pairs of clips of one person: what all objectives of pretraining have in common.
 
-The student embeds the query clip, cut into strips, and predicts projections of the whole key clip. Whose projections:
-the teacher's, or the student's own, as the settings say. How predictions and projections are compared is what an
-objective adds: it derives its settings from `PairSettings` and its module from `PairObjective`.
+The student embeds the query clip, cut into strips, and predicts projections of the whole key clip: the teacher's, or
+the student's own where the settings say so. An objective defines how predictions and projections are compared: it
+derives its settings from `PairSettings` and its module from `PairObjective`.
 
 Part-aware training is that of FoundationGait (arXiv 2512.00691): a quarter of the batch is cut into 8 strips, a quarter
 into 4, a quarter into 2, and the last is left whole; half of each cut quarter, on a grid shifted by half a strip.
@@ -64,9 +64,9 @@ class PairSettings(ABC):
 
     least_batch: ClassVar[int] = 1  # pairs
 
-    name: str  # naming another objective than the recipe's replaces all of its settings by their defaults
-    strips: bool = True  # queries are cut into strips, as published; whole otherwise
-    momentum: float = 0.99  # of the teacher
+    name: str  # of the objective, which chooses it in the union of settings
+    strips: bool = True  # cut queries into strips, as published
+    momentum: float = 0.99  # of the moving average of weights that is the teacher
 
     def __post_init__(self) -> None:
         self._check_fractions("momentum")
@@ -98,7 +98,7 @@ class PairSettings(ABC):
 
     @property
     def unit(self) -> ShareUnit:
-        """Shares must hold each way of cutting equally often, or ranks would train on other strips than one process."""
+        """Each share must hold all ways of cutting equally often, as the whole batch does on one process."""
         return ShareUnit(STRIP_PERIOD, "which strips take", "--objective.no-strips") if self.strips else ShareUnit()
 
     def _check_fractions(self, *names: str) -> None:

@@ -1,12 +1,12 @@
 """Part-wise contrast: each part of a query must find its own walk among the keys of the whole batch.
 
-Per part, InfoNCE compares predictions of the queries with projections of the keys, gathered from all ranks (parts,
-strips and temperature after FoundationGait, arXiv 2512.00691). The keys are the teacher's (He et al., CVPR 2020); or,
-before a step that is set, the student's own, and then both clips are trained, in both directions. Other clips of the
-same recorded walk are no negatives.
+For each part, InfoNCE compares predictions of the queries with projections of the keys, gathered from all ranks
+(parts, strips and temperature after FoundationGait, arXiv 2512.00691). The keys are the teacher's (He et al., CVPR
+2020). Before the step `teacher_from` they are the student's own, and the loss is the mean of both directions. Other
+clips of the same recorded walk are not negatives.
 
-The parts may also be contrasted together (`joint`), by the mean of their cosines: a strip alone says little of who
-walks in another view, and at first nothing is learned from it (docs/learning.md).
+`joint` adds a contrast of all parts together, by the mean of their cosines: a single strip hardly identifies anybody
+across views, so that at first nothing is learned from it (docs/learning.md).
 
 Shapes: B pairs of this rank, G pairs of all ranks, P = 31 parts, C channels.
 """
@@ -34,12 +34,12 @@ class ContrastSettings(PairSettings):
 
     least_batch: ClassVar[int] = 2  # each pair needs a negative
 
-    name: Literal["part-contrast"] = "part-contrast"
+    name: Literal["part-contrast"] = "part-contrast"  # another one's name selects it, at its defaults
     temperature: float = 1 / 16  # of the softmax over keys
-    smoothing: float = 0.1  # of the labels
-    joint: float = 0.0  # weight of one more contrast, of the cosines' mean over parts, which is compared at test time
-    joint_temperature: float = 1 / 30  # lower, since means over parts lie closer together
-    teacher_from: int = 0  # the step at which the teacher gives the keys; before it, the student trains on both clips
+    smoothing: float = 0.1  # label smoothing
+    joint: float = 0.0  # weight of a further contrast: of the cosines' mean over parts, which is compared at test time
+    joint_temperature: float = 1 / 30  # of that contrast; lower, since means over parts lie closer together
+    teacher_from: int = 0  # step from which the teacher gives the keys; before it, the student is trained on both clips
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,8 +1,8 @@
 """Part-wise regression: each part of a query predicts the teacher's projection of the key. There are no negatives.
 
-The loss is one minus the cosine, a mean over parts (BYOL, Grill et al., NeurIPS 2020). That the embedding does not
-collapse hangs on the predictor and on the slow teacher alone, so watch guard/effective_rank; a loss near 0 proves
-nothing. A pair is compared with no other: nothing is gathered, and a batch may be of any size.
+The loss is one minus the cosine, averaged over parts (BYOL, Grill et al., NeurIPS 2020). Only the predictor and the
+slow teacher keep the embedding from collapsing: a low loss proves nothing without the guards (guard/effective_rank).
+Pairs are not compared with each other: nothing is gathered, and a batch may have any size.
 
 Shapes: B pairs of this rank, P = 31 parts, C channels.
 """
@@ -27,7 +27,7 @@ from model.parts import BINS
 class RegressionSettings(PairSettings):
     """Each part of a query predicts the teacher's projection of the key."""
 
-    name: Literal["part-regression"] = "part-regression"
+    name: Literal["part-regression"] = "part-regression"  # another one's name selects it, at its defaults
 
     def build(self, network: NetworkSettings) -> "PartRegression":
         """The module that is trained, with random weights."""
