@@ -179,6 +179,18 @@ def test_every_file_says_what_it_is_for() -> None:
     assert [str(path) for path in FILES if not ast.get_docstring(ast.parse(path.read_text()))] == []
 
 
+def test_only_jobs_print() -> None:
+    """All else logs: what a user must know goes to stderr, with time and level, and what a job shows to stdout."""
+    printed = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in FILES
+        if path.parent != ROOT / "jobs"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "pprint")
+    ]
+    assert printed == []
+
+
 def test_files_and_functions_stay_small() -> None:
     for path in FILES:
         source = path.read_text()

@@ -71,14 +71,15 @@ def check_start(run: FinetuneRun) -> Start:
     questions = tasks.questions(run.task, rows)
     labels = tasks.answers(questions, rows)
     order_of(run, labels, tasks.people(rows))  # UsageError where there are too few people to fill a batch
-    logger.info(f"encoder {pretrained.network.size} from {chosen}; task: {describe(questions)}")
+    task = f"{describe(questions)} on {rows.num_rows:,} sequences of {', '.join(collections)}"
+    logger.info(f"encoder {pretrained.network.size} from {chosen}; task: {task}")
     for column, question in enumerate(questions):
         known = labels[:, column][labels[:, column] >= 0]
         counts = Counter(known.tolist())
         classes = f"{len(counts):,} classes"
         if len(question.classes) <= 10:
             classes = ", ".join(f"{name} {counts[number]:,}" for number, name in enumerate(question.classes))
-        logger.info(f"train on {len(known):,} of {rows.num_rows:,} sequences with {question.label}: {classes}")
+        logger.debug(f"train on {len(known):,} of {rows.num_rows:,} sequences with {question.label}: {classes}")
     return Start(pretrained.network, str(chosen), collections, questions)
 
 

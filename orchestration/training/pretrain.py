@@ -43,8 +43,10 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
         store = Store.open(run.shards)
         run = without_left_out(run, store)
     if run.schedule.steps:
-        for line in check_data(run, store):
-            logger.info(line)
+        summary, *details = check_data(run, store)
+        logger.info(summary)
+        for line in details:
+            logger.debug(line)
         scored = scored_collections(run, store)
 
     def plan(newest: Place | None) -> Job:
@@ -77,13 +79,14 @@ def without_left_out(run: PretrainRun, store: Store) -> PretrainRun:
 
 
 def check_data(run: PretrainRun, store: Store) -> list[str]:
-    """Lines on what each collection contributes to a run; UsageError where the store lacks what the run needs."""
+    """A summary, then lines on each collection's share; UsageError where the store lacks what the run needs."""
     rows = training_rows(store, run.data.selection, WALK_COLUMNS)
     counts = {entry["values"]: entry["counts"] for entry in rows["collection"].value_counts().to_pylist()}
     specs = store.specs(collections_of(rows))
     discounts = {name: spec.sampling_discount for name, spec in specs.items()}
     shares = GlobalSampler(counts, discounts, run.schedule.batch, 0, run.data.mixing).shares
-    lines = [f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters"]
+    parameters = f"encoder {run.network.size}: {sizes.parameters_of(run.network.size):,} parameters"
+    lines = [f"{parameters}; training on {rows.num_rows:,} sequences of {', '.join(shares)}"]
     of_what = "the steps" if run.data.mixing == "step" else "each batch"
     for name, share in shares.items():
         lines.append(f"train on {counts[name]:,} sequences of {name}, {100 * share:.0f}% of {of_what}")
