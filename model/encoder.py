@@ -2,10 +2,10 @@
 
 Pre-norm blocks (RMSNorm) with normalised queries and keys and no biases; axial rotary embedding over time, row and
 column for relative positions (Su et al. 2021; Heo et al. 2024), and a learned embedding of row and column for absolute
-ones; residual branches scaled by 1 / depth, so that settings carry over between depths
-(CompleteP, arXiv 2505.01618); register tokens (Darcet et al. 2024) for what belongs to the whole segment. A clip that
-is cut into strips is several segments: tokens attend within their strip, and each strip has registers of its own,
-because through common ones strips would attend to each other.
+ones; residual branches scaled by 1 / depth, so that settings carry over between depths (CompleteP, arXiv 2505.01618);
+register tokens (Darcet et al. 2024) for what belongs to the whole segment. A clip that is cut into strips is several
+segments: tokens attend within their strip, and each strip has registers of its own, because through common ones strips
+would attend to each other.
 
 Shapes: B clips, N tokens of all of them, M slots of a packing (model/packing.py), R registers, D width, K heads.
 """
@@ -57,7 +57,7 @@ class ContourEncoder(nn.Module):
         """
         tokens, kept = self.tokens(clips, times)
         segment, count = (tokens.clip, len(clips)) if strips is None else _segments(tokens, strips)
-        order = segment.argsort(stable=True)
+        order = segment.argsort(stable=True)  # within a segment the order stays, so that sums are the same every time
         tokens = tokens.take(order)
         lengths = segment.bincount(minlength=count).tolist()
         features = self(tokens, pack(lengths, REGISTERS, clips.device, self.layout))

@@ -48,8 +48,8 @@ def test_tokens_keep_every_mixed_tubelet_in_order() -> None:
     cubes = clips.view(3, 4, 2, 16, 4, 11, 4).permute(0, 1, 3, 5, 2, 4, 6).reshape(3, -1, 32).float()
     mixed = (cubes.mean(2) > 0) & (cubes.mean(2) < 1)
     torch.testing.assert_close(taken.bits, cubes[mixed] * 2 - 1)
-    place = taken.clip * 704 + taken.time / 2 * 176 + taken.row * 11 + taken.column
-    torch.testing.assert_close(place, mixed.flatten().nonzero().squeeze(1).float())
+    index = taken.clip * 704 + taken.time / 2 * 176 + taken.row * 11 + taken.column
+    torch.testing.assert_close(index, mixed.flatten().nonzero().squeeze(1).float())
 
 
 def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch() -> None:
@@ -161,8 +161,8 @@ def test_work_is_what_torch_counts(size: str, device: str) -> None:
     packing = pack([count], sizes.REGISTERS, on)
     # Attention as plain matrix products: the counter does not know the fused kernel of the CPU.
     with on, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        place = torch.zeros(count, dtype=torch.int64)
-        tokens = Tokens(torch.zeros(count, 32), place.float(), place, place, place)
+        zero = torch.zeros(count, dtype=torch.int64)
+        tokens = Tokens(torch.zeros(count, 32), zero.float(), zero, zero, zero)
         ContourEncoder(sizes.DEPTHS[size])(tokens, packing)
     assert counter.get_total_flops() == sizes.contour_flops(sizes.DEPTHS[size], count)
 
@@ -211,9 +211,9 @@ def test_each_part_has_a_head_of_its_own() -> None:
 
 @pytest.mark.parametrize("num_frames", [1, 5, 8, 9, 16, 83])
 def test_chunks_cover_every_frame(num_frames: int) -> None:
-    places = embedding.chunk_frames(num_frames, 8)
-    assert places.shape == (-(-num_frames // 8), 8)
-    assert set(places.flatten().tolist()) == set(range(num_frames))
+    chunks = embedding.chunk_frames(num_frames, 8)
+    assert chunks.shape == (-(-num_frames // 8), 8)
+    assert set(chunks.flatten().tolist()) == set(range(num_frames))
 
 
 def test_embeddings_are_of_unit_length_and_independent_of_company() -> None:

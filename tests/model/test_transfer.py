@@ -66,24 +66,24 @@ def moved(size: str, ruled: bool) -> dict[str, float]:
     clips = (torch.rand(8, 2, HEIGHT, WIDTH, generator=generator) < 0.5).to(torch.uint8)
     clips[..., :16] = clips[..., 28:] = 0
     times = torch.arange(2.0).expand(8, -1)
-    before = said(module, clips, times)
+    before = outputs_of(module, clips, times)
     for step in range(5):
         optimizer.zero_grad()
         module(clips, times, clips.flip(3), times, step=step)["loss"].backward()
         optimizer.step()
-    after = said(module, clips, times)
+    after = outputs_of(module, clips, times)
     return {name: float((after[name] - before[name]).square().mean().sqrt()) for name in before}
 
 
-def said(module: PartContrast, clips: torch.Tensor, times: torch.Tensor) -> dict[str, torch.Tensor]:
-    encoder, outputs = module.student.encoder, {}
-    places = {"features": encoder.norm, **{name: getattr(encoder.blocks[-1], name) for name in WATCHED}}
+def outputs_of(objective: PartContrast, clips: torch.Tensor, times: torch.Tensor) -> dict[str, torch.Tensor]:
+    encoder, outputs = objective.student.encoder, {}
+    modules = {"features": encoder.norm, **{name: getattr(encoder.blocks[-1], name) for name in WATCHED}}
     hooks = [
-        place.register_forward_hook(lambda _module, _given, output, name=name: outputs.update({name: output}))
-        for name, place in places.items()
+        module.register_forward_hook(lambda _module, _given, output, name=name: outputs.update({name: output}))
+        for name, module in modules.items()
     ]
     with torch.no_grad():
-        module.student.pool(clips, times)
+        objective.student.pool(clips, times)
     for hook in hooks:
         hook.remove()
     return outputs
