@@ -86,8 +86,8 @@ def _means(
         np.add.at(sums[0], at, np.where(seen, outcomes[mine], 0.0))
         np.add.at(sums[1], at, seen)
         reached, number = (drawn[:, people] @ one for one in sums)
-        there = number > 0
-        means = np.divide(reached, number, out=np.zeros_like(reached), where=there)
+        measured = number > 0
+        means = np.divide(reached, number, out=np.zeros_like(reached), where=measured)
         total += means @ weights[row]
-        weight += there @ weights[row]
+        weight += measured @ weights[row]
     return np.divide(total, weight, out=np.full(len(drawn), np.nan), where=weight > 0)

@@ -29,13 +29,13 @@ class Metric(Generic[Result]):
     """One number that says how good a result is.
 
     Args:
-        name: the column in CSV files and the last part of the name in MLflow; `<name>_low` and `<name>_high` stand
-            beside it where there is an interval.
+        name: the column in CSV files and the last part of the name in MLflow; with an interval also `<name>_low` and
+            `<name>_high`.
         title: the heading in tables.
         meaning: what it measures, for the legend of a report.
         value: computes it; NaN where it cannot be measured.
         interval: computes the lower and the upper end of its 95% interval over subjects; None for no interval.
-        higher_is_better: said in the legend.
+        higher_is_better: for the legend.
         in_tables: whether tables show it; CSV files and MLflow have every metric.
         interval_in_tables: whether they show its interval, too.
     """

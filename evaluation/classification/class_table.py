@@ -16,8 +16,8 @@ from evaluation.text_table import MISSING, escape, markdown_table
 class ClassRow:
     """One method on one question of one collection.
 
-    `level` says what the items are: "sequence", "subject (mean)" or "subject (majority)". `metrics` holds an estimate
-    of each of METRICS, by name.
+    `level`: what an item is, "sequence", "subject (mean)" or "subject (majority)". `metrics`: an estimate of each of
+    METRICS, by name.
     """
 
     method: str

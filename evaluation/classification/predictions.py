@@ -23,10 +23,10 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """What a classifier says of n items. Made by `of`, which checks it.
+    """The output of a classifier for n items. Made by `of`, which checks it.
 
     `probabilities` [n, K] of the K `classes`; `truth` [n], the true class of each item by its number; `subjects` [n],
-    whose each is; `positive` bool [K], the classes that mean "found" for sensitivity, specificity and AUROC.
+    the subject of each; `positive` bool [K], the classes that mean "found" for sensitivity, specificity and AUROC.
     """
 
     probabilities: NDArray[np.floating]

@@ -43,7 +43,7 @@ def distances(x: NDArray[np.floating], y: NDArray[np.floating], metric: Metric) 
 
     Raises:
         UsageError: unknown metric.
-        ValueError: the shapes do not fit each other, or there is no channel or part.
+        ValueError: shapes that do not fit each other, no channel, or no part.
     """
     check_metric(metric)
     if x.ndim != 3 or y.ndim != 3 or x.shape[1:] != y.shape[1:] or 0 in x.shape[1:]:

@@ -27,7 +27,7 @@ def cmc_figure(results: Sequence[tuple[str, str, ProtocolResult]], path: Path) -
     """Rank-k accuracy in percent over k, with its 95% interval over subjects as a band.
 
     A panel for each collection, kind of protocol and probe set, a line for each method. A method that is missing from
-    a panel, or cannot be measured there, is named in it with a dash.
+    a panel, or cannot be measured, is named in it with a dash.
 
     Args:
         results: of (method, collection, result), in the order of lines and panels.
@@ -69,7 +69,7 @@ def curve(result: ProtocolResult) -> tuple[list[int], list[float]]:
 
 
 def band(result: ProtocolResult, ranks: Sequence[int], values: Sequence[float]) -> NDArray[np.float64]:
-    """Lower and upper ends [2, ranks] of the 95% interval in percent, NaN where there is none.
+    """Lower and upper ends [2, ranks] of the 95% interval in percent, NaN without an interval.
 
     Between the ranks BANDED, the distance of the ends from the curve is interpolated.
     """
@@ -112,7 +112,7 @@ def _legend(figure: Figure, methods: Sequence[str], columns: int) -> None:
 
 
 def _curves(axes: Axes, methods: Sequence[str], panel: dict[str, ProtocolResult], title: str, labelled: bool) -> None:
-    """One panel of `cmc_figure`. labelled: whether the numbers stand at its vertical axis."""
+    """One panel of `cmc_figure`. labelled: whether its vertical axis has numbers."""
     missing, last = [], 1
     for index, method in enumerate(methods):
         ranks, values = curve(panel[method]) if method in panel else ([], [])

@@ -19,7 +19,7 @@ from evaluation.figures import blank
 from evaluation.text_table import MISSING
 
 COLOURS = "Blues"
-MOST_WRITTEN = 12  # classes up to which the numbers stand in the cells
+MOST_WRITTEN = 12  # with more classes, cells have no numbers
 _ACROSS = 3  # panels beside each other
 _LIGHT = 60  # percent: above it, the colour of a cell is dark, and its text white
 

@@ -19,7 +19,7 @@ from evaluation.figures import PALETTE, blank
 from evaluation.retrieval.sequences import Sequences
 
 MOST_POINTS = 600  # walks on a map: distances of all pairs are in memory
-MOST_SUBJECTS = 12  # people on a map, as many as there are colours to tell apart
+MOST_SUBJECTS = 12  # people on a map: more colours cannot be told apart
 FEWEST = 30  # points of a t-SNE; fewer are laid along the main axes of their distances
 _PERPLEXITY = 20.0
 _COLOURS = (*PALETTE[:7], "#1b1b1b", "#c7446a", "#9acd32", "#6b4423", "#ffb000")
@@ -83,7 +83,7 @@ def _classical_scaling(between: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def map_figure(title: str, sequences: Sequences, metric: Metric, seed: int, path: Path) -> None:
-    """A map of some people's walks, once coloured by person, then by view and by condition where there are several.
+    """A map of some people's walks, coloured by person, and by view and by condition where there are several.
 
     Args:
         title: above all panels; the numbers of walks and people on the map stand below it.

@@ -18,7 +18,7 @@ from evaluation.reports.results import PAIRED
 from evaluation.retrieval.outcomes import ProtocolResult
 
 COLOURS = "viridis"
-MOST_WRITTEN = 14  # rows or columns, up to which the numbers stand in the cells
+MOST_WRITTEN = 14  # with more rows or columns, cells have no numbers
 GAP_COLOUR = "#ececec"  # behind the hatching of a missing cell
 IDENTICAL = "#d6278a"  # outline of pairs of equal names: not a colour of the scale
 _ACROSS = 3  # panels beside each other
@@ -69,7 +69,7 @@ def _inches(cells: int) -> float:
 
 def _panel(axes: Axes, result: ProtocolResult, what: str) -> None:
     """One panel of `heat_map_figure`."""
-    axes.set_title(f"{result.probe_set}\n{_mean(result)}", fontsize=8.5)
+    axes.set_title(f"{result.probe_set}\n{_mean(result, what)}", fontsize=8.5)
     if result.pairs.size == 0:
         axes.text(0.5, 0.5, "no probes or no gallery", transform=axes.transAxes, ha="center")
         axes.set_axis_off()
@@ -97,10 +97,10 @@ def _panel(axes: Axes, result: ProtocolResult, what: str) -> None:
     axes.set_ylabel(f"probe {what}", fontsize=8)
 
 
-def _mean(result: ProtocolResult) -> str:
+def _mean(result: ProtocolResult, what: str) -> str:
     """The mean over the pairs that count, and the number of pairs that are missing."""
     mean, missing = result.outcomes.rank(1), int(np.isnan(result.pairs).sum())
-    text = "not measurable" if np.isnan(mean) else f"mean of different ones {mean:.1f}"
+    text = "not measurable" if np.isnan(mean) else f"mean of different {what}s {mean:.1f}"
     return text + (f"; {missing} missing" if missing else "")
 
 

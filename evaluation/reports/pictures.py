@@ -114,7 +114,7 @@ def _headings(drawn: ProbeSample) -> tuple[str, str]:
     of = f"{drawn.ranked - drawn.unmatched:,} probes"
     if drawn.ranked < drawn.probes:
         of += f" (a random sample of {drawn.probes:,})"
-    left_out = f"; {drawn.unmatched:,} more have no match in the gallery" if drawn.unmatched else ""
+    left_out = f"; {drawn.unmatched:,} more without a match in the gallery" if drawn.unmatched else ""
     shares = (drawn.right_share, 1 - drawn.right_share)
     words, numbers = ("Right", "Wrong"), (len(drawn.right), len(drawn.wrong))
     first, second = (

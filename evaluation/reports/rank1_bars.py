@@ -18,7 +18,7 @@ def rank1_figure(rows: Sequence[ResultRow], path: Path) -> None:
     """Bars of rank-1 accuracy in percent, a group per probe set, a colour per method, the chance level dotted.
 
     A row of panels for each collection and kind of protocol, as published evaluators count: left without the identical
-    view or condition, right with it alone, where the kind knows it. A missing accuracy is a dash.
+    view or condition, right with it alone, for kinds that form pairs. A missing accuracy is a dash.
 
     Raises:
         ValueError: no rows, two rows for one bar, or a suffix that matplotlib cannot write.

@@ -37,8 +37,8 @@ class ResultRow:
     `num_missing_cells` of `num_cells` (pairs of views or conditions without a counted probe), and `num_excluded`
     sequences of views that the protocol excludes.
 
-    `zero_shot` says what the method had not been trained on: `unseen subjects` of a collection of which it knows
-    others, or an `unseen collection`; empty where neither is claimed.
+    `zero_shot`: what the method was not trained on: the test subjects of a collection, though on other subjects of it
+    (`unseen subjects`), or the whole collection; `not known` without its training data; empty for baselines.
     """
 
     method: str
@@ -59,7 +59,7 @@ class ResultRow:
     zero_shot: ZeroShot = ""
 
     def metric(self, name: str) -> Estimate:
-        """The estimate of a metric; NaN where there is none."""
+        """The estimate of a metric; NaN if missing."""
         return self.metrics.get(name, UNKNOWN)
 
     def tracked(self) -> dict[str, float]:

@@ -41,7 +41,7 @@ def retrieval_sheet(title: str, groups: Sequence[Group], sequences: Sequences, f
     Frames are the middles of equal stretches of time, since walks often begin and end at the edge of the picture; of a
     walk with fewer frames all are drawn. A gallery sequence of the probe's subject has a green border and a tick in its
     caption, another one a red border and a cross. Captions name subject, condition, view and distance, and the rank of
-    the first right one.
+    the first match.
 
     Args:
         title: above all.
@@ -114,12 +114,12 @@ def _paste(
 def _captions(
     axes: Axes, row: RankedGallery, sequences: Sequences, lefts: list[int], top: int, widths: tuple[int, int]
 ) -> None:
-    """Below each walk of a row, its names; below the probe also the rank of the first right one."""
+    """Below each walk of a row, its names; below the probe also the rank of the first match."""
     narrow, wide = (int(width / _LETTER) for width in widths)
     where = "no match in the gallery"
     if row.first_right:
         hidden = "" if row.first_right <= len(row.gallery) else ", not shown"
-        where = f"first right one: rank {row.first_right:,}{hidden}"
+        where = f"first match: rank {row.first_right:,}{hidden}"
     lines = [_named(row.probe, "probe", sequences, wide) + [where]]
     for rank, (number, right, distance) in enumerate(zip(row.gallery, row.right, row.distances, strict=True), 1):
         mark = f"{'✓' if right else '✗'} {rank}:"

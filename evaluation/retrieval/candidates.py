@@ -1,7 +1,7 @@
 """Identification: the candidates for each unknown walk, the nearest first, and how likely a stranger is as near.
 
-A ranking always names somebody. Whether the nearest is near enough to be the same person is judged by the known walks
-themselves: by the share of them to which a walk of another person is as near.
+A ranking always has a first candidate. Whether this one is near enough to be the same person is judged by the known
+walks: by the share of them to which a walk of another person is as near.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,14 @@ from evaluation.text_table import MISSING, plain_table
 class Candidates:
     """The people nearest to one unknown walk, the nearest first.
 
-    `subjects` and `distances` of each, by the nearest of their walks; `walks` are the numbers of these. `nearest` are
-    the numbers of the nearest walks of the gallery, of whatever subject. `strangers` is the share, in 0..1, of the
-    known walks to which a walk of another subject is at least as near as this walk is to its nearest one: where it is
-    not small, the nearest may well be a stranger. NaN with one subject in the gallery.
+    `subjects` and `distances` of each, by the nearest of their walks; `walks` are the numbers of these. `strangers` is
+    the share, in 0..1, of the known walks to which a walk of another subject is at least as near as this walk is to its
+    nearest one: where it is not small, the nearest may well be a stranger. NaN with one subject in the gallery.
     """
 
     subjects: tuple[str, ...]
     distances: NDArray[np.float32]
     walks: NDArray[np.int64]
-    nearest: NDArray[np.int64]
     strangers: float
 
 
@@ -46,7 +44,7 @@ def identify(
         known: embeddings [m, C, P] of the gallery.
         subjects: of each of these, [m].
         metric: see `distances`.
-        count: number of people, and of nearest walks, at most.
+        count: number of people, at most.
 
     Raises:
         UsageError: unknown metric.
@@ -69,7 +67,6 @@ def identify(
                 subjects=tuple(names[walks].tolist()),
                 distances=row[walks],
                 walks=walks,
-                nearest=order[:count],
                 strangers=strangers,
             )
         )
@@ -79,7 +76,7 @@ def identify(
 def to_text(lines: pd.DataFrame) -> str:
     """A table for the terminal: a line for each unknown walk, its candidates the nearest first.
 
-    lines: columns walk, place, subject, distance, nearest_walk and strangers; a row for each walk and candidate.
+    lines: columns walk, rank, subject, distance, nearest_walk and strangers; a row for each walk and candidate.
     """
     texts = []
     for walk, some in lines.groupby("walk", sort=False):
@@ -89,14 +86,12 @@ def to_text(lines: pd.DataFrame) -> str:
     count = max(map(len, texts)) - 2
     head = ["walk", "strangers as near", *(f"{rank}." for rank in range(1, count + 1))]
     padded = [[*line, *[""] * (len(head) - len(line))] for line in [head, *texts]]
-    note = (
-        "strangers as near: share of the known walks to which a walk of another person is as near as this nearest one"
-    )
+    note = "strangers as near: share of the known walks to which a walk of another person is as near as the first one"
     return f"{plain_table(padded)}\n{note}"
 
 
 def _nearest_impostor(known: NDArray[np.floating], names: NDArray[np.str_], metric: Metric) -> NDArray[np.float32]:
-    """Distance of each known walk from the nearest one of another subject, [m]; infinite where there is none."""
+    """Distance of each known walk from the nearest one of another subject, [m]; infinite without another subject."""
     nearest = np.empty(len(known), dtype=np.float32)
     for start in range(0, len(known), 256):  # never all pairs in memory
         some = slice(start, start + 256)

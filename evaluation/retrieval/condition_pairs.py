@@ -23,7 +23,7 @@ from evaluation.retrieval.sequences import Sequences
 class ConditionPairTable:
     """One probe set, evaluated for each pair of a probe condition and a gallery condition.
 
-    `probe_conditions` [I] and `gallery_conditions` [J] are those of which there are sequences, sorted; `gallery` [J, V]
+    `probe_conditions` [I] and `gallery_conditions` [J] are those with sequences, sorted; `gallery` [J, V]
     counts the sequences of each gallery condition and view. `outcomes` hold each probe's ranks in each of these cells;
     their mean is over pairs of different conditions and different views, every pair with the same weight.
     """
@@ -57,7 +57,7 @@ class ConditionPairTable:
         return _mean(self.accuracy(rank)[self._different()])
 
     def identical_only(self, rank: int = 1) -> float:
-        """Mean over the pairs of a condition with itself, in percent; NaN where there is none."""
+        """Mean over the pairs of a condition with itself, in percent; NaN without such a pair."""
         return _mean(self.accuracy(rank)[~self._different()])
 
     def result(self) -> ProtocolResult:

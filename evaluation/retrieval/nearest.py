@@ -67,7 +67,7 @@ def nearest(
     - `view-pairs`: those of all views but the probe's own.
     - `condition-pairs`: those of all conditions and all views but the probe's own.
 
-    Equal distances stand in the order of the test set.
+    Equal distances are in the order of the test set.
 
     Args:
         sequences: the test set.
@@ -107,7 +107,7 @@ def sample_probes(
 ) -> ProbeSample:
     """Draw `count` probes at most: half of them right at rank 1, half of them wrong.
 
-    Where there are too few of one, more of the other are taken. All probes are ranked to tell them apart, or, in
+    Where too few are of one sort, more of the other are drawn. All probes are ranked to tell them apart, or, in
     galleries so large that this would take long, a random sample of them.
 
     Raises:

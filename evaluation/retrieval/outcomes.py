@@ -3,8 +3,8 @@
 Probes are counted in cells: a row of cells is a group of probes (a view, a condition with a view), a column is a part
 of the gallery. A metric is the weighted mean over the cells of the mean over the probes in each. Two conventions:
 
-- *ours*: a probe whose subject does not occur in a part of the gallery cannot be recognised there, and is not counted
-  there; a cell without a counted probe is left out of the mean. The numbers of both stand beside the metrics.
+- *ours*: a probe whose subject does not occur in a part of the gallery cannot be recognised in it, and is not counted;
+  a cell without a counted probe is left out of the mean. Results say how many of both are left out.
 - *every probe counts* (the evaluators of OpenGait for pairs of views): a probe without a match is an error; a cell that
   cannot be measured makes the mean NaN.
 """
@@ -23,11 +23,10 @@ from evaluation.bootstrap import subject_interval
 class Outcomes:
     """Outcomes of n probes in R x G cells.
 
-    `ranks` [n, G]: the place of the first correct sequence in the ranked list, from 1; 0 where there is none. Ranks
-    above `max_rank` may be cut: they stand for any place further down. `subjects` [n] and `rows` [n]: the subject of
-    each probe, and its row of cells. `weights` [R, G] of the cells in the mean, 0 outside it. `of_lists`: a number in
-    0..1 of each probe [n], NaN without a match, for each metric of whole ranked lists; empty where no whole lists were
-    ranked (else G is 1).
+    `ranks` [n, G]: the rank of the first correct sequence, from 1; 0 without a correct one. Ranks above `max_rank` may
+    be cut off at `max_rank` + 1. `subjects` [n] and `rows` [n]: the subject of each probe, and its row of cells.
+    `weights` [R, G] of the cells in the mean, 0 outside it. `of_lists`: a number in 0..1 of each probe [n], NaN without
+    a match, for each metric of whole ranked lists; empty where no whole lists were ranked (else G is 1).
     """
 
     ranks: NDArray[np.integer]
@@ -92,8 +91,8 @@ class Outcomes:
         return int((np.isnan(self.cells(1)) & (self.weights > 0)).sum())
 
     def _mean(self, cells: NDArray[np.float64]) -> float:
-        there = ~np.isnan(cells) & (self.weights > 0)
-        return float(np.average(cells[there], weights=self.weights[there])) if there.any() else np.nan
+        measured = ~np.isnan(cells) & (self.weights > 0)
+        return float(np.average(cells[measured], weights=self.weights[measured])) if measured.any() else np.nan
 
     def _interval(self, outcomes: NDArray, counted: NDArray[np.bool_]) -> tuple[float, float]:
         low, high = subject_interval(outcomes, counted, self.subjects, self.rows, self.weights)

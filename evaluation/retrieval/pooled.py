@@ -71,8 +71,8 @@ def submission(
         mine = chosen.probes[start : start + _BLOCK]
         distance = distances_to(sequences, mine, chosen.gallery, metric)
         nearest = np.argsort(distance, axis=1, kind="stable")[:, :depth]
-        rows += [[subjects[place] for place in row] + [""] * (depth - len(row)) for row in nearest.tolist()]
-    table = pd.DataFrame(rows, columns=[f"rank{place}" for place in range(1, depth + 1)])
+        rows += [[subjects[index] for index in row] + [""] * (depth - len(row)) for row in nearest.tolist()]
+    table = pd.DataFrame(rows, columns=[f"rank{rank}" for rank in range(1, depth + 1)])
     table.insert(0, "videoId", sequences.views[chosen.probes])
     return table
 
@@ -93,17 +93,17 @@ def _rank(
             own_view = same & (chosen.views[mine, None] == chosen.views[gallery])
             same &= ~own_view
             distance[own_view] = np.inf  # behind everything that is ranked
-        for place, (row, matches) in enumerate(zip(distance, same, strict=True), start):
+        for index, (row, matches) in enumerate(zip(distance, same, strict=True), start):
             if matches.any():
                 found = match_ranks(row, np.flatnonzero(matches))
-                ranks[place] = found[0]
+                ranks[index] = found[0]
                 for name, compute in of_list.items():
-                    of_lists[name][place] = compute(found)
+                    of_lists[name][index] = compute(found)
     return ranks, of_lists
 
 
 def match_ranks(distance: NDArray[np.float32], matches: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ranks of the matches, ascending from 1; equal distances stand in the order of the gallery.
+    """Ranks of the matches, ascending from 1; equal distances are in the order of the gallery.
 
     Counting closer sequences costs one comparison for each match and gallery sequence; sorting the gallery costs more.
     """

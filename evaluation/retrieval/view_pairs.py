@@ -6,7 +6,7 @@ A number that cannot be measured is NaN, never 0. In `ViewPairTable`, missing da
 
 - a probe whose subject does not occur in the gallery view is an error of the method, as in OpenGait;
 - a probe view without probes is a row of NaN, and so are the means over it, as in OpenGait;
-- a gallery view without sequences is a column of NaN; OpenGait stops with an exception there.
+- a gallery view without sequences is a column of NaN; OpenGait raises an exception.
 
 Its `outcomes` follow the other convention (evaluation/retrieval/outcomes.py): what cannot be measured is left out, and
 counted.
@@ -45,7 +45,7 @@ class ViewPairTable:
     def by_probe_view(self, rank: int = 1) -> NDArray[np.float64]:
         """Rank-k of each probe view in percent, [V]: the mean over the other views (OpenGait evaluator, `de_diag`).
 
-        The divisor is always V - 1; a row with a NaN cell is NaN. With a single view there is no other: NaN.
+        The divisor is always V - 1; a row with a NaN cell is NaN. NaN with a single view.
         """
         others = len(self.views) - 1
         if others == 0:
@@ -93,7 +93,7 @@ def view_pairs(
     The views of the table are the sorted view names of all sequences, as the protocol compares them and without those
     it excludes, whether or not the probe set uses their conditions. A probe counts as recognised if the nearest
     sequence of the gallery view is of its subject; among exactly equal distances the first sequence in the order of
-    the test set is taken.
+    the test set counts.
 
     Args:
         sequences: the test set.

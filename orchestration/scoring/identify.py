@@ -103,7 +103,7 @@ def _check_usable(store: Store, settings: IdentifyRun) -> None:
             logger.warning(f"{row['collection']} {row['source']} is left out: {row['reason']}, {row['detail']}")
     for name, folder in ((KNOWN, settings.gallery), (UNKNOWN, settings.probe)):
         if not any(file["rows"] for file in store.files([name])):
-            raise UsageError(f"none of the walks in --{name} {folder} can be used: the lines above say why")
+            raise UsageError(f"none of the walks in --{name} {folder} can be used: see the reasons above")
 
 
 def _lines(found: list[Candidates], known: EmbeddingTable, unknown: EmbeddingTable) -> pd.DataFrame:
@@ -113,14 +113,14 @@ def _lines(found: list[Candidates], known: EmbeddingTable, unknown: EmbeddingTab
         [
             {
                 "walk": walk.removesuffix(f"/{custom.UNNAMED}/{custom.UNNAMED}"),
-                "place": place,
+                "rank": rank,
                 "subject": subject,
                 "distance": float(distance),
                 "nearest_walk": ids[number].removeprefix(f"{KNOWN}/"),
                 "strangers": one.strangers,
             }
             for walk, one in zip(walks, found, strict=True)
-            for place, (subject, distance, number) in enumerate(
+            for rank, (subject, distance, number) in enumerate(
                 zip(one.subjects, one.distances, one.walks, strict=True), start=1
             )
         ]

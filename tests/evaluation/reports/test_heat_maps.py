@@ -73,7 +73,7 @@ def test_a_panel_shows_each_pair_once(tmp_path: Path, saved: list[Figure]) -> No
     written = {tuple(map(round, text.get_position()))[::-1]: text.get_text() for text in axes.texts}
     assert written == {(0, 0): "100", (0, 1): "40", (0, 2): "0", (2, 0): "60", (2, 1): "20", (2, 2): "80"}
     assert [text.get_text() for text in axes.get_xticklabels()] == list(VIEWS)
-    assert axes.get_title() == "NM\nmean of different ones 100.0; 3 missing"
+    assert axes.get_title() == "NM\nmean of different views 100.0; 3 missing"
 
 
 def test_rows_and_columns_may_differ(tmp_path: Path, saved: list[Figure]) -> None:

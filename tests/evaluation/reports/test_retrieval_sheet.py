@@ -81,16 +81,16 @@ def test_silhouettes_are_those_of_the_walks_in_the_order_of_time(drawn: tuple[np
             np.testing.assert_array_equal(seen, expected)
 
 
-def test_captions_name_walks_and_say_where_the_first_right_one_stands(drawn: tuple[np.ndarray, list[str]]) -> None:
+def test_captions_name_walks_and_the_rank_of_the_first_match(drawn: tuple[np.ndarray, list[str]]) -> None:
     _, texts = drawn
     title, right, *first, wrong, probe, second, third = texts
     assert (title, right, wrong) == ("Park", "Right: 60%", "Wrong: 40%")
-    assert first[0] == "probe one\nnm-01  000\nfirst right one: rank 1"
+    assert first[0] == "probe one\nnm-01  000\nfirst match: rank 1"
     assert first[1:3] == ["✓ 1: one\nnm-02  090\ndistance 0.5", "✗ 2: two\ncl-01  090\ndistance 0.867"]
     mark, walk, distance = first[3].split("\n")
     assert (mark, distance) == ("✗ 3: $x$", "distance 1.23")
     assert len(walk) < 25 and walk.startswith("aaa") and walk.endswith("a  18") and "…" in walk
-    assert probe.endswith("first right one: rank 17, not shown")
+    assert probe.endswith("first match: rank 17, not shown")
     assert (second.split("\n")[0], third.split("\n")[0]) == ("✗ 1: $x$", "✗ 2: one")
 
 

@@ -29,7 +29,7 @@ def test_people_are_ranked_by_the_nearest_of_their_walks() -> None:
     (one,) = identify(points(5.1), known, subjects, "euc", count=3)
     assert one.subjects == ("a", "b", "c")
     np.testing.assert_allclose(one.distances, [0.1, 0.9, 14.9], atol=1e-5)
-    assert one.walks.tolist() == [2, 3, 4] and one.nearest.tolist() == [2, 3, 1]
+    assert one.walks.tolist() == [2, 3, 4]
     assert one.strangers == 0  # nobody's walk is within 0.1 of a stranger's
 
 
@@ -76,8 +76,8 @@ def test_folders_of_walks_are_ranked(folders: Path, run: str, local_ray, tmp_pat
     said, log = capsys.readouterr()
     assert "WARNING probe nobody is left out: no usable frame" in log
     lines = pd.read_csv(tmp_path / "out/candidates.csv", dtype={"subject": str})
-    assert lines["place"].tolist() == [1, 2, 1, 2]
-    first = lines[lines["place"] == 1].set_index("walk")
+    assert lines["rank"].tolist() == [1, 2, 1, 2]
+    first = lines[lines["rank"] == 1].set_index("walk")
     assert first["subject"].to_dict() == {"that": "001", "this": "003"}
     assert first["nearest_walk"].to_dict() == {"that": "001/monday/090", "this": "003/monday/090"}
     shown = [line.split() for line in said.splitlines() if line.startswith(("that", "this"))]
