@@ -13,7 +13,7 @@ from datasets.loading.corpus import write_map
 from datasets.reports import page as report_page
 from datasets.reports import text
 from datasets.schema.errors import UsageError
-from datasets.schema.rows import WALK_COLUMNS
+from datasets.schema.rows import COLUMNS, WALK_COLUMNS
 from datasets.store.reader import Store
 from datasets.store.selection import Selection, training_rows, training_tables
 from datasets.store.sequence_ids import walk_of
@@ -97,8 +97,8 @@ def test_published_counts_are_those_of_silhouettes_alone(store: Path, tree: Path
     alone = ingest(IngestRun(roots={"SUSTech1K": str(tree)}, out=str(tmp_path / "alone"), modality="lidar"))
     entry = alone.collections["SUSTech1K"]
     assert entry["published"]["sequences"] == {"count": 25_239, "difference": None, "share": None}  # missing, and not 0
-    assert "of 25,239" not in text.describe(alone)
-    report_page.page(alone, {})
+    assert "of 25,239" not in text.describe(alone.manifest)
+    report_page.page(alone.manifest, {})
 
 
 def run_of(store: Path, *modalities: str, **data: object) -> PretrainRun:
@@ -119,7 +119,7 @@ def test_training_sees_the_silhouettes_unless_asked_for_more(store: Path, tmp_pa
         rows = training_rows(Store.open(store), Selection(modalities=modalities), WALK_COLUMNS)
         tables = list(training_tables(Store.open(store), Selection(modalities=modalities)))
         assert rows.num_rows == sum(table.num_rows for table in tables) == len(modalities) * len(trained)
-        assert rows.column_names == WALK_COLUMNS and tables[0].column_names == corpus.COLUMNS
+        assert rows.column_names == WALK_COLUMNS and tables[0].column_names == COLUMNS
         folder = tmp_path / "-".join(modalities)
         write_map(tables, {"SUSTech1K": SPEC}, folder)
         sequences = corpus.Corpus(folder)
