@@ -36,36 +36,43 @@ def inverse_negative_penalty(ranks: NDArray[np.int64]) -> float:
     return len(ranks) / int(ranks[-1])
 
 
-def _rank(k: int, shows_interval: bool = False) -> RetrievalMetric:
+def _rank(k: int, has_interval: bool = False) -> RetrievalMetric:
     first = "sequence is" if k == 1 else f"{k} sequences hold one"
     return RetrievalMetric(
         name=f"rank{k}",
         title=f"rank-{k}",
         meaning=f"share of the probes whose nearest {first} of the same subject",
         value=lambda outcomes: outcomes.rank(k) if k <= outcomes.max_rank else np.nan,
-        interval=(lambda outcomes: outcomes.rank_interval(k)) if shows_interval else None,
-        interval_in_tables=shows_interval,
+        interval=(lambda outcomes: outcomes.rank_interval(k)) if has_interval else None,
+        interval_in_tables=has_interval,
+    )
+
+
+def _of_list(
+    name: str, title: str, meaning: str, of_list: Callable[[NDArray[np.int64]], float], has_interval: bool = False
+) -> RetrievalMetric:
+    return RetrievalMetric(
+        name=name,
+        title=title,
+        meaning=meaning,
+        value=lambda outcomes: outcomes.list_mean(name),
+        interval=(lambda outcomes: outcomes.list_interval(name)) if has_interval else None,
+        of_list=of_list,
     )
 
 
 METRICS: tuple[RetrievalMetric, ...] = (
-    _rank(1, shows_interval=True),
+    _rank(1, has_interval=True),
     _rank(5),
     _rank(10),
     _rank(20),
-    RetrievalMetric(
-        name="map",
-        title="mAP",
-        meaning="mean over the probes of the average precision of their ranked lists",
-        value=lambda outcomes: outcomes.list_mean("map"),
-        interval=lambda outcomes: outcomes.list_interval("map"),
-        of_list=average_precision,
+    _of_list(
+        "map", "mAP", "average precision of the ranked list, mean over probes", average_precision, has_interval=True
     ),
-    RetrievalMetric(
-        name="minp",
-        title="mINP",
-        meaning="mean over the probes of the share of correct sequences down to the last correct one",
-        value=lambda outcomes: outcomes.list_mean("minp"),
-        of_list=inverse_negative_penalty,
+    _of_list(
+        "minp",
+        "mINP",
+        "share of correct sequences in the ranked list down to the last correct one, mean over probes",
+        inverse_negative_penalty,
     ),
 )

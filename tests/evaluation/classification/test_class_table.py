@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluation.classification import census, class_table
+from evaluation.classification import census, class_table, metrics
 from evaluation.classification.census import Side
 from evaluation.classification.class_table import class_rows, confusion_markdown
 from evaluation.classification.predictions import Confusion, Predictions
 from evaluation.classification.probe import majority, probe
+from evaluation.metrics import Metric
 
 CLASSES = ("negative", "neutral", "positive")
 
@@ -48,6 +49,17 @@ def test_every_metric_has_its_columns_and_its_name_in_mlflow() -> None:
     tracked = rows[1].tracked()
     assert tracked["m/X/q r/subject by mean/accuracy_low"] == rows[1].metrics["accuracy"].low
     assert not any("auroc" in name for name in tracked)  # no class is positive
+
+
+def test_an_entry_of_the_list_is_all_that_a_metric_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = Metric(
+        name="called", title="called positive", meaning="", value=lambda one: float(one.predicted.mean() / 2)
+    )
+    monkeypatch.setattr(class_table, "METRICS", (*metrics.METRICS, share))
+    rows = class_rows("m", "X", "q", sampled())
+    assert class_table.to_frame(rows)["called"].between(0, 1).all()
+    assert "m/X/q/sequence/called" in rows[0].tracked()
+    assert "| AUROC | called positive |" in class_table.to_markdown(rows)
 
 
 def test_a_probe_reads_what_is_linear_and_nothing_from_noise() -> None:

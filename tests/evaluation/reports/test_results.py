@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 
 from evaluation.metrics import legend
+from evaluation.reports import results, tables
 from evaluation.reports.results import to_frame
-from evaluation.retrieval.metrics import METRICS, average_precision, inverse_negative_penalty
+from evaluation.retrieval import pooled
+from evaluation.retrieval.metrics import METRICS, _of_list, average_precision, inverse_negative_penalty
 from tests.fixtures.results import evaluated
 
 
 def test_rows_come_from_results() -> None:
-    pairs, pooled = evaluated()
+    pairs, ranked = evaluated()
     counts = {"num_probes": 6, "num_gallery": 5, "num_gallery_subjects": 3}
     # positions 0, 4.4 and 8.8 against 0, 3 and 6: all right, but in view 090 there is no third
     assert pairs.excluding_identical == pytest.approx((100 + 66.67) / 2)
@@ -23,13 +25,13 @@ def test_rows_come_from_results() -> None:
     assert (pairs.metric("rank1").low, pairs.metric("rank1").high) == (100, 100)
     assert (pairs.num_comparisons, pairs.num_unmatched, pairs.num_cells, pairs.num_missing_cells) == (6, 1, 2, 0)
     assert (value["rank10"], value["rank20"]) == (100, 100)
-    assert np.isnan([value["map"], value["minp"], pooled.identical_only]).all()
-    value = {name: one.value for name, one in pooled.metrics.items()}
+    assert np.isnan([value["map"], value["minp"], ranked.identical_only]).all()
+    value = {name: one.value for name, one in ranked.metrics.items()}
     assert list(value) == ["rank1", "rank5", "rank10", "rank20", "map", "minp"] and set(value.values()) == {100}
-    assert pooled.metric("map").low == 100 and np.isnan(pooled.metric("rank5").low)
-    assert (pooled.kind, pooled.num_comparisons, pooled.num_unmatched) == ("pooled", 6, 0)
-    assert pooled.excluding_identical == 100
-    for found in (pairs, pooled):
+    assert ranked.metric("map").low == 100 and np.isnan(ranked.metric("rank5").low)
+    assert (ranked.kind, ranked.num_comparisons, ranked.num_unmatched) == ("pooled", 6, 0)
+    assert ranked.excluding_identical == 100
+    for found in (pairs, ranked):
         assert {name: getattr(found, name) for name in counts} == counts
 
 
@@ -55,10 +57,24 @@ def test_frame_goes_through_csv() -> None:
     ]
 
 
+def test_an_entry_of_the_list_is_all_that_a_metric_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = _of_list("last", "last hit", "one over the rank of the last correct sequence", lambda ranks: 1 / ranks[-1])
+    for module in (pooled, results, tables):
+        monkeypatch.setattr(module, "METRICS", (*METRICS, last))
+    pairs, ranked = evaluated()
+    mean = pytest.approx(100 * (4 * 1 / 2 + 2 * 1) / 6)  # four probes have two correct sequences, two have one
+    assert ranked.metric("last").value == mean and np.isnan(pairs.metric("last").value)
+    assert list(to_frame([ranked])["last"]) == [mean]
+    assert ranked.tracked()["GEI/Park/pooled/NM/last"] == mean
+    assert tables.to_text([ranked]).splitlines()[1].endswith("mINP  last hit")
+    assert "| mINP | last hit |" in tables.to_markdown([ranked])
+    assert "- last hit: one over the rank" in legend([last])
+
+
 def test_what_is_missing_is_not_tracked() -> None:
-    pairs, pooled = (row.tracked() for row in evaluated())
-    assert pooled["GEI/Park/pooled/NM/map_high"] == 100
-    assert not any("rank1_" in name and "low" not in name and "high" not in name for name in pooled)
+    pairs, ranked = (row.tracked() for row in evaluated())
+    assert ranked["GEI/Park/pooled/NM/map_high"] == 100
+    assert not any("rank1_" in name and "low" not in name and "high" not in name for name in ranked)
     assert pairs["GEI/Park/view-pairs/NM/rank1"] == 100
     assert pairs["GEI/Park/NM/rank1_excluding_identical"] == pytest.approx((100 + 66.67) / 2)
     assert "GEI/Park/view-pairs/NM/map" not in pairs and not any(np.isnan(value) for value in pairs.values())
