@@ -19,7 +19,7 @@ from datasets.synthetic import scenes
 from datasets.synthetic.trees import write_tree
 from evaluation.figures import PALETTE, blank
 from model.release import load_release
-from model.tokens import COLUMNS, ROWS, tokenise
+from model.tokens import TUBELET_HEIGHT, TUBELET_WIDTH, tokenise
 
 SUBJECTS = [f"{number:03d}" for number in range(75, 87)]
 PROBE = ("080", "nm-05", "054")  # from another side than the gallery
@@ -63,9 +63,16 @@ def _tokens(axes: Axes, walk: tuple[np.ndarray, np.ndarray]) -> None:
     _frames(axes, pale, f"contour tokens: {kept:.0%} of the tubelets")
     steps = torch.unique(tokens.time)
     for time, row, column in zip(tokens.time, tokens.row, tokens.column, strict=True):
-        left = int((steps == time).nonzero()) * frames.shape[2] + int(column) * COLUMNS
+        left = int((steps == time).nonzero()) * frames.shape[2] + int(column) * TUBELET_WIDTH
         colour = PALETTE[int(row) // 2 % len(PALETTE)]
-        box = Rectangle((left - 0.5, int(row) * ROWS - 0.5), COLUMNS, ROWS, facecolor=colour, edgecolor="white", lw=0.4)
+        box = Rectangle(
+            (left - 0.5, int(row) * TUBELET_HEIGHT - 0.5),
+            TUBELET_WIDTH,
+            TUBELET_HEIGHT,
+            facecolor=colour,
+            edgecolor="white",
+            lw=0.4,
+        )
         axes.add_patch(box)
 
 

@@ -19,7 +19,7 @@ from model.objectives.part_contrast import ContrastSettings
 from model.objectives.part_regression import RegressionSettings
 from orchestration.cluster.session import ROOT
 from orchestration.run.folder import claim_folder
-from orchestration.scoring import collections
+from orchestration.scoring import scored_collections
 
 
 def mistake(capsys, main, *argv: str) -> str:
@@ -178,13 +178,13 @@ def test_every_collection_with_a_protocol_is_scored(monkeypatch: pytest.MonkeyPa
     """A store without any, or without one of the kinds that were asked for, is a mistake."""
     entries = {name: {"splits": {"test": {}}} for name in ("CASIA-B", "Gait3D", "GaitLU-1M", "RAGAR")}
     store = Store(open_place(tmp_path), Manifest(schema_version=1, collections=entries, shards=[], rejects=[]))
-    assert [spec.name for spec in collections.scored(store, "test", None)] == ["CASIA-B", "Gait3D"]
-    assert [spec.name for spec in collections.scored(store, "test", None, ("pooled",))] == ["Gait3D"]
+    assert [spec.name for spec in scored_collections.scored(store, "test", None)] == ["CASIA-B", "Gait3D"]
+    assert [spec.name for spec in scored_collections.scored(store, "test", None, ("pooled",))] == ["Gait3D"]
     with pytest.raises(UsageError, match="its protocols are of the kinds cross-view-gallery, pooled, view-pairs"):
-        collections.scored(store, "test", None, ("submission",))
+        scored_collections.scored(store, "test", None, ("submission",))
     del entries["CASIA-B"], entries["Gait3D"]
     with pytest.raises(UsageError, match="nothing to score in the split 'test' of this run: try --split holdout"):
-        collections.scored(store, "test", None)
+        scored_collections.scored(store, "test", None)
 
 
 def test_kinds_of_protocol_are_named_on_the_command_line(capsys, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from datasets.synthetic.film import film
 from datasets.synthetic.scenes import casia_b
 from model.objectives.part_contrast import ContrastSettings
 from orchestration.run.settings import PretrainRun, Schedule
-from orchestration.scoring import collections
+from orchestration.scoring import scored_collections
 from orchestration.training import pretrain as pretraining
 
 SPEC = custom.default_spec("my-walks")
@@ -196,7 +196,7 @@ def test_a_store_of_ones_own_walks_says_all_that_training_and_evaluation_ask(tmp
     assert unmatched(kept, store.rows(["mine"])) == [
         "mine: gallery of slow without a sequence in the test split: 1 (fast)"
     ]
-    assert [spec.name for spec in collections.scored(store, "test", None)] == ["mine"]
+    assert [spec.name for spec in scored_collections.scored(store, "test", None)] == ["mine"]
     schedule, whole = Schedule(steps=1, batch=2, warmup=0), ContrastSettings(strips=False)
     run = PretrainRun(recipe="x", shards=str(store), out="unused", objective=whole, schedule=schedule)
     shown = re.findall(

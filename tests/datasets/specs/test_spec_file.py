@@ -15,7 +15,7 @@ from datasets.specs.spec_file import from_json, to_json
 from datasets.storage import open_place
 from datasets.store.reader import Manifest, Store
 from orchestration.cluster.session import ROOT
-from orchestration.scoring import collections
+from orchestration.scoring import scored_collections
 from tests.fixtures.probes import role
 
 SETS = '"probe_sets": [{"name": "NM", "probe": ["a"]}]'
@@ -223,14 +223,14 @@ def test_evaluation_asks_for_the_protocol_of_ones_own_walks(
     entries = {"mine": {"declared": to_json(custom.default_spec("mine")), "splits": {"test": {}}}}
     store = Store(open_place(tmp_path), Manifest(schema_version=1, collections=entries, shards=[], rejects=[]))
     with pytest.raises(UsageError, match=r"^mine has no protocol to be scored by: .* with --spec mine=<json>"):
-        collections.scored(store, "test", None)
+        scored_collections.scored(store, "test", None)
     entries["my-walks"] = {"declared": to_manifest(resolve("my-walks", documented)), "splits": {"test": {}}}
-    assert [spec.name for spec in collections.scored(store, "test", None)] == ["my-walks"]
+    assert [spec.name for spec in scored_collections.scored(store, "test", None)] == ["my-walks"]
     (line,) = caplog.messages
     assert line.startswith("mine has no protocol to be scored by")
     entries["mine"]["splits"] = entries["my-walks"]["splits"] = {"train": {}}
     with pytest.raises(UsageError, match=r"nothing to score .* let a spec file say who is tested and how"):
-        collections.scored(store, "test", None)
+        scored_collections.scored(store, "test", None)
 
 
 def test_a_named_sequence_may_hold_the_joiner() -> None:
