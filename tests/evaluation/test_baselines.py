@@ -7,7 +7,7 @@ from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.protocol import ProbeSet, Protocol
 from datasets.synthetic import body
-from evaluation.baselines import STEPS_A_FRAME, statistics
+from evaluation.baselines import STEPS_A_FRAME, gei, gei_strips, statistics
 from evaluation.distances.metric import distances, paired_distances
 from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
@@ -106,3 +106,19 @@ def test_refuses_what_is_no_walk() -> None:
         statistics(255 * legs(3, 9))
     with pytest.raises(ValueError, match="at least one frame"):
         statistics(legs(3, 9)[:0])
+
+
+def test_gei_is_the_mean_silhouette() -> None:
+    masks = np.zeros((4, 4, 3), dtype=np.uint8)
+    masks[:, 0, 1], masks[:1, 3, 2] = 1, 1
+    image = np.zeros((4, 3))
+    image[0, 1], image[3, 2] = 1, 0.25
+    assert gei(masks).dtype == gei_strips(masks, parts=2).dtype == np.float32
+    np.testing.assert_array_equal(gei(masks)[:, 0], image.ravel())
+    np.testing.assert_array_equal(gei_strips(masks, parts=2), np.stack([image[:2].ravel(), image[2:].ravel()], axis=1))
+    with pytest.raises(ValueError, match="0 and 1"):
+        gei(masks * 255)
+    with pytest.raises(ValueError, match="at least one frame"):
+        gei(masks[:0])
+    with pytest.raises(ValueError, match="4 rows into 3 strips"):
+        gei_strips(masks, parts=3)

@@ -1,13 +1,11 @@
-"""Tables of classification: rows by sequence and by subject, the simple baselines, and the census of the data."""
+"""Tables of classification: rows by sequence and by subject, and a column for every metric."""
 
 import numpy as np
 import pytest
 
-from evaluation.classification import census, class_table, metrics
-from evaluation.classification.census import Side
+from evaluation.classification import class_table, metrics
 from evaluation.classification.class_table import class_rows, confusion_markdown
 from evaluation.classification.predictions import Confusion, Predictions
-from evaluation.classification.probe import majority, probe
 from evaluation.metrics import Metric
 
 CLASSES = ("negative", "neutral", "positive")
@@ -62,38 +60,6 @@ def test_an_entry_of_the_list_is_all_that_a_metric_needs(monkeypatch: pytest.Mon
     assert "| AUROC | called positive |" in class_table.to_markdown(rows)
 
 
-def test_a_probe_reads_what_is_linear_and_nothing_from_noise() -> None:
-    rng = np.random.default_rng(1)
-    labels, unseen = rng.integers(0, 2, 80), rng.integers(0, 2, 200)
-    noise, other = rng.standard_normal((80, 6, 5)), rng.standard_normal((200, 6, 5))
-    signal, new = noise.copy(), other.copy()
-    signal[:, 2, 3] += 3 * labels
-    new[:, 2, 3] += 3 * unseen
-    subjects = [str(place // 2) for place in range(80)]
-    found = probe(signal, labels, subjects, new, classes=3, balanced=True)
-    assert found.shape == (200, 3) and (found[:, 2] == 0).all() and found.sum(axis=1) == pytest.approx(1)
-    assert (found.argmax(axis=1) == unseen).mean() > 0.85
-    chance = probe(noise, labels, subjects, other, classes=2, balanced=False)
-    assert abs((chance.argmax(axis=1) == unseen).mean() - 0.5) < 0.12
-    always = majority(np.array([0, 2, 2]), 4, 3)
-    assert always.shape == (4, 3) and (always.argmax(axis=1) == 2).all()
-
-
-def test_the_census_names_imbalance_and_people_on_both_sides() -> None:
-    train = Side(labels=("normal",) * 3 + ("depressed", None), people=("a", "a", "b", "c", "d"))
-    test = Side(labels=("normal", "depressed", "other"), people=("a", "x", "y"))
-    said = census.class_counts("depression", ("normal", "depressed"), train, test)
-    for words in (
-        "| normal | 3 | 2 | 1 | 1 |",
-        "train: normal has 3.0 times the sequences of depressed; "
-        "a classifier that always predicts normal is right for 75.0%",
-        "train: 1 of 5 sequences have no such label and are left out",
-        "1 test sequences of classes without training rows are left out: other",
-        "few test sequences of depressed (1), normal (1)",
-    ):
-        assert words in said, words
-    assert "1 of 3 test subjects are in the training data, with 1 sequences: a" in census.leakage(
-        train.people, test.people
-    )
-    assert "None of the 2 test subjects is among the 4" in census.leakage(train.people, ("x", "y"), ["X: nobody knows"])
-    assert confusion_markdown(Confusion(("a", "b"), np.array([[1, 2], [3, 4]]))).splitlines()[-1] == "| b | 3 | 4 |"
+def test_a_confusion_matrix_has_a_row_for_each_true_class() -> None:
+    lines = confusion_markdown(Confusion(("a", "b"), np.array([[1, 2], [3, 4]]))).splitlines()
+    assert (lines[0], lines[-1]) == ("| true / predicted | a | b |", "| b | 3 | 4 |")

@@ -59,26 +59,25 @@ def test_there_is_a_panel_for_each_probe_set_and_a_line_for_each_method(tmp_path
         *("Park, NM\npairs of different views", "Park, CL\npairs of different views"),
         *("Park, NM\npooled", "Park, CL\npooled"),
     ]
-    for place, axes in enumerate(panels):
+    for number, axes in enumerate(panels):
         lines = {line.get_label(): line for line in axes.get_lines()}
         assert list(lines) == ["GEI", "pretrained"]
         for method, some in (("GEI", poor), ("pretrained", good)):
-            np.testing.assert_array_equal(lines[method].get_ydata(), curve(some[place])[1])
+            np.testing.assert_array_equal(lines[method].get_ydata(), curve(some[number])[1])
         assert [to_hex(line.get_color()) for line in lines.values()] == list(PALETTE[:2])
         assert len(axes.collections) == 2 and not axes.texts  # a band each, nothing missing
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["GEI", "pretrained"]
     picture = matplotlib.image.imread(tmp_path / "cmc.png")[:, :, :3]
     for colour in PALETTE[:2]:
-        expected = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        expected = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
         assert (np.abs(picture - expected).max(axis=2) < 0.02).sum() > 200, f"nothing is drawn in {colour}"
 
 
 def test_what_is_missing_is_named_and_not_drawn(tmp_path: Path, figures: list[Figure]) -> None:
-    unmeasured, there = results(1.0, probes=("NM",)), results(1.0)
-    cmc_figure([("GEI", "Park", unmeasured[1]), ("pretrained", "Park", there[1])], tmp_path / "cmc.png")
-    cmc_figure(
-        [("GEI", "Park", there[0]), ("pretrained", "Park", there[0]), ("GEI", "Park", there[1])], tmp_path / "b.png"
-    )
+    unmeasured, measured = results(1.0, probes=("NM",)), results(1.0)
+    cmc_figure([("GEI", "Park", unmeasured[1]), ("pretrained", "Park", measured[1])], tmp_path / "cmc.png")
+    partly = [("GEI", "Park", measured[0]), ("pretrained", "Park", measured[0]), ("GEI", "Park", measured[1])]
+    cmc_figure(partly, tmp_path / "b.png")
     (panel,) = figures[0].axes
     assert [line.get_label() for line in panel.get_lines()] == ["pretrained"]
     assert [text.get_text() for text in panel.texts] == [f"GEI {MISSING}"]

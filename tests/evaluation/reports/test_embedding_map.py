@@ -19,24 +19,24 @@ def people(count: int, walks: int, noise: float = 0.3, views: tuple[str, ...] = 
     centres = rng.normal(size=(count, 8, 3))
     who = np.repeat(np.arange(count), walks)
     embeddings = (centres[who] + noise * rng.normal(size=(len(who), 8, 3))).astype(np.float32)
-    seen = [views[place % len(views)] for place in range(len(who))]
-    conditions = [f"nm-{place % 20:02d}" for place in range(len(who))]
+    seen = [views[number % len(views)] for number in range(len(who))]
+    conditions = [f"nm-{number % 20:02d}" for number in range(len(who))]
     return Sequences.of(embeddings, [f"{one:03d}" for one in who], conditions, seen)
 
 
 @pytest.mark.parametrize("metric", ["euc", "cos"])
 def test_neighbours_stay_neighbours(metric: Metric) -> None:
     everyone = people(6, 12)
-    places = project(everyone.embeddings, metric, seed=0)
-    apart = cdist(places, places) + 1e9 * np.eye(72)
-    assert (everyone.subjects[apart.argmin(axis=1)] == everyone.subjects).mean() > 0.95
-    np.testing.assert_array_equal(project(everyone.embeddings, metric, seed=0), places)
+    positions = project(everyone.embeddings, metric, seed=0)
+    between = cdist(positions, positions) + 1e9 * np.eye(72)
+    assert (everyone.subjects[between.argmin(axis=1)] == everyone.subjects).mean() > 0.95
+    np.testing.assert_array_equal(project(everyone.embeddings, metric, seed=0), positions)
 
 
 def test_few_points_lie_along_the_main_axes_of_their_distances() -> None:
     line = np.linspace(0, 5, 9, dtype=np.float32)[:, None, None] * np.ones((1, 1, 3), dtype=np.float32)
-    places = project(line, "euc", seed=0)
-    np.testing.assert_allclose(cdist(places, places), distances(line, line, "euc"), atol=1e-3)
+    positions = project(line, "euc", seed=0)
+    np.testing.assert_allclose(cdist(positions, positions), distances(line, line, "euc"), atol=1e-3)
     assert project(line[:1], "euc", seed=0).tolist() == [[0, 0]]
     np.testing.assert_array_equal(project(np.ones((40, 2, 2), np.float32), "euc", seed=0).shape, (40, 2))
 

@@ -55,9 +55,9 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def squares(axes: Axes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """Row and column of the hatched cells, and of the outlined ones."""
-    places = [(round(one.get_y() + 0.5), round(one.get_x() + 0.5), one) for one in axes.patches]
-    outlined = {(y, x) for y, x, one in places if to_hex(one.get_edgecolor()) == IDENTICAL}
-    return {(y, x) for y, x, one in places if one.get_hatch()}, outlined
+    cells = [(round(one.get_y() + 0.5), round(one.get_x() + 0.5), one) for one in axes.patches]
+    outlined = {(y, x) for y, x, one in cells if to_hex(one.get_edgecolor()) == IDENTICAL}
+    return {(y, x) for y, x, one in cells if one.get_hatch()}, outlined
 
 
 def test_a_panel_shows_each_pair_once(tmp_path: Path, saved: list[Figure]) -> None:
@@ -85,7 +85,7 @@ def test_rows_and_columns_may_differ(tmp_path: Path, saved: list[Figure]) -> Non
 
 
 def test_many_conditions_have_no_numbers_and_labels_that_do_not_overlap(tmp_path: Path, saved: list[Figure]) -> None:
-    names = tuple(f"CONDITION{place}" for place in range(54))
+    names = tuple(f"CONDITION{number}" for number in range(54))
     pairs = np.random.default_rng(0).uniform(0, 100, (54, 54))
     one = result_of(pairs, names, names, "condition-pairs")
     heat_map_figure("CCGR", [replace(one, column_names=names[:1], pairs=pairs[:, :1]), one], tmp_path / "pairs.png")

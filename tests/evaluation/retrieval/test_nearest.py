@@ -29,15 +29,15 @@ def sequences(noise: float = 1.0, subjects: int = 6) -> Sequences:
 
 def may_meet(kind: ProtocolKind, probe: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """The rules as the protocols state them, on (subject, condition, view)."""
-    (subject, condition, view), (his, wore, seen) = probe, other
-    view, seen = view[0], seen[0]
+    (subject, condition, view), (other_subject, other_condition, other_view) = probe, other
+    view, other_view = view[0], other_view[0]
     return {
-        "pooled": wore == "g",
-        "pooled-other-views": wore == "g" and (his, seen) != (subject, view),
-        "cross-view-gallery": wore == "g" and (his, seen) != (subject, view),
-        "view-pairs": wore == "g" and seen != view,
-        "condition-pairs": wore != condition and seen != view,
-    }[kind] and seen != "x"
+        "pooled": other_condition == "g",
+        "pooled-other-views": other_condition == "g" and (other_subject, other_view) != (subject, view),
+        "cross-view-gallery": other_condition == "g" and (other_subject, other_view) != (subject, view),
+        "view-pairs": other_condition == "g" and other_view != view,
+        "condition-pairs": other_condition != condition and other_view != view,
+    }[kind] and other_view != "x"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,7 +48,7 @@ def test_the_ranked_gallery_is_that_of_brute_force(kind: ProtocolKind, monkeypat
     probe_set = PAIRS if kind == "condition-pairs" else WALK
     probes = all_of_them.select(PROTOCOL, probe_set).probes
     found = nearest(all_of_them, PROTOCOL, kind, probe_set, "euc", probes, count=4)
-    places = set()
+    ranks = set()
     for probe, row in zip(probes, found, strict=True):
         others = np.array([n for n, name in enumerate(names) if may_meet(kind, names[probe], name)])
         x = np.repeat(all_of_them.embeddings[probe][None], len(others), axis=0)
@@ -60,12 +60,12 @@ def test_the_ranked_gallery_is_that_of_brute_force(kind: ProtocolKind, monkeypat
         assert row.right.tolist() == right[:4]
         assert row.first_right == (right.index(True) + 1 if any(right) else 0)
         np.testing.assert_allclose(row.distances, np.sort(distance)[:4], rtol=1e-5)
-        places.add(row.first_right)
-    assert len(places) > 2 and max(places) > 4  # so that the rules had something to decide
+        ranks.add(row.first_right)
+    assert len(ranks) > 2 and max(ranks) > 4  # so that the rules had something to decide
 
 
 @pytest.mark.parametrize("kind", ["pooled", "pooled-other-views"])
-def test_the_share_is_that_of_the_score(kind: ProtocolKind) -> None:
+def test_the_share_is_rank_1(kind: ProtocolKind) -> None:
     everyone = sequences()
     (scored,) = evaluate_protocol(
         everyone, Protocol(probe_sets=(WALK,), view_until="_", excluded_views=frozenset("x"), kinds=(kind,)), "euc"
@@ -80,11 +80,11 @@ def test_probes_are_drawn_half_and_half_and_by_seed() -> None:
     everyone = sequences()
     drawn, again, other = (sample_probes(everyone, PROTOCOL, "pooled", WALK, "euc", 6, seed) for seed in (0, 0, 1))
     assert len(drawn.right) == len(drawn.wrong) == 3
-    places = {
+    shown = {
         one: nearest(everyone, PROTOCOL, "pooled", WALK, "euc", getattr(drawn, one), 1) for one in ("right", "wrong")
     }
-    assert all(row.first_right == 1 and row.right[0] for row in places["right"])
-    assert all(row.first_right > 1 and not row.right[0] for row in places["wrong"])
+    assert all(row.first_right == 1 and row.right[0] for row in shown["right"])
+    assert all(row.first_right > 1 and not row.right[0] for row in shown["wrong"])
     np.testing.assert_array_equal(np.r_[again.right, again.wrong], np.r_[drawn.right, drawn.wrong])
     assert np.r_[other.right, other.wrong].tolist() != np.r_[drawn.right, drawn.wrong].tolist()
 
@@ -101,7 +101,7 @@ def test_in_a_large_gallery_some_probes_stand_for_all(monkeypatch: pytest.Monkey
     assert len(drawn.right) + len(drawn.wrong) == 4
 
 
-def test_nobody_to_be_found_is_neither_right_nor_wrong() -> None:
+def test_a_probe_without_a_match_is_neither_right_nor_wrong() -> None:
     walks = [("1", "g", "a"), ("2", "g", "b"), ("1", "p", "a"), ("2", "p", "a"), ("3", "p", "a")]
     line = Sequences.of(np.arange(5, dtype=np.float32).reshape(-1, 1, 1), *zip(*walks, strict=True))
     (row,) = nearest(line, Protocol(probe_sets=(WALK,)), "pooled", WALK, "euc", np.array([4]), 5)

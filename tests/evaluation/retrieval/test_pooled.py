@@ -71,7 +71,7 @@ def test_agrees_with_opengait_without_the_own_view(golden_folder: Path, metric: 
 def test_one_ranked_list_by_hand() -> None:
     gallery = [(0, "1", "g", "a"), (1, "2", "g", "a"), (2, "1", "g", "b"), (3, "1", "g", "a")]
     found = pooled([*gallery, (0.9, "1", "p", "a")]).outcomes
-    # from 0.9: 2 at 1 (0.1), 1 at 0 (0.9), 1 at 2 (1.1), 1 at 3 (2.1): right at the places 2, 3 and 4
+    # from 0.9: 2 at 1 (0.1), 1 at 0 (0.9), 1 at 2 (1.1), 1 at 3 (2.1): right at the ranks 2, 3 and 4
     assert found.ranks.tolist() == [[2]]
     assert (found.rank(1), found.rank(2), found.rank(20)) == (0, 100, 100)  # the gallery is shorter than 20
     assert found.list_mean("map") == pytest.approx(100 * (1 / 2 + 2 / 3 + 3 / 4) / 3)

@@ -1,17 +1,15 @@
-"""Ranks from rounded embeddings are those of exact distances, ties and crowds included, and margins hold."""
+"""Ranks from rounded embeddings are those of exact distances, ties and crowds included."""
 
 import numpy as np
 import pytest
 import torch
 
 from evaluation.distances import screening
-from evaluation.distances.metric import Metric, paired_distances
-from evaluation.distances.screening import Columns, Screen
+from evaluation.distances.metric import Metric
 from evaluation.retrieval import ranks as ranks_file
 from evaluation.retrieval.ranks import first_match_ranks
 from evaluation.retrieval.sequences import Sequences
-
-CPU = torch.device("cpu")
+from tests.fixtures.distances import exact_distances
 
 
 @pytest.fixture(params=["int8", "float32"])
@@ -24,7 +22,7 @@ def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def crowd(seed: int, channels: int, parts: int, subjects: int = 9) -> Sequences:
-    """Subjects so close to each other that roundings decide, some twice in the same place, some zero parts."""
+    """Subjects so close to each other that roundings decide, some pairs of equal embeddings, some zero parts."""
     rng = np.random.default_rng(seed)
     who = rng.integers(0, subjects, 150)
     embeddings = rng.normal(size=(1, channels, parts)) + 0.02 * rng.normal(size=(150, channels, parts))
@@ -32,11 +30,6 @@ def crowd(seed: int, channels: int, parts: int, subjects: int = 9) -> Sequences:
     embeddings[::7, :, 0] = 0
     names = [str(one) for one in who]
     return Sequences.of(embeddings.astype(np.float32), names, ["c"] * 150, ["v"] * 150)
-
-
-def exact_distances(x: np.ndarray, y: np.ndarray, metric: Metric) -> np.ndarray:
-    rows, columns = np.indices((len(x), len(y))).reshape(2, -1)
-    return paired_distances(x[rows], y[columns], metric).reshape(len(x), len(y))
 
 
 @pytest.mark.parametrize("metric", ["euc", "cos"])
@@ -62,28 +55,6 @@ def test_ranks_are_those_of_a_full_sort(
             monkeypatch.setattr(ranks_file, "_PROBES", 7 * size)
             found = first_match_ranks(sequences, probes, groups, metric, most)
             np.testing.assert_array_equal(found, np.minimum(expected, most + 1))
-
-
-@pytest.mark.parametrize("metric", ["euc", "cos"])
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_margins_hold(products: str, scale: float, metric: Metric) -> None:
-    rng = np.random.default_rng(1)
-    for channels, parts in ((1, 1), (17, 5), (256, 4), (2816, 1)):
-        x, y = (scale * rng.normal(size=(40, channels, parts)).astype(np.float32) for _ in range(2))
-        y[:10] = x[:10]
-        y[10:20] = x[10:20] * 1.001
-        x[0], y[1], x[5, :, 0] = 0, 0, 0
-        x[2, :, 0] *= 100  # one part that outweighs the others
-        a, b = Screen.of(x, np.arange(40), metric, CPU), Columns(Screen.of(y, np.arange(40), metric, CPU))
-        error = np.abs(a.distances(b, torch.empty(40, 40)).numpy().astype(np.float64) - exact_distances(x, y, metric))
-        assert (error <= a.margins[:, None] + b.margins[None, :]).all()
-        if metric == "cos" and channels > 1:
-            assert np.median(a.margins) < 0.05  # and they are of use
-
-
-def test_more_channels_than_int32_can_add_are_multiplied_as_floats() -> None:
-    x = np.ones((2, screening.MOST_CHANNELS + 1, 1), dtype=np.float32)
-    assert Screen.of(x, np.arange(2), "euc", CPU).values.dtype == torch.float32
 
 
 def test_the_number_of_threads_is_left_as_it_was() -> None:

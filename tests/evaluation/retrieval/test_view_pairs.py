@@ -9,7 +9,6 @@ import pytest
 from datasets.catalog.registry import CATALOG
 from datasets.schema.errors import UsageError
 from datasets.schema.protocol import ProbeSet, Protocol
-from evaluation.baselines import gei, gei_strips
 from evaluation.distances.metric import Metric
 from evaluation.retrieval.protocols import single_view_gallery
 from evaluation.retrieval.view_pairs import ViewPairTable
@@ -112,12 +111,12 @@ def test_duplicate_sequences_count_each() -> None:
 def test_a_probe_without_counterpart_is_an_error() -> None:
     table = score([(0, "1", "g", "a"), (0, "1", "p", "a"), (5, "2", "p", "a")])
     assert table.identical_only() == 50
-    # where nobody can be right, nobody is wrong: that probe is left out of what can be measured
+    # our convention leaves out the probe that cannot be right
     np.testing.assert_array_equal(table.outcomes.cells(1), [[100]])
 
 
 def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
-    # subject 2 is not in the gallery of view b; nobody is in that of c, where no one is asked either
+    # subject 2 is not in the gallery of view b; view c has neither gallery nor probes
     gallery = [(0, "1", "g", "a"), (9, "2", "g", "a"), (0, "1", "g", "b")]
     table = score([*gallery, (1, "1", "p", "a"), (8, "2", "p", "a"), (6, "1", "p", "b"), (5, "2", "x", "c")])
     outcomes = table.outcomes
@@ -189,19 +188,3 @@ def test_the_roles_of_a_probe_set() -> None:
     assert [role(single, "1", "g", view) for view in ("a", "b")] == ["gallery", "probe"]
     with pytest.raises(ValueError, match="needs a list of names as probe, gallery or both"):
         ProbeSet(name="nothing", probe=None, gallery=None)
-
-
-def test_gei_is_the_mean_silhouette() -> None:
-    masks = np.zeros((4, 4, 3), dtype=np.uint8)
-    masks[:, 0, 1], masks[:1, 3, 2] = 1, 1
-    image = np.zeros((4, 3))
-    image[0, 1], image[3, 2] = 1, 0.25
-    assert gei(masks).dtype == gei_strips(masks, parts=2).dtype == np.float32
-    np.testing.assert_array_equal(gei(masks)[:, 0], image.ravel())
-    np.testing.assert_array_equal(gei_strips(masks, parts=2), np.stack([image[:2].ravel(), image[2:].ravel()], axis=1))
-    with pytest.raises(ValueError, match="0 and 1"):
-        gei(masks * 255)
-    with pytest.raises(ValueError, match="at least one frame"):
-        gei(masks[:0])
-    with pytest.raises(ValueError, match="4 rows into 3 strips"):
-        gei_strips(masks, parts=3)
