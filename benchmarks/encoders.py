@@ -21,7 +21,8 @@ from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.rows import HEIGHT
 from datasets.store.reader import Store
-from datasets.synthetic.body import make_walker, render_walk
+from datasets.synthetic.body import make_walker
+from datasets.synthetic.film import Shot, render
 from model.network import GaitNetwork, NetworkSettings
 
 FRAMES = 16
@@ -81,7 +82,7 @@ def _walkers(count: int) -> Tensor:
     made = []
     for number in range(count):
         angle = 360 * number / count + 90
-        frames = render_walk(make_walker(number), azimuth=angle, num_frames=2 * FRAMES, occasion=number)
+        frames = render(Shot(walker=make_walker(number), azimuth=angle, num_frames=2 * FRAMES, occasion=number))
         masks = [mask for mask, _ in (silhouettes.normalise(frame, HEIGHT) for frame in frames) if mask is not None]
         made.append(to_input(np.stack(masks[:FRAMES])))
     return torch.from_numpy(np.stack(made))

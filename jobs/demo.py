@@ -5,14 +5,14 @@ evaluation, and a miniature scaling study, tracked in MLflow. Each command is pr
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from datasets.catalog.registry import CATALOG
 from datasets.synthetic import scenes
-from datasets.synthetic.casts import CASTS
+from datasets.synthetic.casts import cast_of
 from datasets.synthetic.film import Walk
 from datasets.synthetic.trees import write_tree
 from jobs import cli, evaluate, ingest, pretrain, scaling
@@ -55,9 +55,10 @@ def _write_walkers(folder: Path) -> list[str]:
     """Write all collections as released, below a folder; returns them as arguments of ingest."""
     print(f"synthetic walkers in {folder}: {len(CATALOG)} collections as their owners release them", flush=True)
     started, roots = time.monotonic(), []
-    casts: dict[str, Callable[[], Iterable[Walk]]] = {**CASTS, "CASIA-B": _casia_b, "GaitLU-1M": _gaitlu_1m}
+    larger = {"CASIA-B": _casia_b, "GaitLU-1M": _gaitlu_1m}  # which the encoder is trained on
     for name, spec in sorted(CATALOG.items()):
-        write_tree(folder / name, spec.layouts[0], casts[name](), num_frames=FRAMES)
+        walks = larger[name]() if name in larger else cast_of(spec)
+        write_tree(folder / name, spec.layouts[0], walks, num_frames=FRAMES)
         roots += ["--root", f"{name}={folder / name}"]
     print(f"({time.monotonic() - started:.0f} s)", flush=True)
     return roots

@@ -1,7 +1,4 @@
-"""Entries of the catalog: collections filmed from many views at once, under conditions that were set.
-
-CASIA-B, CASIA-E, CCGR, OU-MVLP. Data alone; it knows nothing of how a tree is read.
-"""
+"""CASIA-B: 124 subjects from eleven views, normal, with a bag and in a coat."""
 
 from datasets.catalog.official_lists import numbered
 from datasets.schema.collection import CollectionSpec, FolderPath, Layout, Split

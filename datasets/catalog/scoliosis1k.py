@@ -1,8 +1,4 @@
-"""Entries of the catalog: collections with labels of health and of looks beside identity.
-
-D-Gait (depression), RAGAR (attributes), Scoliosis1K. Data alone; it knows nothing of how a tree is read. They are
-scored by classification, so they have no retrieval protocol.
-"""
+"""Scoliosis1K: walks with a screening result for scoliosis, scored by classification."""
 
 from datasets.catalog.official_lists import marked, numbered, split
 from datasets.schema.collection import CollectionSpec, FolderPath, Layout, Split

@@ -1,7 +1,4 @@
-"""Entries of the catalog: collections that a LiDAR recorded beside the camera.
-
-SUSTech1K. Data alone; it knows nothing of how a tree is read.
-"""
+"""SUSTech1K: camera and LiDAR out of doors, eight covariates."""
 
 from datasets.catalog.official_lists import marked, numbered, split
 from datasets.schema.collection import CollectionSpec, FolderPath, Layout, Split

@@ -1,9 +1,7 @@
-"""Synthetic walkers: an articulated body that walks in three dimensions, drawn as a silhouette from any direction.
+"""The bodies of synthetic walkers: how people are built, how they walk, and what they wear, in three dimensions.
 
-They stand in for collections that need an agreement, in tests, demonstrations and benchmarks. Everything is a pure
-function of settings and seeds, and each random property has a stream of its own (datasets/random_streams.py). The
-camera is in datasets/synthetic/camera.py. Who walks in which collection, and how that lies on disk, is said in
-datasets/synthetic/casts.py and datasets/synthetic/trees.py.
+Everything is a pure function of settings and seeds; each random property has a stream of its own, so that a new one
+changes nobody (datasets/random_streams.py).
 
 Frame of reference, in metres: x points where the person walks, y to their left, z up; the origin is on the floor.
 """
@@ -15,15 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 from datasets.random_streams import stream
-from datasets.synthetic import camera
-from datasets.synthetic.camera import Body
-
-CONDITIONS = ("nm", "bg", "cl")  # normal, with a bag, in a coat
 
 # Standard deviation between two walks of one person, as a share of the population's range. Chosen so that a gait energy
 # image recognises people about as well as it does on CASIA-B; larger values make every comparison harder.
 DAY_TO_DAY = 0.10
-HEADING_SPREAD = 2.5  # degrees by which a walk misses the marked line (standard deviation)
 
 # One gait cycle of the right leg from heel strike, in degrees of flexion: the mean, then (cos, sin) of each harmonic.
 # Fourier terms of the textbook curves of level walking (Winter, Biomechanics and Motor Control of Human Movement).
@@ -32,6 +25,21 @@ HIP: Curve = (13.4, (19.5, -3.0), (-3.0, -2.7))
 KNEE: Curve = (23.3, (-2.8, -20.2), (-13.3, 6.2), (-1.2, 3.7))
 ANKLE: Curve = (-0.3, (-0.3, 5.8), (0.2, -6.9), (-1.8, 1.6))
 SIDES = (("right", -1.0, 0.0), ("left", 1.0, np.pi))  # name, sign of y, lead in the gait cycle in radians
+
+
+@dataclass
+class Body:
+    """A posed body as ellipsoids with axes along x, y, z; each part is the convex hull of some of them."""
+
+    centres: dict[str, np.ndarray] = field(default_factory=dict)  # [T, 3] metres
+    radii: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # metres along x, y, z
+    parts: list[tuple[str, ...]] = field(default_factory=list)
+
+    def add(self, name: str, centre: np.ndarray, *radii: float) -> None:
+        """Put an ellipsoid at `centre` [T, 3]; one radius makes a sphere."""
+        self.centres[name] = centre
+        along_x, along_y, along_z = radii if len(radii) == 3 else 3 * radii
+        self.radii[name] = (along_x, along_y, along_z)
 
 
 def _drawn(low: float, high: float) -> float:
@@ -63,6 +71,11 @@ class Walker:
     trunk_tilt: float = 0.0  # degrees to the left
     shoulder_tilt: float = 0.0  # degrees, the left shoulder higher
 
+    @property
+    def speed(self) -> float:
+        """Metres a second."""
+        return 1.5 * self.height * self.leg_ratio * self.stride * self.cadence
+
 
 DRAWN = tuple(prop for prop in fields(Walker) if prop.metadata)
 
@@ -74,79 +87,8 @@ def make_walker(subject_seed: int) -> Walker:
     return Walker(**drawn)
 
 
-def render_walk(
-    walker: Walker,
-    *,
-    condition: str = "nm",
-    azimuth: float = 90.0,
-    elevation: float = 0.0,
-    num_frames: int = 30,
-    fps: float = 25.0,
-    phase: float = 0.0,
-    height: int = 240,
-    width: int = 320,
-    occasion: int | None = None,
-) -> np.ndarray:
-    """Film one walk with a fixed camera: uint8 [num_frames, height, width] of 0 and 255.
-
-    `condition` counts up to its first `-`: nm, bg (a bag), cl (a coat) or bg+cl (both). `azimuth` in degrees as in
-    CASIA-B (Yu, Tan and Tan, ICPR 2006): 0 towards the camera, 90 across the picture to the right, 180 away.
-    `elevation` is the camera's angle above the horizon in degrees, `phase` the point of the gait cycle of the first
-    frame in radians (0 = right heel strike). `occasion` is the seed of all that differs between two walks of a person;
-    without it there is no day-to-day variation and no segmentation noise. Equal occasions give the same walk from every
-    direction, as several cameras see it.
-    """
-    size = {"num_frames": num_frames, "height": height, "width": width}
-    outlines, parts = film_walk(
-        walker,
-        condition=condition,
-        azimuth=azimuth,
-        elevation=elevation,
-        fps=fps,
-        phase=phase,
-        occasion=occasion,
-        **size,
-    )
-    frames = camera.fill(outlines, parts, height, width)
-    if occasion is not None:
-        camera.subtract_background(frames, outlines, occasion)
-    return frames
-
-
-def film_walk(
-    walker: Walker,
-    *,
-    condition: str,
-    azimuth: float,
-    elevation: float,
-    num_frames: int,
-    phase: float,
-    height: int,
-    width: int,
-    occasion: int | None,
-    fps: float = 25.0,
-) -> tuple[dict[str, np.ndarray], list[tuple[str, ...]]]:
-    """What `render_walk` draws, before it is drawn: the outline of every ellipsoid of the body in picture coordinates,
-    float [num_frames, corners, 2], and the parts of the body, each the convex hull of some of them.
-    """
-    kinds = condition.split("-")[0].split("+")
-    if not set(kinds) <= set(CONDITIONS):
-        raise ValueError(f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}, as in nm-01")
-    if occasion is not None:
-        walker = _on_another_day(walker, occasion)
-        azimuth += HEADING_SPREAD * stream(occasion, "walk/heading").standard_normal()
-    body = _pose(walker, phase + 2 * np.pi * walker.cadence / fps * np.arange(num_frames))
-    if "bg" in kinds:
-        _carry_bag(body, walker, occasion or 0)
-    if "cl" in kinds:
-        _wear_coat(body, walker, occasion or 0)
-    speed = 1.5 * walker.height * walker.leg_ratio * walker.stride * walker.cadence  # metres a second
-    outlines = camera.film(body, speed * num_frames / fps, np.deg2rad(azimuth), np.deg2rad(elevation), height, width)
-    return outlines, body.parts
-
-
 @lru_cache(maxsize=1024)  # several cameras see a walk
-def _on_another_day(walker: Walker, occasion: int) -> Walker:
+def on_another_day(walker: Walker, occasion: int) -> Walker:
     """The same person on another walk: every property a little off."""
     changed = {}
     for prop in DRAWN:
@@ -167,7 +109,7 @@ def _reach(length: float, angle: np.ndarray, outward: float = 0.0) -> np.ndarray
     return length * np.stack([np.sin(angle), np.full_like(angle, outward), -np.cos(angle)], axis=-1)
 
 
-def _pose(walker: Walker, phase: np.ndarray) -> Body:
+def pose(walker: Walker, phase: np.ndarray) -> Body:
     """The undressed body at each phase [T] of the gait cycle, its lower foot on the floor."""
     body, h = Body(), walker.height
     sway = 0.012 * h * np.sin(phase)
@@ -252,7 +194,7 @@ def _pose_arm(body: Body, walker: Walker, side: str, sign: float, neck: np.ndarr
     body.parts += [("shoulder_" + side, "elbow_" + side), ("elbow_" + side, "hand_" + side)]
 
 
-def _carry_bag(body: Body, walker: Walker, occasion: int) -> None:
+def carry_bag(body: Body, walker: Walker, occasion: int) -> None:
     """A backpack, a shoulder bag at the hip or a handbag; kind, side and size differ from walk to walk."""
     h, size = walker.height, stream(occasion, "bag/size").uniform(0.06, 0.105)
     kind = stream(occasion, "bag/kind").choice(["backpack", "shoulder bag", "handbag"])
@@ -274,13 +216,14 @@ def _carry_bag(body: Body, walker: Walker, occasion: int) -> None:
     body.parts += [("bag_top", "bag_bottom")]
 
 
-def _wear_coat(body: Body, walker: Walker, occasion: int) -> None:
+def wear_coat(body: Body, walker: Walker, occasion: int) -> None:
     """A coat down to about mid-thigh, at times with a hood or a hat; its cut differs from walk to walk."""
     h, padding = walker.height, stream(occasion, "coat/padding").uniform(0.01, 0.04) * walker.height
     padded = ("pelvis", "waist", "chest", "shoulder_left", "shoulder_right", "elbow_left", "elbow_right")
     for name in padded:
         share = 0.6 if name.startswith(("shoulder", "elbow")) else 1.0
-        body.radii[name] = tuple(radius + share * padding for radius in body.radii[name])
+        along_x, along_y, along_z = (radius + share * padding for radius in body.radii[name])
+        body.radii[name] = (along_x, along_y, along_z)
     reach, flare = stream(occasion, "coat/reach").uniform(0.4, 0.8), stream(occasion, "coat/flare").uniform(1.0, 1.25)
     for side in ("left", "right"):
         hip, knee = body.centres["hip_" + side], body.centres["knee_" + side]

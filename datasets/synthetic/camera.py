@@ -1,16 +1,15 @@
-"""How a fixed camera sees a synthetic walker: a posed body to silhouettes, and what background subtraction leaves.
+"""How a fixed camera sees a posed body: its outlines in the picture, silhouettes, and the noise of segmentation.
 
-Frame of reference, in metres: x points where the person walks, y to their left, z up; the origin is on the floor. This
-file knows nothing of how people walk (datasets/synthetic/body.py), of files or of collections.
+Frame of reference, in metres: x points where the person walks, y to their left, z up; the origin is on the floor.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from datasets.random_streams import stream
+from datasets.synthetic.body import Body
 
 METRES_IN_VIEW = 3.25  # from the top to the bottom of the picture, at the centre of the scene
 CAMERA_DISTANCE = 10.0  # metres from the centre of the scene
@@ -21,21 +20,9 @@ SHIFT = 4  # fractional bits of the coordinates handed to OpenCV
 CORNERS = 16  # of the polygon that stands for an ellipse
 
 
-@dataclass
-class Body:
-    """A posed body as ellipsoids with axes along x, y, z; each part is the convex hull of some of them."""
-
-    centres: dict[str, np.ndarray] = field(default_factory=dict)  # [T, 3] metres
-    radii: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # metres along x, y, z
-    parts: list[tuple[str, ...]] = field(default_factory=list)
-
-    def add(self, name: str, centre: np.ndarray, *radii: float) -> None:
-        """Put an ellipsoid at `centre` [T, 3]; one radius makes a sphere."""
-        self.centres[name] = centre
-        self.radii[name] = radii if len(radii) == 3 else (radii[0],) * 3
-
-
-def film(body: Body, path: float, azimuth: float, elevation: float, height: int, width: int) -> dict[str, np.ndarray]:
+def project(
+    body: Body, path: float, azimuth: float, elevation: float, height: int, width: int
+) -> dict[str, np.ndarray]:
     """The outline of every ellipsoid in picture coordinates: [T, CORNERS, 2] each; path in metres, angles in radians.
 
     Perspective is weak: one scale for the whole body, which grows as the person comes nearer.
@@ -52,11 +39,11 @@ def film(body: Body, path: float, azimuth: float, elevation: float, height: int,
         shapes[name] = ((centre - [0.0, 0.0, GAZE]) @ axes.T)[:, None] + ellipse
     half = np.array([width, height]) / 2
     points = np.concatenate(list(shapes.values()), axis=1)
-    way, scale = _place(points.min(axis=1), points.max(axis=1), path, axes[:, 0], toward[0], half)
+    way, scale = _track(points.min(axis=1), points.max(axis=1), path, axes[:, 0], toward[0], half)
     return {name: (shape + way) * scale + half for name, shape in shapes.items()}
 
 
-def _place(
+def _track(
     low: np.ndarray, high: np.ndarray, path: float, ahead: np.ndarray, nearer: float, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the person is in each frame, [T, 1, 2] metres right and down of the centre, and the scale, [T, 1, 1].
@@ -93,8 +80,8 @@ def subtract_background(frames: np.ndarray, outlines: dict[str, np.ndarray], occ
     and where it reaches 255 a hole opens. Its mean makes whole sequences a little thicker or thinner.
     """
     height, width = frames.shape[1:]
-    scene = stream(occasion, "background/scene").standard_normal((height // 4, width // 4), np.float32)
-    scene = cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC)
+    coarse = stream(occasion, "background/scene").standard_normal((height // 4, width // 4), np.float32)
+    scene = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     mean = stream(occasion, "background/threshold").normal(128, 25)
     thresholds = np.clip(mean + 40 * scene, 30, 255).astype(np.uint8)
     corners = np.concatenate(list(outlines.values()), axis=1)

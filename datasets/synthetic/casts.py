@@ -1,15 +1,22 @@
-"""A small selection of walks of each collection, with all that it takes.
+"""A small selection of walks of each collection: subjects of both official lists, and probes with their gallery.
 
-Subjects of the official TRAIN and TEST lists, and for every probe set both probes and their gallery. Nothing here knows
-what the names mean to a camera (datasets/synthetic/scenes.py), or how walks lie on disk (datasets/synthetic/trees.py).
+A collection that has no cast here has the one that is derived from its entry (datasets/synthetic/generic_cast.py).
 """
 
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice, product
 
 from datasets.catalog import registry
+from datasets.schema.collection import CollectionSpec
+from datasets.schema.protocol import ProbeSet
 from datasets.synthetic import scenes
 from datasets.synthetic.film import Walk
+from datasets.synthetic.generic_cast import cast_from
+
+
+def cast_of(spec: CollectionSpec) -> Iterator[Walk]:
+    """The walks of a collection, each a sequence."""
+    return CASTS[spec.name]() if spec.name in CASTS else cast_from(spec)
 
 
 def _casia_b() -> Iterator[Walk]:
@@ -29,10 +36,10 @@ def _ccgr() -> Iterator[Walk]:
     """Subjects of one to four digits; of those to test on what CCGR-MINI puts into its gallery, and probes."""
     for name in product(_subjects("CCGR", 4, 0), ("NM1", "BGCL1"), ("90_3.avi", "22_5_1.avi", "over.avi")):
         yield scenes.ccgr(*name)
-    mini = registry.find("CCGR").protocol.probe_sets[0]
+    mini = _probe_sets("CCGR")[0]
     for subject in _subjects("CCGR", 0, 6):
         names = {(subject, *name) for name in product(("NM1", "NM2"), ("0_2.avi", "90_3.avi"))}
-        names |= {tuple(name.split("/")) for name in mini.gallery if name.startswith(f"{subject}/")}
+        names |= {tuple(name.split("/")) for name in mini.gallery or () if name.startswith(f"{subject}/")}
         for name in sorted(names):
             yield scenes.ccgr(*name)
 
@@ -51,8 +58,10 @@ def _d_gait() -> Iterator[Walk]:
 
 def _gait3d() -> Iterator[Walk]:
     """Of each test subject the official probe, and two walks that other cameras saw."""
-    (probes,) = registry.find("Gait3D").protocol.probe_sets
-    official = {subject: (condition, view) for subject, condition, view in (key.split("/") for key in probes.probe)}
+    (probes,) = _probe_sets("Gait3D")
+    official = {
+        subject: (condition, view) for subject, condition, view in (key.split("/") for key in probes.probe or ())
+    }
     for subject in _subjects("Gait3D", 6, 6):
         condition, view = official.get(subject, ("camid0_videoid2", "seq0"))
         yield scenes.gait3d(subject, condition, view)
@@ -101,6 +110,11 @@ def _sustech1k() -> Iterator[Walk]:
     conditions = ("00-nm", *(f"01-{covariate}" for covariate in ("nm", "bg", "cl", "cr", "ub", "uf", "oc", "nt")))
     for name in product(_subjects("SUSTech1K", 2, 5), conditions, ("045", "000-far")):
         yield scenes.sustech1k(*name)
+
+
+def _probe_sets(collection: str) -> tuple[ProbeSet, ...]:
+    protocol = registry.find(collection).protocol
+    return protocol.probe_sets if protocol else ()
 
 
 def _subjects(collection: str, train: int, test: int, start: str = "") -> list[str]:

@@ -1,8 +1,6 @@
-"""What else than a silhouette is made of a synthetic walker: what a LiDAR sees, a map of the parts, a skeleton.
+"""A walk in each modality: silhouettes, what a LiDAR sees, a map of the body parts, a skeleton.
 
-All are of the body that datasets/synthetic/body.py poses and the camera's place, so that one walk in two modalities
-shows the
-same steps. This file knows no collection (datasets/synthetic/scenes.py) and no file (datasets/synthetic/trees.py).
+All are made from one shot, so that one walk in two modalities shows the same steps.
 """
 
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import numpy as np
 from datasets.random_streams import stream
 from datasets.schema.rows import Modality
 from datasets.synthetic import camera
-from datasets.synthetic.film import Filmed, Walk, film, film_body
+from datasets.synthetic.film import Shot, Walk, outline, render, shot_of
 
 LIDAR_EVERY = 3  # frames of the camera for one of the LiDAR: 10 and 30 a second
 LIDAR_CELLS = 80  # rows of beams over the height of the picture: 4 cm apart at the person, as 0.2 degrees at 11 m
@@ -34,39 +32,52 @@ def see(walk: Walk, modality: Modality, *, num_frames: int, seed: int) -> np.nda
     Skeletons: float32 [T, 17, 3], x, y and confidence. T is num_frames, for LiDAR one in LIDAR_EVERY of them. Where the
     person is not in view, frames are zero.
     """
-    if modality == "silhouette":
-        return film(walk, num_frames=num_frames, seed=seed)
-    filmed = film_body(walk, num_frames=num_frames, seed=seed)
-    draw: dict[Modality, Callable[[Walk, Filmed], np.ndarray]] = {
-        "lidar": _lidar,
-        "parsing": _parsing,
-        "skeleton": _skeleton,
-    }
-    frames = draw[modality](walk, filmed)
+    frames = _OBSERVED[modality](shot_of(walk, num_frames=num_frames, seed=seed))
     absent = -(-walk.absent // LIDAR_EVERY) if modality == "lidar" else walk.absent
     frames[:absent] = 0
     return frames
 
 
-def _lidar(walk: Walk, filmed: Filmed) -> np.ndarray:
+def _lidar(shot: Shot) -> np.ndarray:
     """Beams in rows and columns: those that hit the body and come back fill their cell."""
-    height, width = walk.size
-    cell = max(height // LIDAR_CELLS, 1)
-    body = camera.fill({name: one[::LIDAR_EVERY] for name, one in filmed.outlines.items()}, filmed.parts, height, width)
+    cell, outlines = max(shot.height // LIDAR_CELLS, 1), outline(shot)
+    ellipses = {name: one[::LIDAR_EVERY] for name, one in outlines.ellipses.items()}
+    body = camera.fill(ellipses, outlines.parts, shot.height, shot.width)
     hits = body[:, cell // 2 :: cell, cell // 2 :: cell]
-    hits = hits * (stream(filmed.occasion, "lidar/lost").random(hits.shape) >= LIDAR_LOST)
-    return hits.astype(np.uint8).repeat(cell, axis=1).repeat(cell, axis=2)[:, :height, :width]
+    hits = hits * (stream(shot.occasion or 0, "lidar/lost").random(hits.shape) >= LIDAR_LOST)
+    return hits.astype(np.uint8).repeat(cell, axis=1).repeat(cell, axis=2)[:, : shot.height, : shot.width]
 
 
-def _parsing(walk: Walk, filmed: Filmed) -> np.ndarray:
+def _parsing(shot: Shot) -> np.ndarray:
     """Part over part, from those behind to those in front."""
-    height, width = walk.size
-    near = "left" if np.sin(np.deg2rad(walk.azimuth)) < 0 else "right"
-    frames = np.zeros((len(next(iter(filmed.outlines.values()))), height, width), np.uint8)
-    for part in sorted(filmed.parts, key=lambda part: _nearness(part, near)):
-        shape = camera.fill(filmed.outlines, [part], height, width)
+    near, outlines = "left" if np.sin(np.deg2rad(shot.azimuth)) < 0 else "right", outline(shot)
+    frames = np.zeros((shot.num_frames, shot.height, shot.width), np.uint8)
+    for part in sorted(outlines.parts, key=lambda part: _nearness(part, near)):
+        shape = camera.fill(outlines.ellipses, [part], shot.height, shot.width)
         frames[shape > 0] = part_number(part)
     return frames
+
+
+def _skeleton(shot: Shot) -> np.ndarray:
+    """Joints as an estimator gives them: a little off, and some of them lost."""
+    names = [JOINTS[0], *(f"{joint}_{side}" for joint in JOINTS[1:] for side in ("left", "right"))]
+    ellipses, occasion = outline(shot).ellipses, shot.occasion or 0
+    joints = np.stack([ellipses[name].mean(axis=1) for name in names], axis=1)
+    joints += JITTER * shot.height * stream(occasion, "skeleton/jitter").standard_normal(joints.shape)
+    confidence = stream(occasion, "skeleton/confidence").uniform(0.6, 0.98, joints.shape[:2])
+    lost = stream(occasion, "skeleton/lost").random(confidence.shape) < JOINTS_LOST
+    elsewhere = stream(occasion, "skeleton/elsewhere").uniform(0, (shot.width, shot.height), joints.shape)
+    joints[lost] = elsewhere[lost]
+    confidence[lost] = 0.1
+    return np.concatenate([joints, confidence[..., None]], axis=2).astype(np.float32)
+
+
+_OBSERVED: dict[Modality, Callable[[Shot], np.ndarray]] = {
+    "silhouette": render,
+    "lidar": _lidar,
+    "parsing": _parsing,
+    "skeleton": _skeleton,
+}
 
 
 def part_number(part: tuple[str, ...]) -> int:
@@ -85,16 +96,3 @@ def _nearness(part: tuple[str, ...], near: str) -> int:
     if number in (5, 6, 7, 8):
         return 2 if side else 1
     return {9: 3, TRUNK: 4, 1: 5}[number]
-
-
-def _skeleton(walk: Walk, filmed: Filmed) -> np.ndarray:
-    """Joints as an estimator gives them: a little off, and some of them lost."""
-    names = [JOINTS[0], *(f"{joint}_{side}" for joint in JOINTS[1:] for side in ("left", "right"))]
-    places = np.stack([filmed.outlines[name].mean(axis=1) for name in names], axis=1)
-    height, width = walk.size
-    places += JITTER * height * stream(filmed.occasion, "skeleton/jitter").standard_normal(places.shape)
-    sure = stream(filmed.occasion, "skeleton/confidence").uniform(0.6, 0.98, places.shape[:2])
-    lost = stream(filmed.occasion, "skeleton/lost").random(sure.shape) < JOINTS_LOST
-    places[lost] = stream(filmed.occasion, "skeleton/elsewhere").uniform(0, (width, height), (*lost.shape, 2))[lost]
-    sure[lost] = 0.1
-    return np.concatenate([places, sure[..., None]], axis=2).astype(np.float32)

@@ -1,11 +1,12 @@
 """What the names of a sequence mean in each collection: who walks, how dressed, and where the camera stands.
 
 One function a collection, from the owners' names to what is to be filmed. What the names mean follows what the owners
-say; where they do not, something plausible stands in. Nothing here knows how walks lie on disk
-(datasets/synthetic/trees.py), nor which of them a test wants (datasets/synthetic/casts.py).
+say; where they do not, something plausible stands in. Collections without a function of their own have the scenes of
+datasets/synthetic/generic_cast.py.
 """
 
 import zlib
+from typing import TypedDict
 
 from datasets.synthetic.film import Walk
 
@@ -13,7 +14,8 @@ from datasets.synthetic.film import Walk
 def casia_b(subject: str, condition: str, view: str) -> Walk:
     """Eleven cameras a little above the waist film at once; at times the person is not in view at first."""
     return Walk(
-        **_named("CASIA-B", subject, condition, view, person=subject),  # the people of docs/measurements.md
+        **_names("CASIA-B", subject, condition, view),
+        person=subject,  # the people of docs/measurements.md
         occasion=condition,
         dress=condition[:2],
         azimuth=int(view),
@@ -26,7 +28,8 @@ def casia_e(subject: str, condition: str, view: str) -> Walk:
     """Cameras at two heights, H and L, film at once."""
     height, scene, covariate, repeat = condition.split("-")
     return Walk(
-        **_named("CASIA-E", subject, condition, view),
+        **_names("CASIA-E", subject, condition, view),
+        person=f"CASIA-E {subject}",
         occasion=f"{scene}-{covariate}-{repeat}",
         dress=covariate,
         azimuth=int(view),
@@ -41,7 +44,8 @@ def ccgr(subject: str, condition: str, view: str) -> Walk:
     angle, _, layer = stem.rpartition("_")
     bag = any(code in condition for code in ("BG", "BX", "BK", "CR", "UB"))
     return Walk(
-        **_named("CCGR", subject, condition, view),
+        **_names("CCGR", subject, condition, view),
+        person=f"CCGR {subject}",
         occasion=condition,
         dress=_dress(bag, "CL" in condition),
         azimuth=float(angle.replace("_", ".") or 90),
@@ -53,7 +57,8 @@ def ccgr(subject: str, condition: str, view: str) -> Walk:
 def ou_mvlp(subject: str, condition: str, view: str) -> Walk:
     """Seven fine cameras film the way there, and the way back as the views from 180 on."""
     return Walk(
-        **_named("OU-MVLP", subject, condition, view),
+        **_names("OU-MVLP", subject, condition, view),
+        person=f"OU-MVLP {subject}",
         occasion=f"{condition} {'there' if int(view) < 180 else 'back'}",
         azimuth=int(view),
         size=(980, 1280),
@@ -64,7 +69,8 @@ def ccpg(subject: str, condition: str, view: str) -> Walk:
     """Cameras along a route; an upper and a lower garment of four each, and a bag."""
     upper, lower = int(condition[1]), int(condition[4])
     return Walk(
-        **_named("CCPG", subject, condition, view),
+        **_names("CCPG", subject, condition, view),
+        person=f"CCPG {subject}",
         occasion=f"{condition} {view}",
         dress=_dress(condition.endswith("BG"), upper > 1),
         azimuth=36 * int(view[:2]),
@@ -77,7 +83,8 @@ def gait3d(subject: str, condition: str, view: str) -> Walk:
     """One of the cameras of a supermarket, high up."""
     camera = int(condition.split("_")[0].removeprefix("camid"))
     return Walk(
-        **_named("Gait3D", subject, condition, view),
+        **_names("Gait3D", subject, condition, view),
+        person=f"Gait3D {subject}",
         occasion=f"{condition} {view}",
         azimuth=40 * camera % 360,
         elevation=15 + camera % 4 * 5,
@@ -89,7 +96,8 @@ def gaitlu_1m(number: int) -> Walk:
     parts = [f"{digits:03d}" for digits in (number // 1_000_000, number // 1_000 % 1_000, number % 1_000)]
     chance = _number_of("GaitLU-1M", *parts)
     return Walk(
-        **_named("GaitLU-1M", *parts, person=f"GaitLU-1M {number}"),
+        **_names("GaitLU-1M", *parts),
+        person=f"GaitLU-1M {number}",
         occasion="",
         dress=("nm", "bg", "cl")[chance % 3],
         azimuth=chance // 3 % 360,
@@ -101,7 +109,8 @@ def grew(subject: str, condition: str, number: str, person: str, place: str) -> 
     """A walk before one of 882 cameras; `place` is the folder that the owners keep it in."""
     chance = _number_of(person, condition, number)
     return Walk(
-        **_named("GREW", subject, condition, f"{number}x{chance % 1_000_000:06d}", person=person),
+        **_names("GREW", subject, condition, f"{number}x{chance % 1_000_000:06d}"),
+        person=person,
         occasion=f"{condition} {number}",
         dress=("nm", "bg", "cl")[chance % 3],
         azimuth=chance // 3 % 360,
@@ -114,7 +123,8 @@ def sustech1k(subject: str, condition: str, view: str) -> Walk:
     """One camera; every direction and distance is a walk of its own."""
     dresses = {"bg": "bg", "cr": "bg", "ub": "bg", "cl": "cl", "uf": "cl"}
     return Walk(
-        **_named("SUSTech1K", subject, condition, view),
+        **_names("SUSTech1K", subject, condition, view),
+        person=f"SUSTech1K {subject}",
         occasion=f"{condition} {view}",
         dress=dresses.get(condition[3:5], "nm"),
         azimuth=int(view[:3]),
@@ -127,7 +137,8 @@ def d_gait(subject: str, condition: str, view: str) -> Walk:
     back = view.endswith("back")
     low = {"stride": -0.2, "cadence": -0.1, "arm_swing": -6.0, "trunk_lean": 7.0, "head_posture": 12.0}
     return Walk(
-        **_named("D-Gait", subject, condition, view),
+        **_names("D-Gait", subject, condition, view),
+        person=f"D-Gait {subject}",
         occasion=f"{condition} {view[1:]}",
         dress=condition.replace("-", "+"),
         azimuth=15 * "ABCDEFGH".index(view[0]) + 180 * back,
@@ -140,7 +151,8 @@ def ragar(subject: str, condition: str, view: str) -> Walk:
     """Its condition counts and then gives attributes; here they are a bag, the build and a coat."""
     _, bag, build, coat = (int(part) for part in condition.split("_"))
     return Walk(
-        **_named("RAGAR", subject, condition, view),
+        **_names("RAGAR", subject, condition, view),
+        person=f"RAGAR {subject}",
         occasion=f"{condition} {view}",
         dress=_dress(bag == 1, coat == 1),
         azimuth=int(view),
@@ -158,7 +170,8 @@ def scoliosis1k(subject: str) -> Walk:
     ill = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}[kind]
     own = _number_of("Scoliosis1K", subject) % 101 / 50 - 1  # -1 to 1
     return Walk(
-        **_named("Scoliosis1K", subject, kind, "000_180"),
+        **_names("Scoliosis1K", subject, kind, "000_180"),
+        person=f"Scoliosis1K {subject}",
         occasion="",
         azimuth=0,
         changes={
@@ -169,10 +182,15 @@ def scoliosis1k(subject: str) -> Walk:
     )
 
 
-def _named(collection: str, subject: str, condition: str, view: str, person: str | None = None) -> dict[str, str]:
-    """The names of a walk; nobody walks in two collections, and the subject is the person unless another is given."""
-    names = {"collection": collection, "subject": subject, "condition": condition, "view": view}
-    return names | {"person": f"{collection} {subject}" if person is None else person}
+class _Names(TypedDict):
+    collection: str
+    subject: str
+    condition: str
+    view: str
+
+
+def _names(collection: str, subject: str, condition: str, view: str) -> _Names:
+    return {"collection": collection, "subject": subject, "condition": condition, "view": view}
 
 
 def _dress(bag: bool, coat: bool) -> str:

@@ -6,7 +6,8 @@ import pytest
 from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
 from datasets.schema.protocol import ProbeSet, Protocol
-from datasets.synthetic import body
+from datasets.synthetic.body import make_walker
+from datasets.synthetic.film import Shot, render
 from evaluation.baselines import STEPS_A_FRAME, gei, gei_strips, statistics
 from evaluation.distances.metric import distances, paired_distances
 from evaluation.retrieval.protocols import evaluate_protocol
@@ -29,8 +30,8 @@ def walk(subject: int, day: int, azimuth: float = 90.0, frames: int = 40) -> np.
     """A synthetic walker as the encoder sees them."""
     occasion = 1000 * subject + day
     phase = np.random.default_rng(occasion).uniform(0, 6)
-    walker = body.make_walker(subject)
-    film = body.render_walk(walker, azimuth=azimuth, num_frames=frames, phase=phase, occasion=occasion)
+    walker = make_walker(subject)
+    film = render(Shot(walker=walker, azimuth=azimuth, num_frames=frames, phase=phase, occasion=occasion))
     return to_input(np.stack([silhouettes.normalise(frame)[0] for frame in film]))
 
 

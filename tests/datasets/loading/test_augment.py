@@ -10,7 +10,8 @@ from datasets.loading.clips import ClipSettings
 from datasets.loading.random_numbers import ClipRng
 from datasets.preprocessing import silhouettes
 from datasets.preprocessing.encoder_input import to_input
-from datasets.synthetic.body import make_walker, render_walk
+from datasets.synthetic.body import make_walker
+from datasets.synthetic.film import Shot, render
 
 
 def clips(count: int, step: int = 0) -> ClipRng:
@@ -20,7 +21,7 @@ def clips(count: int, step: int = 0) -> ClipRng:
 @pytest.fixture(scope="module")
 def walk() -> np.ndarray:
     """Frames of a walker at grid 128, with the noise of background subtraction."""
-    frames = render_walk(make_walker(3), azimuth=60, num_frames=24, occasion=1)
+    frames = render(Shot(walker=make_walker(3), azimuth=60, num_frames=24, occasion=1))
     return np.stack([mask for mask, _ in (silhouettes.normalise(frame, 128) for frame in frames) if mask is not None])
 
 

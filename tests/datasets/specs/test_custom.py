@@ -20,7 +20,7 @@ from datasets.specs.consistency import check_stored_rows, unmatched
 from datasets.specs.resolve import resolve, to_manifest
 from datasets.storage import open_place
 from datasets.store.writer import StoreWriter
-from datasets.synthetic.film import film
+from datasets.synthetic.modalities import see
 from datasets.synthetic.scenes import casia_b
 from model.objectives.part_contrast import ContrastSettings
 from orchestration.run.settings import PretrainRun, Schedule
@@ -33,7 +33,7 @@ FORMS = {"<subject>/<condition>/<view>": "s 1/coat/left", "<subject>/<condition>
 
 def masks(count: int = 3) -> np.ndarray:
     """Frames [count, 240, 320] of a synthetic walker, who is in view in all of them."""
-    return film(casia_b("001", "nm-01", "090"), num_frames=count + 2, seed=3)[2:]
+    return see(casia_b("001", "nm-01", "090"), "silhouette", num_frames=count + 2, seed=3)[2:]
 
 
 def write_pictures(folder: Path, frames: np.ndarray, names: list[str]) -> None:

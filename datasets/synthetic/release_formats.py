@@ -1,9 +1,8 @@
-"""How every layout of every collection names and packs a walk on disk: paths, pictures or arrays, and what lies beside.
+"""How each release names and packs a walk on disk: paths, pictures or arrays, and what lies beside them.
 
-Paths are `str.format` templates over a walk's names; what a collection declares about reading
-(datasets/catalog/registry.py) is
-deliberately not used, so that each checks the other. Nothing here draws or writes anything
-(datasets/synthetic/trees.py).
+Paths are `str.format` templates over a walk's names. Those written down here must not be derived from what a collection
+declares about reading (datasets/catalog), so that each checks the other. A collection that is not here is written after
+the examples of its layouts (datasets/synthetic/generic_format.py).
 """
 
 import pickle
@@ -19,8 +18,8 @@ Beside = Callable[[np.ndarray], bytes]  # from the aligned silhouettes uint8 [T,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a layout keeps a walk, and in what form.
+class ReleaseFormat:
+    """How a layout names and packs a walk.
 
     `folder` is the sequence, `file` the path of a frame below it, or of the one array. `{frame}` counts by `step` from
     `first`; taken as microseconds it is `{seconds}` too. `beside` are files of other kinds, once a sequence, by their
@@ -85,33 +84,33 @@ _GREW_BESIDE = {
     "../{view}_gei.png": _energy,
 }
 
-PLACES: dict[str, dict[str, Place]] = {
+FORMATS: dict[str, dict[str, ReleaseFormat]] = {
     "CASIA-B": {
-        "released": Place(file="{subject}-{condition}-{view}-{frame:03d}.png"),
-        "opengait": Place(file="{view}.pkl"),
+        "released": ReleaseFormat(file="{subject}-{condition}-{view}-{frame:03d}.png"),
+        "opengait": ReleaseFormat(file="{view}.pkl"),
     },
     "CASIA-E": {
-        "released": Place(
+        "released": ReleaseFormat(
             folder="forTrain/{subject}/{height}/{scene}/{covariate}/{view}/{repeat}",
             file="{frame:03d}.jpg",
             aligned=(128, 128),
         ),
-        "opengait": Place(file="{view}.pkl"),
+        "opengait": ReleaseFormat(file="{view}.pkl"),
     },
     "CCGR": {
-        "released": Place(
+        "released": ReleaseFormat(
             file="{stem}sil-{subject}-{condition}.pkl",
             beside={
                 "{stem}par-{subject}-{condition}.pkl": _arrays(64, 64),
                 "{stem}pose-{subject}-{condition}.pkl": _arrays(17, 3),
             },
         ),
-        "released parsing": Place(file="{stem}par-{subject}-{condition}.pkl"),
-        "released skeleton": Place(file="{stem}pose-{subject}-{condition}.pkl"),
+        "released parsing": ReleaseFormat(file="{stem}par-{subject}-{condition}.pkl"),
+        "released skeleton": ReleaseFormat(file="{stem}pose-{subject}-{condition}.pkl"),
     },
     "CCPG": {
-        "released": Place(file="{frame:05d}.png", boxed=True),
-        "opengait": Place(
+        "released": ReleaseFormat(file="{frame:05d}.png", boxed=True),
+        "opengait": ReleaseFormat(
             file="{view}-aligned-sils.pkl",
             beside={
                 "{view}-ratios.pkl": _ratios,
@@ -121,54 +120,54 @@ PLACES: dict[str, dict[str, Place]] = {
         ),
     },
     "D-Gait": {
-        "released": Place(file="{frame:04d}.png", channels=3),
-        "opengait": Place(file="{view}.pkl"),
+        "released": ReleaseFormat(file="{frame:04d}.png", channels=3),
+        "opengait": ReleaseFormat(file="{view}.pkl"),
     },
     "GREW": {
-        "released": Place(folder="{place}/{view}", file="{frame:05d}.png", beside=_GREW_BESIDE),
-        "rearranged": Place(file="{frame:05d}.png", beside={"00001_2d_pose.txt": _anything}),
-        "opengait": Place(file="{view}.pkl"),
-        "released skeleton": Place(folder="{place}/{view}", file="{frame:05d}_2d_pose.txt"),
-        "rearranged skeleton": Place(file="{frame:05d}_2d_pose.txt"),
+        "released": ReleaseFormat(folder="{place}/{view}", file="{frame:05d}.png", beside=_GREW_BESIDE),
+        "rearranged": ReleaseFormat(file="{frame:05d}.png", beside={"00001_2d_pose.txt": _anything}),
+        "opengait": ReleaseFormat(file="{view}.pkl"),
+        "released skeleton": ReleaseFormat(folder="{place}/{view}", file="{frame:05d}_2d_pose.txt"),
+        "rearranged skeleton": ReleaseFormat(file="{frame:05d}_2d_pose.txt"),
     },
     "Gait3D": {
-        "released": Place(file="human_crop_f{frame}.png", first=9_998, boxed=True),  # not padded: f9999, f10000
-        "opengait": Place(
+        "released": ReleaseFormat(file="human_crop_f{frame}.png", first=9_998, boxed=True),  # not padded: f9999, f10000
+        "opengait": ReleaseFormat(
             file="sils-{view}.pkl",
             beside={"pars-{view}.pkl": _arrays(HEIGHT, WIDTH), "smpls-{view}.pkl": _arrays(85)},
         ),
-        "released parsing": Place(file="human_crop_f{frame}.png", first=9_998, boxed=True),
-        "opengait parsing": Place(file="pars-{view}.pkl"),
-        "released skeleton": Place(file="human_crop_f{frame}.txt", first=9_998),
+        "released parsing": ReleaseFormat(file="human_crop_f{frame}.png", first=9_998, boxed=True),
+        "opengait parsing": ReleaseFormat(file="pars-{view}.pkl"),
+        "released skeleton": ReleaseFormat(file="human_crop_f{frame}.txt", first=9_998),
     },
     "GaitLU-1M": {
-        "released": Place(
+        "released": ReleaseFormat(
             folder="silhouette_cut_pkl/{subject}/{condition}/{view}",
             file="{subject}_{condition}_{view}.pkl",
             aligned=(HEIGHT, WIDTH),
         ),
     },
     "OU-MVLP": {
-        "released": Place(folder="Silhouette_{view}-{condition}/{subject}", file="{frame:04d}.png"),
-        "rearranged": Place(file="{frame:04d}.png"),
-        "opengait": Place(file="{view}.pkl"),
+        "released": ReleaseFormat(folder="Silhouette_{view}-{condition}/{subject}", file="{frame:04d}.png"),
+        "rearranged": ReleaseFormat(file="{frame:04d}.png"),
+        "opengait": ReleaseFormat(file="{view}.pkl"),
     },
-    "RAGAR": {"opengait": Place(file="{view}.pkl")},
+    "RAGAR": {"opengait": ReleaseFormat(file="{view}.pkl")},
     "SUSTech1K": {
-        "released": Place(  # files are named by the time in microseconds
+        "released": ReleaseFormat(  # files are named by the time in microseconds
             file="Sils_aligned/{frame}.jpg",
             first=1_657_069_297_123_456,
             step=33_333,
             beside={"PCDs/1657069297.123456.pcd": _anything, "Sils_raw/1657069297123456.jpg": _anything},
         ),
-        "opengait": Place(file="06-{view}-Camera-Sils_aligned.pkl", beside=_SUSTECH1K_BESIDE),
-        "released lidar": Place(file="PCDs_sils/{seconds}.png", first=1_657_069_297_123_456, step=100_000),
-        "opengait lidar": Place(file="02-{view}-LiDAR-PCDs_sils.pkl"),
-        "released skeleton": Place(file="Pose/{frame}.json", first=1_657_069_297_123_456, step=33_333),
-        "opengait skeleton": Place(file="03-{view}-Camera-Pose.pkl"),
+        "opengait": ReleaseFormat(file="06-{view}-Camera-Sils_aligned.pkl", beside=_SUSTECH1K_BESIDE),
+        "released lidar": ReleaseFormat(file="PCDs_sils/{seconds}.png", first=1_657_069_297_123_456, step=100_000),
+        "opengait lidar": ReleaseFormat(file="02-{view}-LiDAR-PCDs_sils.pkl"),
+        "released skeleton": ReleaseFormat(file="Pose/{frame}.json", first=1_657_069_297_123_456, step=33_333),
+        "opengait skeleton": ReleaseFormat(file="03-{view}-Camera-Pose.pkl"),
     },
     "Scoliosis1K": {
-        "released": Place(file="{frame:03d}.png"),
-        "opengait": Place(file="{view}.pkl"),
+        "released": ReleaseFormat(file="{frame:03d}.png"),
+        "opengait": ReleaseFormat(file="{view}.pkl"),
     },
 }

@@ -2,17 +2,22 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from datasets.preprocessing.silhouettes import normalise
 from datasets.synthetic import scenes
-from datasets.synthetic.body import film_walk, make_walker, render_walk
-from datasets.synthetic.film import film
+from datasets.synthetic.body import Walker, make_walker
+from datasets.synthetic.film import Shot, outline, render
+from datasets.synthetic.modalities import see
 
 FPS = 25.0
-SCENE = {"azimuth": 90, "elevation": 0, "num_frames": 5, "phase": 0, "height": 240, "width": 320, "occasion": 1}
+
+
+def film(walker: Walker, **shot: object) -> np.ndarray:
+    return render(Shot(walker=walker, **shot))
 
 
 def columns(frame: np.ndarray) -> tuple[int, int]:
@@ -28,14 +33,14 @@ def rows(frame: np.ndarray) -> tuple[int, int]:
 
 
 def test_equal_seeds_give_equal_pixels() -> None:
-    walks = [render_walk(make_walker(5), condition="bg-01", azimuth=36, occasion=1) for _ in range(2)]
+    walks = [film(make_walker(5), dress="bg", azimuth=36, occasion=1) for _ in range(2)]
     assert np.array_equal(*walks)
-    assert not np.array_equal(walks[0], render_walk(make_walker(5), condition="bg-01", azimuth=36, occasion=2))
+    assert not np.array_equal(walks[0], film(make_walker(5), dress="bg", azimuth=36, occasion=2))
 
 
 def test_without_an_occasion_everything_is_repeatable() -> None:
-    for condition in ("nm", "bg", "cl"):
-        walks = [render_walk(make_walker(5), condition=condition, num_frames=5) for _ in range(2)]
+    for dress in ("nm", "bg", "cl"):
+        walks = [film(make_walker(5), dress=dress, num_frames=5) for _ in range(2)]
         assert np.array_equal(*walks)
 
 
@@ -45,14 +50,14 @@ def test_people_differ_in_shape_and_in_motion() -> None:
         values = [getattr(person, name) for person in people]
         assert len(set(values)) == len(people), name
         assert np.std(values) > 0.02 * abs(np.mean(values)), name
-    first, second = (render_walk(person, num_frames=5) for person in people[:2])
+    first, second = (film(person, num_frames=5) for person in people[:2])
     assert (first != second).sum() > 500
 
 
 def test_same_person_walks_a_little_differently_each_time() -> None:
     energy = {}
     for subject, walk in itertools.product((1, 2), (10, 11)):
-        energy[subject, walk] = gait_energy(render_walk(make_walker(subject), num_frames=60, occasion=walk))
+        energy[subject, walk] = gait_energy(film(make_walker(subject), num_frames=60, occasion=walk))
     within = np.linalg.norm(energy[1, 10] - energy[1, 11])
     assert 0 < within < np.linalg.norm(energy[1, 10] - energy[2, 11])
 
@@ -60,7 +65,7 @@ def test_same_person_walks_a_little_differently_each_time() -> None:
 @pytest.mark.parametrize("subject", range(4))
 def test_side_view_repeats_with_every_step(subject: int) -> None:
     walker = make_walker(subject)
-    walk = render_walk(walker, azimuth=90, num_frames=256, fps=FPS)
+    walk = film(walker, azimuth=90, num_frames=256, fps=FPS)
     spans = [columns(frame[frame.shape[0] // 2 :]) for frame in walk]
     width = np.array([last - first for first, last in spans], float)
     spectrum = np.abs(np.fft.rfft((width - width.mean()) * np.hanning(len(width))))
@@ -72,7 +77,7 @@ def test_bag_and_coat_add_to_the_silhouette() -> None:
     for subject in range(4):
         kinds = ("nm", "bg", "cl", "bg+cl")
         walker, occasion = make_walker(subject), subject + 1
-        area = {kind: (render_walk(walker, condition=kind, occasion=occasion) > 0).mean() for kind in kinds}
+        area = {kind: (film(walker, dress=kind, occasion=occasion) > 0).mean() for kind in kinds}
         assert area["bg"] > 1.01 * area["nm"]
         assert area["cl"] > 1.10 * area["nm"]
         assert area["bg+cl"] > 1.05 * area["bg"]
@@ -80,24 +85,23 @@ def test_bag_and_coat_add_to_the_silhouette() -> None:
 
 def test_clothes_move_nothing_else_about_a_walk() -> None:
     """Each property has a stream of its own: a bag that is drawn too leaves the walk, its direction and the noise."""
-    plain, dressed = (film_walk(make_walker(5), condition=kind, **SCENE)[0] for kind in ("nm", "bg+cl"))
+    shots = (Shot(walker=make_walker(5), dress=kind, num_frames=5, occasion=1) for kind in ("nm", "bg+cl"))
+    plain, dressed = (outline(shot).ellipses for shot in shots)
     assert set(dressed) - set(plain) >= {"bag_top", "hem_left"}
     for name in set(plain) - {"pelvis", "waist", "chest"} - {part for part in plain if part.startswith(("sho", "elb"))}:
         assert np.array_equal(plain[name], dressed[name]), name  # the coat pads the others
 
 
-def test_unknown_condition_is_an_error_that_names_the_known_ones() -> None:
+def test_unknown_dress_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="use one of nm, bg, cl"):
-        render_walk(make_walker(0), condition="swimming")
+        film(make_walker(0), dress="swimming")
 
 
 @pytest.mark.parametrize("elevation", [0, 30, 60, 90])
 def test_the_whole_person_is_in_the_picture_from_any_direction(elevation: int) -> None:
-    for azimuth, condition in zip(range(0, 360, 33), itertools.cycle(["nm", "bg", "cl"]), strict=False):
+    for azimuth, dress in zip(range(0, 360, 33), itertools.cycle(["nm", "bg", "cl"]), strict=False):
         walker = make_walker(azimuth)
-        walk = render_walk(
-            walker, condition=condition, azimuth=azimuth, elevation=elevation, num_frames=100, occasion=azimuth
-        )
+        walk = film(walker, dress=dress, azimuth=azimuth, elevation=elevation, num_frames=100, occasion=azimuth)
         assert walk.shape == (100, 240, 320)
         assert walk.dtype == np.uint8
         assert set(np.unique(walk)) == {0, 255}
@@ -107,10 +111,10 @@ def test_the_whole_person_is_in_the_picture_from_any_direction(elevation: int) -
 
 
 def test_the_person_crosses_the_picture_or_comes_nearer() -> None:
-    across = render_walk(make_walker(3), azimuth=90, num_frames=80)
+    across = film(make_walker(3), azimuth=90, num_frames=80)
     assert columns(across[0])[1] < 120
     assert columns(across[-1])[0] > 200
-    towards, away = (render_walk(make_walker(3), azimuth=azimuth, num_frames=80) for azimuth in (0, 180))
+    towards, away = (film(make_walker(3), azimuth=azimuth, num_frames=80) for azimuth in (0, 180))
     tall = [[bottom - top for top, bottom in (rows(walk[0]), rows(walk[-1]))] for walk in (towards, away)]
     assert tall[0][1] > 1.2 * tall[0][0]
     assert tall[1][0] > 1.2 * tall[1][1]
@@ -142,7 +146,7 @@ def test_gait_energy_images_recognise_people_but_not_too_well() -> None:
     conditions = ["nm-01", "nm-02", "nm-03", "nm-04", *itertools.chain(*probes.values())]
     energy = {}
     for key in itertools.product(subjects, conditions, views):
-        energy[key] = gait_energy(film(scenes.casia_b(*key), num_frames=30, seed=0))
+        energy[key] = gait_energy(see(scenes.casia_b(*key), "silhouette", num_frames=30, seed=0))
     same, cross = {}, {}
     for kind, names in probes.items():
         same[kind] = np.mean([rank_1(energy, subjects, names, view, view) for view in views])
@@ -156,3 +160,12 @@ def test_gait_energy_images_recognise_people_but_not_too_well() -> None:
     assert same["cl"] < same["nm"] - 0.1, (same, cross)
     assert same["bg"] < same["nm"], same
     assert cross["bg"] < cross["nm"], cross
+
+
+def test_a_film_depends_on_who_walks_when_and_before_which_camera() -> None:
+    walk = scenes.casia_b("001", "nm-01", "090")
+    frames = see(walk, "silhouette", num_frames=3, seed=0)
+    assert np.array_equal(frames, see(replace(walk, condition="nm-99", view="091"), "silhouette", num_frames=3, seed=0))
+    for change in ({"person": "002"}, {"occasion": "nm-02"}, {"azimuth": 91.0}):
+        assert not np.array_equal(frames, see(replace(walk, **change), "silhouette", num_frames=3, seed=0)), change
+    assert not np.array_equal(frames, see(walk, "silhouette", num_frames=3, seed=1))
