@@ -63,17 +63,10 @@ def _tokens(axes: Axes, walk: tuple[np.ndarray, np.ndarray]) -> None:
     _frames(axes, pale, f"contour tokens: {kept:.0%} of the tubelets")
     steps = torch.unique(tokens.time)
     for time, row, column in zip(tokens.time, tokens.row, tokens.column, strict=True):
-        left = int((steps == time).nonzero()) * frames.shape[2] + int(column) * TUBELET_WIDTH
-        colour = PALETTE[int(row) // 2 % len(PALETTE)]
-        box = Rectangle(
-            (left - 0.5, int(row) * TUBELET_HEIGHT - 0.5),
-            TUBELET_WIDTH,
-            TUBELET_HEIGHT,
-            facecolor=colour,
-            edgecolor="white",
-            lw=0.4,
-        )
-        axes.add_patch(box)
+        left = int((steps == time).nonzero()) * frames.shape[2] + int(column) * TUBELET_WIDTH - 0.5
+        top, colour = int(row) * TUBELET_HEIGHT - 0.5, PALETTE[int(row) // 2 % len(PALETTE)]
+        size = (TUBELET_WIDTH, TUBELET_HEIGHT)
+        axes.add_patch(Rectangle((left, top), *size, facecolor=colour, edgecolor="white", lw=0.4))
 
 
 def _ranking(axes: Axes, gallery: list[tuple[np.ndarray, str]]) -> None:
