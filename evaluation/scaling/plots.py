@@ -24,7 +24,7 @@ from evaluation.scaling.robust_fit import Array
 from evaluation.scaling.runs import Axis, Runs
 
 _BANDS = [
-    Patch(facecolor="#777777", alpha=0.4, label="80% of the law's draws"),
+    Patch(facecolor="#777777", alpha=0.4, label="80% interval of the law"),
     Patch(facecolor="#777777", alpha=0.15, label="95%"),
 ]
 
@@ -57,10 +57,10 @@ def loss_figure(runs: Runs, fit: Fit[LossLaw], draws: LossLaw, rule: FlopRule, p
         curve(by_flop, x, fit.law.predict(size, rule.seen(size, x)), None, hue(size), linewidth=1.0)
     x = span(runs.flop, decades=1)
     best = _along_best(fit.law, x, rule)
-    curve(by_flop, x, best, _along_best(draws, x, rule), INK, linestyle="--", label="best use of each budget")
-    worth = "" if np.isinf(fit.law.decay) else ", counted by worth"
+    curve(by_flop, x, best, _along_best(draws, x, rule), INK, linestyle="--", label="compute-optimal")
+    data_label = AXES["seen"] if np.isinf(fit.law.decay) else "Effective sequences (repeated ones by their worth)"
     logarithmic(by_size, AXES["parameters"], "Loss")
-    logarithmic(by_data, AXES["seen"] + worth, "")
+    logarithmic(by_data, data_label, "")
     logarithmic(by_flop, AXES["flop"], "")
     _level_legend(by_size, levels(data), colours(data), "sequences")
     _level_legend(by_data, levels(runs.parameters), hue, "parameters")

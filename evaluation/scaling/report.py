@@ -28,8 +28,11 @@ def write_report(analysis: Analysis, title: str, about: list[str], missing: Mapp
     """
     table(analysis).to_csv(folder / TABLE, index=False)
     figures = _figures(analysis, folder)
-    lines = [f"# {title}", "", *about, "", f"{PARAMETERS_RULE} Losses are without label smoothing, against the same "]
-    lines[-1] += "keys for all runs; errors are Rank-1 errors in percent, zero-shot, of held-out subjects."
+    measured = (
+        f"{PARAMETERS_RULE} Losses are those of the objective on pairs of held-out clips, the same for all runs; "
+        "errors are Rank-1 errors in percent, zero-shot, of held-out subjects."
+    )
+    lines = [f"# {title}", "", *about, "", measured]
     lines += ["", "## The runs", "", _markdown(analysis), ""]
     lines += [f"- {name} is missing: {why}" for name, why in missing.items()]
     lines += ["", "## Noise", "", *_noise(analysis), "", "## The law of the loss", "", *_law(analysis), ""]

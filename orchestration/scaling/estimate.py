@@ -1,7 +1,7 @@
-"""What a study will take, before it is run: each cell with its parameters, tokens, work, steps and expected time.
+"""Estimates the cost of a study before it is run: parameters, tokens, FLOP, steps and time of each cell.
 
-Times come from the speed of finished cells, or from a training step of the smallest size on this machine's own cores;
-larger sizes make better use of them. An estimate, and said to be one.
+Times come from the speed of finished cells, or else from a timed training step of the smallest size on one core, which
+overestimates the time of larger sizes: they use a core better.
 """
 
 import time
@@ -17,19 +17,23 @@ from evaluation.text_table import plain_table
 from model import sizes
 from model.network import NetworkSettings
 from model.tokens import num_tubelets
-from orchestration.scaling.measure import bank_of, held_rows
+from orchestration.scaling.examined import HeldOutData, held_out_data, held_out_pairs
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import check_probes
 
-START = 20.0  # seconds until the workers of a cell are at work, and until they are gone
-_PAIRS = 16  # of the step that is timed
+_START_SECONDS = 20.0  # of starting and stopping the workers of a cell
+_PAIRS = 16  # in the timed step
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
-    """A cell before it is run. since: the steps that it takes over from its trunk; tokens: of all clips it sees.
+class CellEstimate:
+    """The cost of a cell.
 
-    seconds: on its own, None where there is nothing to tell it from. done: whether it is measured already.
+    Attributes:
+        tokens: of all clips that the training sees.
+        branch_step: the steps that it shares with its trunk.
+        seconds: alone on its workers; None if no speed is known.
+        done: whether it is measured already.
     """
 
     cell: Cell
@@ -41,28 +45,28 @@ class Expected:
     unique: int
     epochs: float
     batch: int
-    since: int
+    branch_step: int
     seconds: float | None
     done: bool
 
 
-def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str, float]) -> list[Expected]:
-    """Every cell. done: the names of those that are measured; speeds: FLOP a second of a cell, by size."""
-    rows, _ = held_rows(plan, store)
-    sequences = sum(one.num_rows for one in rows.values()) + check_probes(plan, store)
+def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str, float]) -> list[CellEstimate]:
+    """The cost of every cell. done: names of measured cells; speeds: their FLOP per second, by size."""
+    data = held_out_data(plan, store)
+    sequences = sum(rows.num_rows for rows in data.rows.values()) + check_probes(plan, store)
     found, selection = [], plan.data.selection
     uniques = {
         one: training_rows(store, replace(selection, unique=one), ["sequence_id"]).num_rows
         for one in {cell.unique for cell in plan.cells()}
     }
-    measured = None if speeds or plan.cluster.gpu else plan.cluster.workers * speed_here(plan, store)
+    timed = None if speeds or plan.cluster.gpu else plan.cluster.workers * core_speed(plan, data)
     for cell in plan.cells():
-        since = 0 if cell == plan.trunk_of(cell) else plan.run_of(cell).schedule.branch
+        branch_step = 0 if cell == plan.trunk_of(cell) else plan.run_of(cell).schedule.branch
         cost, seen = sizes.cost(cell.size, plan.channels), cell.steps * plan.schedule.batch
-        speed = speeds.get(cell.size) or measured or (max(speeds.values()) if speeds else None)
-        work = plan.flop_of(cell, since=since) + _measuring(plan, cell.size, sequences)
+        speed = speeds.get(cell.size) or timed or (max(speeds.values()) if speeds else None)
+        work = plan.flop_of(cell, start=branch_step) + _measuring_flop(plan, cell.size, sequences)
         found.append(
-            Expected(
+            CellEstimate(
                 cell=cell,
                 parameters=sizes.parameters_of(cell.size),
                 encoder=cost.encoder,
@@ -72,19 +76,20 @@ def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str,
                 unique=uniques[cell.unique],
                 epochs=seen / uniques[cell.unique],
                 batch=plan.schedule.batch,
-                since=since,
-                seconds=None if speed is None else START + work / speed,
+                branch_step=branch_step,
+                seconds=None if speed is None else _START_SECONDS + work / speed,
                 done=cell.name in done,
             )
         )
     return found
 
 
-def speed_here(plan: StudyPlan, store: Store) -> float:
-    """FLOP a second of one core in training the smallest size, on clips of the bank; precision as the study's."""
+def core_speed(plan: StudyPlan, data: HeldOutData) -> float:
+    """FLOP per second of one core of this machine in a training step of the smallest size on held-out clips."""
     size = min(plan.sizes, key=lambda one: plan.flop_of(Cell(size=one, unique=None, seed=0, steps=1)))
-    bank = bank_of(plan, *held_rows(plan, store))
-    pairs = [torch.from_numpy(one[:_PAIRS]) for one in (bank.query, bank.query_times, bank.key, bank.key_times)]
+    held_out = held_out_pairs(plan, data)
+    clips = (held_out.query, held_out.query_times, held_out.key, held_out.key_times)
+    pairs = [torch.from_numpy(one[:_PAIRS]) for one in clips]
     module = plan.objective.build(NetworkSettings(size=size, channels=plan.channels))
     threads, best = torch.get_num_threads(), float("inf")
     torch.set_num_threads(1)
@@ -98,29 +103,29 @@ def speed_here(plan: StudyPlan, store: Store) -> float:
     return _PAIRS * module.flops(0, plan.clips.frames, sizes.KEPT) / best
 
 
-def render(plan: StudyPlan, cells: list[Expected], at_once: int) -> str:
-    """The cells as a table for the terminal, and the time of all of them."""
+def render(plan: StudyPlan, cells: list[CellEstimate], at_once: int) -> str:
+    """The cells as a table for the terminal, and the time of the whole study with `at_once` cells in parallel."""
     names = ["cell", "params", "encoder", "heads", "unique", "epochs", "steps", "batch", "tokens", "FLOP", "from"]
     rows = [[*names, "time"]]
     for one in cells:
         figures = [one.cell.name, short(one.parameters), short(one.encoder), short(one.heads), f"{one.unique}"]
         figures += [f"{one.epochs:.3g}", f"{one.cell.steps}", f"{one.batch}", short(one.tokens), f"{one.flop:.2g}"]
-        rows.append([*figures, f"{one.since}", "done" if one.done else duration(one.seconds)])
+        rows.append([*figures, f"{one.branch_step}", "done" if one.done else duration(one.seconds)])
     lines = [plain_table(rows)]
-    lines += [f"{name} is left out: {why}" for name, why in plan.left_out().items()]
-    left = [one for one in cells if not one.done]
-    total = sum(one.flop if not one.since else plan.flop_of(one.cell, since=one.since) for one in left)
-    known = [one.seconds for one in left if one.seconds is not None]
-    wait = None if len(known) < len(left) else max([sum(known) / at_once, *known, 0.0])
+    lines += [f"{name} is left out: {reason}" for name, reason in plan.left_out().items()]
+    missing = [one for one in cells if not one.done]
+    total = sum(plan.flop_of(one.cell, start=one.branch_step) for one in missing)
+    known = [one.seconds for one in missing if one.seconds is not None]
+    wait = None if len(known) < len(missing) else max([sum(known) / at_once, *known, 0.0])
     lines.append(
-        f"{len(left)} of {len(cells)} cells to run, {total:.2g} FLOP, {at_once} at once: about {duration(wait)} "
-        "(an estimate: machines differ, and so do sizes)"
+        f"{len(missing)} of {len(cells)} cells to run, {total:.2g} FLOP, {at_once} at once: about {duration(wait)} "
+        "(an estimate: speeds differ between machines and sizes)"
     )
     return "\n".join(lines)
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in words; a dash where they are not known."""
+    """Seconds in words; a dash for None."""
     if seconds is None:
         return "-"
     if seconds < 90:
@@ -128,8 +133,8 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _measuring(plan: StudyPlan, size: str, sequences: int) -> float:
-    """FLOP of measuring a cell: forward passes over the held-out sequences and over the bank."""
+def _measuring_flop(plan: StudyPlan, size: str, sequences: int) -> float:
+    """FLOP of measuring a cell: forward passes over the held-out sequences and pairs."""
     chunks = -(-plan.measure.frames // plan.clips.frames)
     forward = sizes.clip_flops(size, plan.clips.frames, sizes.KEPT)
     return forward * (sequences * chunks + 2 * plan.measure.keys)

@@ -1,17 +1,14 @@
-"""Measuring a trained cell of a study: the loss against the bank, errors of held-out subjects, and what it took.
+"""Measures a trained cell of a study where it was trained: held-out loss, errors of held-out subjects, and cost.
 
-What is measured of a network is a function from what is examined to named values, by subject; to measure one thing
-more, add a function to `MEASURES`. Runs where the cell ran.
+A measure is a function from the examined cell to named values by subject. To add one, append it to `MEASURES`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from datasets.loading.heldout_bank import Bank, draw_bank
-from datasets.schema.collection import CollectionSpec
+from datasets.loading.heldout_bank import Bank
 from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from evaluation.retrieval.protocols import evaluate_protocol
@@ -20,55 +17,54 @@ from evaluation.scaling.by_subject import BySubject, mean_by_subject, rank1_erro
 from evaluation.scaling.cells import MeasuredCell
 from model import sizes
 from orchestration.embedding.networks import teacher_of
-from orchestration.embedding.sequences import BATCH, held_out_rows
+from orchestration.embedding.sequences import BATCH
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
-from orchestration.scaling.context import Examined
+from orchestration.scaling.examined import Examined, held_out_data, held_out_pairs
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import probe_errors
 
-
-def bank_loss(held: Examined) -> dict[str, BySubject]:
-    """The loss of the objective on the bank: whole clips that are not augmented, and fixed keys."""
-    bank = bank_of(held.plan, held.rows, held.specs)
-    predicted, keys = (np.concatenate(one) for one in zip(*_embedded(held, bank), strict=True))
-    losses = held.run.objective.heldout_losses(predicted, keys, bank.walks)
-    return {name: mean_by_subject(values, bank.subjects) for name, values in losses.items()}
+History = Sequence[tuple[int, float]]  # (step, value) of a metric
 
 
-def zero_shot(held: Examined) -> dict[str, BySubject]:
-    """Rank-1 errors of each protocol on the held-out subjects, from the first frames of their sequences."""
+def held_out_loss(examined: Examined) -> dict[str, BySubject]:
+    """The loss of the objective on pairs of held-out clips, which are not augmented and the same for every cell."""
+    pairs = held_out_pairs(examined.plan, examined.held_out)
+    predictions, keys = (np.concatenate(one) for one in zip(*_embedded(examined, pairs), strict=True))
+    losses = examined.run.objective.heldout_losses(predictions, keys, pairs.walks)
+    return {name: mean_by_subject(values, pairs.subjects) for name, values in losses.items()}
+
+
+def zero_shot_errors(examined: Examined) -> dict[str, BySubject]:
+    """Rank-1 errors of the held-out subjects by the protocol of each collection."""
     found: dict[str, BySubject] = {}
-    for name, rows in held.rows.items():
-        protocol = held.specs[name].protocol
+    for name, rows in examined.held_out.rows.items():
+        protocol = examined.held_out.specs[name].protocol
         if protocol is not None:
             columns = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
-            results = evaluate_protocol(Sequences.of(held.embeddings(rows), *columns), protocol, "euc")
-            found |= rank1_errors(results, name)
+            sequences = Sequences.of(examined.embeddings(rows), *columns)
+            found |= rank1_errors(evaluate_protocol(sequences, protocol, "euc"), name)
     return found
 
 
-MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (bank_loss, zero_shot, probe_errors)
+MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (held_out_loss, zero_shot_errors, probe_errors)
 
 
 def measure(
-    plan: StudyPlan, cell: Cell, since: int, seconds: float, histories: dict[str, list[tuple[int, float]]]
+    plan: StudyPlan, cell: Cell, branch_step: int, seconds: float, histories: Mapping[str, History]
 ) -> MeasuredCell:
-    """A trained cell's record.
+    """The record of a trained cell.
 
-    since: the steps that it took over from its trunk; seconds: what the others took. histories: (step, value) of
-    `tokens_kept` and `flops_per_second`, as logged while it trained and, before `since`, its trunk.
+    Args:
+        plan, cell: the study and its cell.
+        branch_step: the steps that the cell shares with its trunk.
+        seconds: what the other steps took.
+        histories: of `tokens_kept` and `flops_per_second`; up to `branch_step` those of the trunk.
     """
     run = plan.run_of(cell)
-    store, threads = Store.open(run.shards), torch.get_num_threads()
-    torch.set_num_threads(max(run.cluster.workers, 1))  # those that have just been at work here
-    try:
-        held, found = _held_out(plan, store, run), {}
-        for one in MEASURES:
-            found |= one(held)
-    finally:
-        torch.set_num_threads(threads)
+    store = Store.open(run.shards)
+    measures = _measures(plan, store, run)
     cost = sizes.cost(cell.size, plan.channels)
     kept = mean_over_steps(histories["tokens_kept"])
     seen = cell.steps * plan.schedule.batch
@@ -89,46 +85,43 @@ def measure(
         kept=kept,
         flop=plan.flop_of(cell, sizes.KEPT if kept is None else kept),
         seconds=seconds,
-        speed=mean_over_steps([one for one in histories["flops_per_second"] if one[0] > since]),
-        measures=found,
+        speed=mean_over_steps([one for one in histories["flops_per_second"] if one[0] > branch_step]),
+        measures=measures,
     )
 
 
-def held_rows(plan: StudyPlan, store: Store) -> tuple[dict[str, pa.Table], dict[str, CollectionSpec]]:
-    """The held-out rows of each collection, and what holds of it. UsageError where somebody is not in the store."""
-    names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
-    rows = {name: held_out_rows(store, name, plan.run_of(plan.cells()[0])) for name in names}
-    return rows, store.specs(names)
-
-
-def bank_of(plan: StudyPlan, rows: dict[str, pa.Table], specs: dict[str, CollectionSpec]) -> Bank:
-    """The bank of a study."""
-    everyone = pa.concat_tables(rows.values())
-    return draw_bank(everyone, specs, plan.clips, plan.data.positives, plan.measure.keys, plan.measure.seed)
-
-
-def mean_over_steps(history: list[tuple[int, float]]) -> float | None:
-    """The mean of a metric over steps, each value being a mean since the one before; None where there is none."""
+def mean_over_steps(history: History) -> float | None:
+    """The mean over steps of a metric whose values are means since the one before; None without values."""
     if not history:
         return None
     steps, values = np.array(sorted(history)).T
     return float(np.average(values, weights=np.diff(steps, prepend=0)))
 
 
-def _held_out(plan: StudyPlan, store: Store, run: PretrainRun) -> Examined:
+def _measures(plan: StudyPlan, store: Store, run: PretrainRun) -> dict[str, BySubject]:
     network = teacher_of(checkpoint.at_step(folder_of(run), run.schedule.steps))
     device = torch.device("cuda" if run.cluster.gpu and torch.cuda.is_available() else "cpu")
-    return Examined(plan, store, run, network.to(device).eval(), device, *held_rows(plan, store))
+    examined = Examined(plan, store, run, network.to(device).eval(), device, held_out_data(plan, store))
+    found: dict[str, BySubject] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(run.cluster.workers, 1))  # the cores that its workers had; others are other cells'
+    try:
+        for one in MEASURES:
+            found |= one(examined)
+    finally:
+        torch.set_num_threads(threads)
+    return found
 
 
 @torch.inference_mode()
-def _embedded(held: Examined, bank: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Predictions of the queries and projections of the keys [b, P, C], a few pairs at a time."""
-    for start in range(0, len(bank.walks), BATCH):
+def _embedded(examined: Examined, pairs: Bank) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Predictions of the queries and projections of the keys, [b, P, C] each, in batches."""
+    network = examined.network
+    for start in range(0, len(pairs.walks), BATCH):
         some = slice(start, start + BATCH)
-        given = (bank.query[some], bank.query_times[some], bank.key[some], bank.key_times[some])
-        query, query_times, key, key_times = (torch.from_numpy(one).to(held.device) for one in given)
-        with held.precision():
-            predicted = held.network.embed(held.network.pool(query, query_times)[0])
-            keys = held.network.project(held.network.pool(key, key_times)[0])
-        yield predicted.float().cpu().numpy(), keys.float().cpu().numpy()
+        given = (pairs.query[some], pairs.query_times[some], pairs.key[some], pairs.key_times[some])
+        query, query_times, key, key_times = (torch.from_numpy(one).to(examined.device) for one in given)
+        with examined.autocast():
+            predictions = network.embed(network.pool(query, query_times)[0])
+            keys = network.project(network.pool(key, key_times)[0])
+        yield predictions.float().cpu().numpy(), keys.float().cpu().numpy()

@@ -1,7 +1,7 @@
-"""What a scaling study is: a grid of runs over size, unique sequences and training amount, and the run of each cell.
+"""The settings of a scaling study: a grid of runs over size, unique sequences, length of training and seed.
 
-Cells of one size, one number of sequences and one seed have a trunk in common: up to its cool-down a short run is the
-long one. Plain settings, and what follows from them by arithmetic; nothing is run here.
+Cells of one size, number of sequences and seed share a trunk: the learning rate is constant until the cool-down, so up
+to its own cool-down a short run is identical to the longest one.
 """
 
 from bisect import bisect_left
@@ -20,19 +20,19 @@ from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
 STUDY_FILE = "study.json"
-_MAY_GROW = ("sizes", "unique", "steps", "flop", "most_flop", "seeds", "single")  # cells more or less, the others stay
-_MAY_CHANGE = (*_MAY_GROW, "plan", "out", "shards", "keep_every", "cluster.", "schedule.log_every")
+_GRID = ("sizes", "unique", "steps", "flop", "most_flop", "seeds", "single")  # which cells there are; none changes
+_MAY_CHANGE = (*_GRID, "plan", "out", "shards", "keep_every", "cluster.", "schedule.log_every")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureSettings:
-    """How the runs of a study are measured on the held-out subjects; the same for all of them."""
+    """How the cells of a study are measured on the held-out subjects; the same for all of them."""
 
-    keys: int = 512  # pairs of clips in the bank, at most
-    frames: int = 32  # of each sequence, from its first, for what compares whole sequences
-    seed: int = 0  # of the frames of the bank's clips
-    probes: tuple[TaskName, ...] = ()  # tasks of which a linear probe is trained on the embedding, and scored
-    probe_rows: int = 400  # sequences that a probe learns from, and is asked about, at most
+    keys: int = 512  # most pairs of held-out clips that the loss is measured on
+    frames: int = 32  # first frames of each sequence that are embedded, for errors
+    seed: int = 0  # of the frames in the held-out clips
+    probes: tuple[TaskName, ...] = ()  # tasks of which a linear probe is fitted on the embedding and tested
+    probe_rows: int = 400  # most sequences that a probe is fitted on, and most that it is tested on
 
     def __post_init__(self) -> None:
         for name in ("keys", "frames", "probe_rows"):
@@ -40,12 +40,12 @@ class MeasureSettings:
                 option = name.replace("_", "-")
                 raise UsageError(f"--measure.{option} {getattr(self, name)} must be at least 2")
         if "identification" in self.probes:
-            raise UsageError("--measure.probes identification: people are told apart zero-shot, by their protocols")
+            raise UsageError("--measure.probes identification: it is measured zero-shot, by protocols: leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run of a study. unique: so many sequences; all there are where None."""
+    """One run of a study. unique: the number of sequences to train on; None for all."""
 
     size: str
     unique: int | None
@@ -54,50 +54,50 @@ class Cell:
 
     @property
     def trunk(self) -> str:
-        """What it has in common with the cells of other lengths."""
+        """Names the training that it shares with cells of other lengths."""
         return f"{self.size}-u{'all' if self.unique is None else self.unique}-s{self.seed}"
 
     @property
     def name(self) -> str:
-        """Its folder, and what it is called."""
+        """Its name, which is also that of its folder."""
         return f"{self.trunk}-b{self.steps}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """A grid of runs that differ in what is asked about, and in nothing else."""
+    """A grid of runs that are the same except for size, unique sequences, length of training and seed."""
 
     plan: str  # the name that the study is recorded under
     shards: str  # the store to train and to measure on
     out: str  # the study's folder
     sizes: tuple[str, ...]  # of the encoder
-    unique: tuple[int | None, ...] = (None,)  # numbers of sequences; None: all there are
+    unique: tuple[int | None, ...] = (None,)  # numbers of sequences to train on; None: all of them
     steps: tuple[int, ...] = ()  # lengths of training
-    flop: tuple[float, ...] = ()  # more lengths: what each size gets for so much work
+    flop: tuple[float, ...] = ()  # more lengths, given by their cost: each size gets its own number of steps
     most_flop: float | None = None  # cells that cost more are left out
-    seeds: tuple[int, ...] = (0,)  # each cell once for each, which shows the noise
-    single: tuple[str, ...] = ()  # sizes with the first seed alone
+    seeds: tuple[int, ...] = (0,)  # every cell is run once with each; several show the noise
+    single: tuple[str, ...] = ()  # sizes that are run with the first seed only
     channels: int = 256  # of the embedding of a part
-    keep_every: int = 200  # steps from one checkpoint to the next, from which a killed run goes on
+    keep_every: int = 200  # steps between the checkpoints that a killed run resumes from
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     data: DataSettings = field(default_factory=DataSettings)
     clips: ClipSettings = field(default_factory=ClipSettings)
     objective: ObjectiveSettings = field(default_factory=ContrastSettings)
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=0))  # the steps are those of the cells
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=0))  # without steps, which each cell has
     cluster: Cluster = field(default_factory=lambda: Cluster(workers=1))  # of each cell
 
     def __post_init__(self) -> None:
         for name in ("sizes", "unique", "seeds"):
             if not getattr(self, name):
-                raise UsageError(f"--{name} names nothing: give at least one")
+                raise UsageError(f"--{name} is empty: give at least one")
         if not self.steps and not self.flop:
             raise UsageError("no length of training: give --steps, --flop or both")
         if self.schedule.steps:
-            raise UsageError("--schedule.steps: the runs of a study have lengths of their own, give --steps")
+            raise UsageError("--schedule.steps: the lengths of a study's runs are given with --steps")
         if self.data.unique is not None:
-            raise UsageError("--data.unique: the runs of a study have numbers of their own, give --unique")
+            raise UsageError("--data.unique: the numbers of sequences of a study's runs are given with --unique")
         if not self.data.holdout:
-            raise UsageError("nobody is held back to measure on: give --data.holdout <collection>/<subject> ...")
+            raise UsageError("no subject is held out to measure on: give --data.holdout <collection>/<subject> ...")
         for size in (*self.sizes, *self.single):
             sizes.check(size)
         for steps in self.steps:
@@ -109,18 +109,18 @@ class StudyPlan:
         if not self.cells():
             raise UsageError("no cell is left: raise --most-flop, or give larger --flop or --steps")
         for cell in self.cells():
-            self._settings(cell, "")  # whatever is wrong with them
+            self._settings(cell, "")  # raises for settings that contradict each other
 
     def cells(self) -> list[Cell]:
-        """All runs, by trunk and length."""
-        return [cell for cell, why in self._grid().items() if why is None]
+        """The cells that are run, by trunk and length."""
+        return [cell for cell, reason in self._grid().items() if reason is None]
 
     def left_out(self) -> dict[str, str]:
-        """Cells of the grid that are not run, by name, and why."""
-        return {cell.name: why for cell, why in self._grid().items() if why is not None}
+        """The cells of the grid that are not run, by name, with the reason."""
+        return {cell.name: reason for cell, reason in self._grid().items() if reason is not None}
 
     def run_of(self, cell: Cell) -> PretrainRun:
-        """The settings of a cell's run, which lies in the study's folder."""
+        """The settings of a cell's run, whose folder lies in that of the study."""
         return self._settings(cell, str(open_place(self.out) / f"cells/{cell.name}"))
 
     def _settings(self, cell: Cell, out: str) -> PretrainRun:
@@ -137,43 +137,46 @@ class StudyPlan:
             objective=self.objective,
             schedule=replace(self.schedule, steps=cell.steps),
             keep=Keep(every=self.keep_every, last=1, best=0, at=tuple(branches) if longest else ()),
-            score=Score(every=0),  # once it is trained, and by more
+            score=Score(every=0),  # a cell is measured after its training (measure.py)
             cluster=self.cluster,
         )
 
     def trunk_of(self, cell: Cell) -> Cell:
-        """The longest cell of those that share a cell's trunk."""
+        """The longest cell that shares a cell's trunk; the others branch off from it."""
         return max((one for one in self.cells() if one.trunk == cell.trunk), key=lambda one: one.steps)
 
-    def flop_of(self, cell: Cell, kept: float = KEPT, since: int = 0) -> float:
-        """Work of a cell's training, of its steps after the first `since` alone. kept: the share of tubelets."""
+    def flop_of(self, cell: Cell, kept: float = KEPT, start: int = 0) -> float:
+        """FLOP of a cell's training from step `start`. kept: the share of tubelets that are tokens."""
         forward = sizes.clip_flops(cell.size, self.clips.frames, kept)
-        return self.schedule.batch * self.objective.passes(since, cell.steps) * forward
+        return self.schedule.batch * self.objective.passes(start, cell.steps) * forward
 
     def _branch(self, steps: int) -> int:
         return replace(self.schedule, steps=steps, warmup=0).branch
 
     def _grid(self) -> dict[Cell, str | None]:
-        """Every cell, and why it is left out where it is."""
+        """Every cell of the grid, with the reason if it is left out."""
         found: dict[Cell, str | None] = {}
         for size, unique, seed in product(dict.fromkeys(self.sizes), dict.fromkeys(self.unique), self.seeds):
             if size in self.single and seed != self.seeds[0]:
                 continue
             for steps in sorted({*self.steps, *(self._steps_for(size, flop) for flop in self.flop)}):
                 cell = Cell(size=size, unique=unique, seed=seed, steps=steps)
-                found[cell] = self._excess(cell)
+                found[cell] = self._reason_to_leave_out(cell)
         return found
 
     def _steps_for(self, size: str, flop: float) -> int:
-        """The number of steps of a size whose work is nearest to an amount, at least one."""
-        work = lambda steps: self.flop_of(Cell(size=size, unique=None, seed=0, steps=steps))  # noqa: E731
+        """The number of steps of a size whose cost is nearest to a budget, at least one."""
+
+        def work(steps: int) -> float:
+            return self.flop_of(Cell(size=size, unique=None, seed=0, steps=steps))
+
         enough = 1
         while work(enough) < flop:
             enough *= 2
-        enough = bisect_left(range(enough), flop, key=work)  # steps may differ in their work
+        enough = bisect_left(range(enough), flop, key=work)  # not a division: steps may differ in their cost
         return max(min(enough - 1, enough, key=lambda steps: abs(work(steps) - flop)), 1)
 
-    def _excess(self, cell: Cell) -> str | None:
+    def _reason_to_leave_out(self, cell: Cell) -> str | None:
         if self._branch(cell.steps) < max(self.schedule.warmup, 1):
             return f"{cell.steps} steps would not get past their warm-up"
         cost = self.flop_of(cell)

@@ -15,7 +15,7 @@ from datasets.store.reader import Store
 from datasets.store.selection import of_modalities
 from evaluation.classification.probe import probe
 from evaluation.scaling.by_subject import BySubject, class_error
-from orchestration.scaling.context import Examined
+from orchestration.scaling.examined import Examined
 from orchestration.scaling.plan import StudyPlan
 
 _SILHOUETTE: tuple[Modality, ...] = ("silhouette",)

@@ -1,6 +1,6 @@
-"""A study in MLflow: the run of the study, one below it for each cell, curves, tables and constants; and back again.
+"""A study in MLflow: a run for the study and one below it for each cell, with curves, tables and fitted constants.
 
-Whatever is read back comes from MLflow alone: the record of each cell is kept with its run.
+A study is read back from MLflow alone: the record of each cell is an artifact of its run.
 """
 
 import json
@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from datasets import storage
 from datasets.schema.errors import UsageError
@@ -24,13 +27,13 @@ from orchestration.run.tracking import Tracker
 from orchestration.scaling.plan import STUDY_FILE, StudyPlan
 from orchestration.scaling.run_cell import RECORD
 
-CELL_TAG = "scaling.cell"  # of the runs of finished cells: their names
-_GIGA = 1e9  # MLflow's steps are whole numbers of 64 bits, which FLOP soon exceed: charts are against GFLOP
+CELL_TAG = "scaling.cell"  # on the run of a finished cell: its name
+_GIGA = 1e9  # curves are against GFLOP: a step of MLflow is a 64-bit integer, which FLOP exceed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study as MLflow has it."""
+    """A study as read from MLflow."""
 
     run_id: str
     plan: StudyPlan
@@ -38,18 +41,18 @@ class Study:
 
 
 def study_id(study: str, uri: str) -> str:
-    """The MLflow run of a study, from that or from the study's folder. UsageError for what is neither."""
+    """The MLflow run id of a study, given by that id or by the study's folder. UsageError if it is neither."""
     tags = tracking.tags_of(uri, study)
     run_id = study if tags is not None else tracked_run(storage.open_place(study))
     if run_id is None or (tags := tracking.tags_of(uri, run_id)) is None:
-        raise UsageError(f"{study} is no study that MLflow at {uri} knows: give its run id or folder, and --tracking")
+        raise UsageError(f"MLflow at {uri} knows no study {study}: give its run id or folder, and --tracking")
     if tags.get("job") != "scaling":
-        raise UsageError(f"the MLflow run {study} is not that of a study: give the one that `jobs.scaling` named")
+        raise UsageError(f"the MLflow run {study} is not that of a study: give the one that `jobs.scaling` printed")
     return run_id
 
 
 def read_study(run_id: str, uri: str) -> Study:
-    """A study from MLflow alone: its plan, and the records of its finished cells."""
+    """Read a study from MLflow: its plan, and the records of its finished cells."""
     plan = build(StudyPlan, json.loads(tracking.read_artefact(uri, run_id, STUDY_FILE)))
     found = {tags[CELL_TAG]: child for child, tags in tracking.children(uri, run_id).items() if CELL_TAG in tags}
     cells = [MeasuredCell.from_json(tracking.read_artefact(uri, child, RECORD)) for child in found.values()]
@@ -57,12 +60,12 @@ def read_study(run_id: str, uri: str) -> Study:
 
 
 def recorded(run_id: str, uri: str) -> set[str]:
-    """The names of the cells whose records MLflow has."""
+    """The names of the cells whose records are in MLflow."""
     return {tags[CELL_TAG] for tags in tracking.children(uri, run_id).values() if CELL_TAG in tags}
 
 
 def record_cell(plan: StudyPlan, cell: MeasuredCell, folder: Place, run_id: str, uri: str) -> None:
-    """Keep a finished cell in MLflow, with the run that trained it. folder: the cell's."""
+    """Add the record of a finished cell to the MLflow run that trained it. folder: the cell's."""
     tags = {"job": "pretrain", "mlflow.parentRunId": run_id}
     settings = flatten(to_json(plan)) | {"cell": cell.name}
     with (
@@ -76,27 +79,13 @@ def record_cell(plan: StudyPlan, cell: MeasuredCell, folder: Place, run_id: str,
         names = ("parameters", "encoder", "heads", "unique", "seen", "epochs", "flop", "seconds")
         numbers = {f"measured/{name}": float(getattr(cell, name)) for name in names}
         tracker.log(cell.steps, numbers | {f"measured/{name}": one.value for name, one in cell.measures.items()})
-        tracker.tag({CELL_TAG: cell.name})  # last: it says that the record is there
+        tracker.tag({CELL_TAG: cell.name})  # last: it marks the record as complete
 
 
 def write_study(study: Study, tracker: Tracker, missing: Mapping[str, str], folder: Path) -> Analysis:
-    """Analyse a study, write its report into a local folder, and keep all of it with its MLflow run."""
+    """Analyse a study, write its report into a local folder, and log report, curves and constants to its run."""
     found = analyse(study.cells)
-    plan, first = study.plan, study.cells[0]
-    about = [
-        f"{len(study.cells)} runs of {plan.schedule.batch} pairs a step with {plan.data.positives} positives, clips of "
-        f"{plan.clips.frames} frames, rate {plan.schedule.lr:g}, the last {100 * plan.schedule.cooldown:.0f}% of "
-        f"each cooled down; measured on {len(first.measures[LOSS].subjects)} held-out subjects, against a bank of at "
-        f"most {plan.measure.keys} keys, and on the first {plan.measure.frames} frames of each sequence."
-    ]
-    shortest = min(cell.steps for cell in study.cells)
-    averaged, cooled = 1 / (1 - plan.objective.momentum), plan.schedule.cooldown * shortest
-    if averaged > cooled + 1:
-        about.append(
-            f"The teacher, which is measured, averages over {averaged:.0f} steps, more than the {cooled:.0f} in which "
-            "the shortest run cools down: it lags behind there (`objective.momentum`)."
-        )
-    write_report(found, f"Scaling study {plan.plan}", about, missing, folder)
+    write_report(found, f"Scaling study {study.plan.plan}", _about(study), missing, folder)
     for path in sorted(folder.iterdir()):
         tracker.attach(path, "report")
     _curves(study.cells, [LOSS, *main_errors(found)], tracker)
@@ -104,8 +93,28 @@ def write_study(study: Study, tracker: Tracker, missing: Mapping[str, str], fold
     return found
 
 
+def _about(study: Study) -> list[str]:
+    """Lines on how the cells were trained and measured, for the report."""
+    plan, subjects = study.plan, len(study.cells[0].measures[LOSS].subjects)
+    schedule, measured = plan.schedule, plan.measure
+    lines = [
+        f"{len(study.cells)} runs of {schedule.batch} pairs a step with {plan.data.positives} positives, clips of "
+        f"{plan.clips.frames} frames, learning rate {schedule.lr:g}, the last {100 * schedule.cooldown:.0f}% of each "
+        f"cooled down; measured on {subjects} held-out subjects: the loss on at most {measured.keys} pairs of clips, "
+        f"errors on the first {measured.frames} frames of each sequence."
+    ]
+    averaged = 1 / (1 - plan.objective.momentum)
+    cooled = schedule.cooldown * min(cell.steps for cell in study.cells)
+    if averaged > cooled + 1:
+        lines.append(
+            f"The teacher, whose network is measured, averages over {averaged:.0f} steps, more than the {cooled:.0f} "
+            "in which the shortest run cools down: it lags behind there (`objective.momentum`)."
+        )
+    return lines
+
+
 def _curves(cells: Sequence[MeasuredCell], measures: Sequence[str], tracker: Tracker) -> None:
-    """Some measures against parameters, sequences and GFLOP as the step, a metric for what else is the same."""
+    """Log measures with parameters, sequences and GFLOP as the step; one curve for cells alike in all else."""
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for cell in cells:
         for name in measures:
@@ -119,28 +128,28 @@ def _curves(cells: Sequence[MeasuredCell], measures: Sequence[str], tracker: Tra
 
 
 def _constants(found: Analysis) -> dict[str, float]:
-    """What was fitted, with the ends of its intervals, as metrics; what was not is missing."""
+    """All fitted constants and the ends of their intervals, as metrics."""
     metrics = {f"noise/{name}": value for name, value in found.noise.items()}
     if found.law is not None:
         for name, (value, draws) in constants_of(found.law).items():
-            metrics |= {f"law/{name}": value} | _ends(f"law/{name}", draws)
+            metrics |= {f"law/{name}": value} | _interval_ends(f"law/{name}", draws)
         metrics["law/residual"] = found.law.fit.noise
         if found.rule is not None:
             power = found.rule.power
             metrics["law/size_exponent"] = float(found.law.fit.law.size_exponent(power))
-            metrics |= _ends("law/size_exponent", found.law.draws.size_exponent(power))
+            metrics |= _interval_ends("law/size_exponent", found.law.draws.size_exponent(power))
     if found.rule is not None:
         metrics |= {"flop/scale": found.rule.scale, "flop/power": found.rule.power}
     for name, laws in found.errors.items():
         for axis, law in laws.items():
             for constant in ("scale", "shift", "exponent", "floor"):
                 metrics[f"law of {name}/{axis}/{constant}"] = float(getattr(law.fit.law, constant))
-            metrics |= _ends(f"law of {name}/{axis}/exponent", law.draws.exponent)
+            metrics |= _interval_ends(f"law of {name}/{axis}/exponent", law.draws.exponent)
     if found.held_out is not None:
         metrics["held_out/worst_miss"] = float(abs(found.held_out.miss).max())
     return metrics
 
 
-def _ends(name: str, draws: object) -> dict[str, float]:
-    wide = intervals(draws)
-    return {f"{name}_{end}": float(getattr(wide, end)) for end in ("low95", "low80", "high80", "high95")}
+def _interval_ends(name: str, draws: ArrayLike) -> dict[str, float]:
+    ends = intervals(np.asarray(draws))
+    return {f"{name}_{end}": float(getattr(ends, end)) for end in ("low95", "low80", "high80", "high95")}

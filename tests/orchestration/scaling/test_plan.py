@@ -56,8 +56,8 @@ def test_budgets_in_flop_give_each_size_its_steps(teacher_from: int) -> None:
     costs = [made.flop_of(cell) for cell in made.cells() if cell.size == "xxs"]
     assert costs == pytest.approx(budgets, rel=0.03)  # whole steps
     long = made.cells()[-1]
-    since = made.flop_of(long) - made.flop_of(replace(long, steps=40))
-    assert made.flop_of(long, since=40) == pytest.approx(since)
+    rest = made.flop_of(long) - made.flop_of(replace(long, steps=40))
+    assert made.flop_of(long, start=40) == pytest.approx(rest)
     assert made.flop_of(long, kept=0.5) > 1.5 * made.flop_of(long)
 
 
@@ -71,16 +71,16 @@ def test_cells_that_cost_too_much_are_left_out_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"sizes": ()}, "--sizes names nothing"),
+        ({"sizes": ()}, "--sizes is empty"),
         ({"sizes": ("giant",)}, "unknown encoder size 'giant'"),
         ({"steps": ()}, "no length of training: give --steps, --flop or both"),
         ({"steps": (10,)}, "--steps 10: the cool-down begins at 8, within the --schedule.warmup of 10 steps"),
         (
             {"schedule": Schedule(steps=5, warmup=1)},
-            r"--schedule\.steps: the runs of a study have lengths",
+            r"--schedule\.steps: the lengths of a study",
         ),
-        ({"data": DataSettings(holdout=("a/b",), unique=3)}, r"--data\.unique: the runs of a study have numbers"),
-        ({"data": DataSettings()}, "nobody is held back to measure on"),
+        ({"data": DataSettings(holdout=("a/b",), unique=3)}, r"--data\.unique: the numbers of sequences"),
+        ({"data": DataSettings()}, "no subject is held out to measure on"),
         ({"most_flop": 1.0}, "no cell is left: raise --most-flop"),
         ({"schedule": Schedule(steps=0, batch=12, warmup=1)}, "no multiple of 8 clips, which strips take"),
     ],

@@ -12,7 +12,7 @@ from datasets.schema.errors import UsageError
 from datasets.store.reader import Store
 from model.network import GaitNetwork, NetworkSettings
 from orchestration.run.settings import DataSettings, Schedule
-from orchestration.scaling.context import Examined
+from orchestration.scaling.examined import Examined, HeldOutData
 from orchestration.scaling.plan import Cell, MeasureSettings, StudyPlan
 from orchestration.scaling.probes import check_probes, labelled_rows, probe_errors
 from tests.fixtures.planted import EACH
@@ -38,7 +38,7 @@ def examined(plan: StudyPlan) -> Examined:
     run = plan.run_of(Cell(size="xxs", unique=None, seed=0, steps=4))
     network = GaitNetwork(NetworkSettings(size="xxs", channels=16)).eval()
     with torch.inference_mode():
-        return Examined(plan, Store.open(plan.shards), run, network, torch.device("cpu"), {}, {})
+        return Examined(plan, Store.open(plan.shards), run, network, torch.device("cpu"), HeldOutData({}, {}))
 
 
 def test_planted_posture_is_read_off_random_weights(planted: Path) -> None:
@@ -62,5 +62,5 @@ def test_no_more_rows_than_asked_from_everywhere_in_the_split(planted: Path) -> 
 def test_a_store_without_the_labels_is_refused(store: Path) -> None:
     with pytest.raises(UsageError, match=r"--measure.probes scoliosis: no collection of .* has labels of scoliosis"):
         check_probes(plan_of(store, "scoliosis"), Store.open(store))
-    with pytest.raises(UsageError, match="told apart zero-shot"):
+    with pytest.raises(UsageError, match="measured zero-shot"):
         replace(plan_of(store).measure, probes=("identification",))

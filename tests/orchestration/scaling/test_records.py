@@ -124,5 +124,5 @@ def test_who_is_no_study(tmp_path: Path, uri: str) -> None:
         pass
     with pytest.raises(UsageError, match="is not that of a study"):
         study_id(tracker.run_id, uri)
-    with pytest.raises(UsageError, match=r"is no study that MLflow at .* knows: give its run id or folder"):
+    with pytest.raises(UsageError, match=r"MLflow at .* knows no study .*: give its run id or folder"):
         study_id(str(tmp_path), uri)

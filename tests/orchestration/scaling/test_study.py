@@ -204,7 +204,7 @@ def test_a_killed_study_goes_on_where_it_was(plan: StudyPlan, local_ray, tmp_pat
         (["miniature", "--shards", "/nowhere", "--out", "O"], "holds no finished shards"),
         (
             ["miniature", "--shards", "S", "--out", "O", "--schedule.steps", "50"],
-            "have lengths of their own",
+            "the lengths of a study's runs are given with --steps",
         ),
         (["forecast", "--study", "S", "--sequences", "9"], "give either --gpu-hours or --flop"),
         (["forecast", "--study", "S", "--sequences", "0", "--flop", "1"], "--sequences 0 must be positive"),

@@ -1,0 +1,57 @@
+"""What a trained cell of a study is measured with: its network, held-out rows, and pairs of held-out clips."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from datasets.loading.heldout_bank import Bank, draw_bank
+from datasets.schema.collection import CollectionSpec
+from datasets.store.reader import Store
+from model.network import GaitNetwork
+from orchestration.embedding.sequences import autocast, embed_rows, held_out_rows
+from orchestration.run.settings import PretrainRun
+from orchestration.scaling.plan import StudyPlan
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutData:
+    """The held-out rows of each collection of a study, and the specs of these collections."""
+
+    rows: dict[str, pa.Table]
+    specs: dict[str, CollectionSpec]
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """A trained cell under examination."""
+
+    plan: StudyPlan
+    store: Store
+    run: PretrainRun
+    network: GaitNetwork  # the teacher's, which is what is evaluated and released
+    device: torch.device
+    held_out: HeldOutData
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the network computes with the precision of its training."""
+        return autocast(self.device, self.run.cluster.precision)
+
+    def embeddings(self, rows: pa.Table) -> np.ndarray:
+        """Embeddings of the first `measure.frames` frames of some sequences, float32 [n, C, P]."""
+        run, most = self.run, self.plan.measure.frames
+        return embed_rows(self.network, rows, run.clips.frames, self.device, run.cluster.precision, max_frames=most)
+
+
+def held_out_data(plan: StudyPlan, store: Store) -> HeldOutData:
+    """Read the held-out rows of a study. UsageError if the store lacks a held-out subject."""
+    names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
+    rows = {name: held_out_rows(store, name, plan.run_of(plan.cells()[0])) for name in names}
+    return HeldOutData(rows, store.specs(names))
+
+
+def held_out_pairs(plan: StudyPlan, data: HeldOutData) -> Bank:
+    """Pairs of held-out clips, the same for every cell of a study. UsageError for fewer than two walks."""
+    rows = pa.concat_tables(data.rows.values())
+    return draw_bank(rows, data.specs, plan.clips, plan.data.positives, plan.measure.keys, plan.measure.seed)
