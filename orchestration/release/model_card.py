@@ -130,7 +130,7 @@ def _training(run: PretrainRun, trained: int) -> list[str]:
         lines += [
             f"- {steps} steps of {schedule.batch} pairs of clips of {run.clips.frames} frames, seed {run.seed}",
             "- no label of any kind was used",
-            f"- AdamW, rate {schedule.lr:g}, weight decay {schedule.weight_decay:g}, {run.cluster.precision}",
+            f"- AdamW, learning rate {schedule.lr:g}, weight decay {schedule.weight_decay:g}, {run.cluster.precision}",
         ]
     else:
         lines.append("- no further training: the weights are those of that file")

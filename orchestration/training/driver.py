@@ -1,7 +1,7 @@
 """What the drivers of pretraining and fine-tuning share: start or resume a run, record it, train it to its end."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from datasets.storage import Place
@@ -27,6 +27,7 @@ class Job:
     write_first_checkpoint: Callable[[], Place] | None  # of a new run that starts from given weights
     scored: list[str] = field(default_factory=list)  # collections on which checkpoints are scored
     score_every: int = 1  # checkpoints from one that is scored to the next
+    data: Sequence[str] = ()  # what it is trained on: a summary, then details; logged once nothing is refused any more
 
 
 def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool) -> Place:
@@ -56,6 +57,8 @@ def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool
     with tracking.open_run(uri, name, flatten(to_json(run)), tags, run_folder.tracked_run(folder)) as tracker:
         run_folder.claim_folder(run)
         (folder / run_folder.TRACKED).write(tracker.run_id.encode())
+        for number, line in enumerate(job.data):
+            logger.log(logging.DEBUG if number else logging.INFO, line)
         if newest is None and job.write_first_checkpoint is not None:
             newest = job.write_first_checkpoint()
         if steps:

@@ -38,15 +38,13 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
     parent: the MLflow run below which this one is recorded.
     """
     run = run_folder.with_absolute_paths(run)
+    data: list[str] = []
     scored: list[str] = []
     if run.schedule.steps or run.data.leave_out:
         store = Store.open(run.shards)
         run = without_left_out(run, store)
     if run.schedule.steps:
-        summary, *details = check_data(run, store)
-        logger.info(summary)
-        for line in details:
-            logger.debug(line)
+        data = check_data(run, store)
         scored = scored_collections(run, store)
 
     def plan(newest: Place | None) -> Job:
@@ -60,6 +58,7 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
             write_first_checkpoint=first,
             scored=scored,
             score_every=run.score.every,
+            data=data,
         )
 
     return drive(run, plan, uri, profile)

@@ -134,8 +134,8 @@ def test_a_release_says_where_the_weights_came_from(zero_shot: Path, start: str,
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
     card = (out / "README.md").read_text()
     assert "started from the teacher in `p3d.pt`, a checkpoint in OpenGait's format of the published encoder" in card
-    assert "not a step was trained here" in card
-    assert "that of the published weights alone" in card
+    assert "no further training: the weights are those of that file" in card
+    assert "- the data of the published weights alone" in card
     assert "without labels" not in card
     for file in ("README.md", "run.json", "settings.json"):
         assert str(Path(start).parent) not in (out / file).read_text()
@@ -164,7 +164,7 @@ def test_training_continues_from_the_published_weights(trained: PretrainRun, tmp
     card = (release(ReleaseRun(run=trained.out, out=str(tmp_path / "out"))) / "README.md").read_text()
     assert "trained further from published weights, without labels" in card
     assert "- 2 steps of 16 pairs" in card
-    assert "- before, that of the published weights" in card
+    assert "- before these, the data of the published weights" in card
 
 
 @pytest.mark.slow
