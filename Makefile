@@ -14,9 +14,10 @@ test: $(STAMP)  ## the suite, without what takes longest
 test-all: $(STAMP)  ## the suite and what takes longer
 	$(PY) -m pytest
 
-check: $(STAMP)  ## style
+check: $(STAMP)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .
@@ -38,4 +39,4 @@ lock:  ## resolve pyproject.toml anew
 	mv requirements.new requirements.lock && rm -r .venv-lock
 
 clean:
-	rm -rf .venv demo .pytest_cache .ruff_cache
+	rm -rf .venv demo .mypy_cache .pytest_cache .ruff_cache

@@ -77,7 +77,8 @@ def subjects_of(rows: pa.Table) -> NDArray[np.str_]:
 def _spread(rows: pa.Table, most: int) -> NDArray[np.int64]:
     """At most so many rows, in order: first one of each subject, then a second one, ..., by a hash of their ids."""
     hashes = keys_of([f"bank\n{one}" for one in rows["sequence_id"].to_pylist()])
-    order, turn, taken = np.argsort(hashes), np.empty(rows.num_rows, dtype=np.int64), Counter()
+    order, turn = np.argsort(hashes), np.empty(rows.num_rows, dtype=np.int64)
+    taken: Counter[str] = Counter()
     subjects = subjects_of(rows)
     for row in order.tolist():
         turn[row] = taken[subjects[row]]

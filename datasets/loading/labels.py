@@ -69,7 +69,7 @@ def answers(asked: Sequence[Question], rows: pa.Table) -> np.ndarray:
     for column, question in enumerate(asked):
         number = {name: place for place, name in enumerate(question.classes)}
         given = people(rows) if question.label == SUBJECT else [one.get(question.label) for one in labels]
-        table[:, column] = [number.get(one, MISSING) for one in given]
+        table[:, column] = [MISSING if one is None else number.get(one, MISSING) for one in given]
     return table
 
 

@@ -38,10 +38,10 @@ def _ccgr() -> Iterator[Walk]:
         yield scenes.ccgr(*name)
     mini = _probe_sets("CCGR")[0]
     for subject in _subjects("CCGR", 0, 6):
-        names = {(subject, *name) for name in product(("NM1", "NM2"), ("0_2.avi", "90_3.avi"))}
+        names: set[tuple[str, ...]] = {(subject, *name) for name in product(("NM1", "NM2"), ("0_2.avi", "90_3.avi"))}
         names |= {tuple(name.split("/")) for name in mini.gallery or () if name.startswith(f"{subject}/")}
-        for name in sorted(names):
-            yield scenes.ccgr(*name)
+        for walk in sorted(names):
+            yield scenes.ccgr(*walk)
 
 
 def _ccpg() -> Iterator[Walk]:

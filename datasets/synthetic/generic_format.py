@@ -27,7 +27,7 @@ class Example:
 
         None where the templates do not give such a sequence.
         """
-        found = {}
+        found: dict[str, str] = {}
         for template, text in ((self.path.subject, subject), (self.path.condition, condition), (self.path.view, view)):
             match = re.fullmatch(_pattern_of(template), text)
             if match is None:
