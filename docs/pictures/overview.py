@@ -40,7 +40,7 @@ def main() -> None:
     embeddings = load_release(arguments.release).embed(walks)
     distances = np.linalg.norm(embeddings[1:] - embeddings[:1], axis=1).mean(axis=1)
     ranked = np.argsort(distances)[:SHOWN]
-    figure = blank(12, 2.9)
+    figure = blank(12, 1.8)
     panels = figure.subplots(1, 3, width_ratios=(4, 4, 6))
     _frames(panels[0], walks[0][0][:8:2], "silhouettes of a walk")
     _tokens(panels[1], walks[0])
