@@ -69,10 +69,10 @@ def main(arguments: Arguments) -> None:
 
 
 def _rates(arguments: Arguments, sequences: corpus.Corpus) -> None:
-    order = GlobalSampler(sequences.sizes(), {}, arguments.batch, 0)
-    plain = PairLoader(sequences, order, STILL, arguments.batch, 0, positives="clip")
-    augmented = PairLoader(sequences, order, ClipSettings(), arguments.batch, 0, positives="clip")
-    walks = PairLoader(sequences, order, ClipSettings(), arguments.batch, 0, positives="walk")
+    sampler = GlobalSampler(sequences.sizes(), {}, arguments.batch, 0)
+    plain = PairLoader(sequences, sampler, STILL, arguments.batch, 0, positives="clip")
+    augmented = PairLoader(sequences, sampler, ClipSettings(), arguments.batch, 0, positives="clip")
+    walks = PairLoader(sequences, sampler, ClipSettings(), arguments.batch, 0, positives="walk")
     packed = _packed(sequences)
     contenders: dict[str, Callable[[int], PairBatch | _Clips]] = {
         "contours, plain": plain.at,
@@ -107,12 +107,12 @@ class _Clips:
 
 def _all(loader: PairLoader, step: int, read: Callable[[int, np.ndarray], np.ndarray]) -> _Clips:
     """The loader's clips, read one after the other. read: a row and its frames' numbers to masks [T, 64, 44]."""
-    rows = loader.order.at(step).rows
+    rows = loader.sampler.at(step).rows
     counts = loader.corpus.num_frames[rows]
     found = []
     for branch in (0, 1):
         rng = ClipRng("pairs", loader.seed, step, 0, loader.batch, branch)
-        chosen = clips.sample_places(counts, loader.settings, rng) % counts[:, None]
+        chosen = clips.sample_positions(counts, loader.settings, rng) % counts[:, None]
         found.append(np.stack([read(row, frames) for row, frames in zip(rows.tolist(), chosen, strict=True)]))
     return _Clips(*found)
 

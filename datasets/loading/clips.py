@@ -1,7 +1,7 @@
-"""What a training clip is: which frames of a sequence it shows, when they were, and at what size.
+"""The settings of training clips, the sampling of their frames, and the times of these.
 
 Frame sampling is OpenGait's `fixed_ordered`: a random window of frames + skip consecutive frames, of which `frames` are
-kept in order; short sequences wrap around. How clips are changed is in datasets/loading/augment.py.
+kept in order; short sequences are repeated.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from datasets.schema.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSettings:
-    """How the clips of pretraining are drawn from a sequence; probabilities of the published recipe by default."""
+    """How clips are sampled from sequences and augmented; by default with the probabilities of the published recipe."""
 
     frames: int = 16  # of a clip; even, since tokens span two
     skip: int = 4  # frames that may be left out in between
@@ -24,10 +24,10 @@ class ClipSettings:
     flip: float = 0.5  # probability of a mirror image
     dilate: float = 0.2  # probability that a horizontal band of the body is dilated
     blur: float = 0.2  # probability that a horizontal band is blurred and thresholded again
-    # Beside the published recipe:
-    erase: float = 0.0  # probability that a quarter of the rows, next to each other, is emptied
-    coat: float = 0.0  # probability that the body wears a coat, from the shoulders to some row of the legs
-    bag: float = 0.0  # probability that it carries something: an ellipse, somewhere at the trunk
+    # Not in the published recipe:
+    erase: float = 0.0  # probability that a quarter of the rows, one below the other, is set to background
+    coat: float = 0.0  # probability of a coat: the body is widened from the shoulders to a row of the legs
+    bag: float = 0.0  # probability of a bag: an ellipse at the trunk is added to the body
 
     def __post_init__(self) -> None:
         if self.frames < 2 or self.frames % 2:
@@ -42,14 +42,14 @@ class ClipSettings:
 
     @property
     def window(self) -> int:
-        """Frames that a clip is chosen from."""
+        """Consecutive frames from which those of a clip are chosen."""
         return self.frames + self.skip
 
 
-def sample_places(num_frames: np.ndarray, settings: ClipSettings, rng: ClipRng) -> np.ndarray:
-    """Ascending places [n, frames] in sequences repeated end to end; place % num_frames is the frame.
+def sample_positions(num_frames: np.ndarray, settings: ClipSettings, rng: ClipRng) -> np.ndarray:
+    """The frames of n clips, as ascending positions in sequences that are repeated end to end: int64 [n, frames].
 
-    num_frames [n].
+    position % num_frames is the frame. num_frames: of each sequence, [n].
     """
     window = settings.window
     repeated = num_frames * -(-window // num_frames)
@@ -58,11 +58,14 @@ def sample_places(num_frames: np.ndarray, settings: ClipSettings, rng: ClipRng) 
     return start[:, None] + np.sort(kept, axis=1)
 
 
-def frame_times(places: np.ndarray, numbers: np.ndarray, num_frames: np.ndarray, periods: np.ndarray) -> np.ndarray:
-    """When each place is, in frames from the first one: float32 [n, frames]; repeats of a sequence follow on.
+def frame_times(positions: np.ndarray, numbers: np.ndarray, num_frames: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    """The times of the frames of clips, in frames since the first one of the clip: float32 [n, frames].
 
-    numbers [n, frames]: the true number of the frame at each place. periods [n]: true numbers from the first frame of
-    the sequence to the last, both counted.
+    Args:
+        positions: int [n, frames], as from `sample_positions`.
+        numbers: [n, frames], the number on disk of the frame at each position, which counts dropped frames too.
+        num_frames: of each sequence, [n].
+        periods: [n], frames from the first of a sequence to its last by their numbers: what a repetition adds.
     """
-    times = numbers + periods[:, None] * (places // num_frames[:, None])
+    times = numbers + periods[:, None] * (positions // num_frames[:, None])
     return (times - times[:, :1]).astype(np.float32)

@@ -1,7 +1,7 @@
-"""The bank: fixed pairs of clips of held-out subjects, by which all runs of a study are compared.
+"""The held-out bank: fixed pairs of clips of held-out subjects, on which all runs of a study measure their loss.
 
-The loss of training depends on the batch, and on the augmentations. Here are the same queries and keys for every run:
-frames are sampled as in training, with one seed, and nothing else is changed about a clip. Knows no network.
+The loss of training depends on the batch and on augmentation, so that losses of runs do not compare. The bank has the
+same queries and keys for every run: frames are sampled as in training, with one seed, and nothing is augmented.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ from datasets.contours import codec
 from datasets.contours.codec import contours_of
 from datasets.loading import clips
 from datasets.loading.clips import ClipSettings
+from datasets.loading.labels import subjects_of
 from datasets.loading.pairs import Positives
 from datasets.loading.random_numbers import ClipRng
 from datasets.preprocessing.encoder_input import to_input
@@ -29,8 +30,8 @@ from datasets.store.sequence_ids import keys_of
 class Bank:
     """n queries and their keys: clips uint8 0/1 [n, frames, 64, 44] and the times of their frames float32 [n, frames].
 
-    walks int64 [n]: the recorded walk of each pair; equal ones are no negatives of each other, as in training.
-    subjects [n]: whose they are, as `<collection>/<subject>`.
+    walks: int64 [n], the recorded walk of each pair; pairs of one walk are not negatives of each other, as in training.
+    subjects: [n], as `<collection>/<subject>`.
     """
 
     walks: NDArray[np.int64]
@@ -49,9 +50,18 @@ def draw_bank(
     most: int,
     seed: int,
 ) -> Bank:
-    """At most so many pairs from rows of a store (all columns), as evenly over subjects as there are sequences.
+    """Draw a bank from rows of a store, spread evenly over subjects as far as they have sequences.
 
-    UsageError where that are not two walks: there would be nothing to tell apart.
+    Args:
+        rows: of the held-out subjects, all columns.
+        specs: of their collections, by name.
+        settings: frames and skip of a clip; no augmentation of them is applied.
+        positives: which clips are the keys, as in `PairLoader`.
+        most: pairs at most.
+        seed: of the bank, the same for all runs.
+
+    Raises:
+        UsageError: the sequences are of fewer than two walks, so that no query has a negative.
     """
     names = np.array(walk_names(rows, specs))
     queries = _spread(rows, most)
@@ -65,29 +75,23 @@ def draw_bank(
     query, query_times = _clips(rows, queries.tolist(), settings, of_query)
     key, key_times = _clips(rows, partners, settings, of_key)
     walks = np.unique(names[queries], return_inverse=True)[1].astype(np.int64)
-    return Bank(walks, subjects_of(rows)[queries], query, query_times, key, key_times)
-
-
-def subjects_of(rows: pa.Table) -> NDArray[np.str_]:
-    """Whose each row is, as `<collection>/<subject>`."""
-    pairs = zip(rows["collection"].to_pylist(), rows["subject"].to_pylist(), strict=True)
-    return np.array([f"{collection}/{subject}" for collection, subject in pairs])
+    return Bank(walks, np.array(subjects_of(rows))[queries], query, query_times, key, key_times)
 
 
 def _spread(rows: pa.Table, most: int) -> NDArray[np.int64]:
-    """At most so many rows, in order: first one of each subject, then a second one, ..., by a hash of their ids."""
+    """At most `most` rows, in order: one of each subject, then a second one, ..., chosen by a hash of their ids."""
     hashes = keys_of([f"bank\n{one}" for one in rows["sequence_id"].to_pylist()])
-    order, turn = np.argsort(hashes), np.empty(rows.num_rows, dtype=np.int64)
+    rounds = np.empty(rows.num_rows, dtype=np.int64)  # of a row among those of its subject
     taken: Counter[str] = Counter()
     subjects = subjects_of(rows)
-    for row in order.tolist():
-        turn[row] = taken[subjects[row]]
+    for row in np.argsort(hashes).tolist():
+        rounds[row] = taken[subjects[row]]
         taken[subjects[row]] += 1
-    return np.sort(np.lexsort((hashes, turn))[:most])
+    return np.sort(np.lexsort((hashes, rounds))[:most])
 
 
 def _partner(names: NDArray[np.str_], row: int, number: float) -> int:
-    """Another row of the same walk, by a number in [0, 1); itself where there is none."""
+    """Another row of the same walk, chosen by a number in [0, 1); the row itself if there is none."""
     others = np.flatnonzero((names == names[row]) & (np.arange(len(names)) != row))
     return int(others[int(number * len(others))]) if len(others) else row
 
@@ -96,13 +100,13 @@ def _clips(
     rows: pa.Table, chosen: list[int], settings: ClipSettings, rng: ClipRng
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """A clip of each chosen row, and the times of its frames."""
-    its_rows = rows.take(chosen).to_pylist()
-    counts = np.array([row["num_frames"] for row in its_rows])
-    places = clips.sample_places(counts, settings, rng)
-    drawn, times = [], []
-    for row, its, count in zip(its_rows, places, counts.tolist(), strict=True):
-        true, frames = np.asarray(row["frame_numbers"]), its % count
-        drawn.append(to_input(codec.decode(contours_of(row), frames)))
-        period = true[-1:] - true[:1] + 1
-        times.append(clips.frame_times(its[None], true[frames][None], np.array([count]), period)[0])
-    return np.stack(drawn), np.stack(times)
+    sequences = rows.take(chosen).to_pylist()
+    counts = np.array([one["num_frames"] for one in sequences])
+    positions = clips.sample_positions(counts, settings, rng)
+    masks, times = [], []
+    for one, of_clip, count in zip(sequences, positions, counts.tolist(), strict=True):
+        numbers, frames = np.asarray(one["frame_numbers"]), of_clip % count
+        masks.append(to_input(codec.decode(contours_of(one), frames)))
+        period = numbers[-1:] - numbers[:1] + 1
+        times.append(clips.frame_times(of_clip[None], numbers[frames][None], np.array([count]), period)[0])
+    return np.stack(masks), np.stack(times)

@@ -1,7 +1,6 @@
-"""Clips with labels: which sequences a step of fine-tuning visits, and what a rank gets of them.
+"""The clips and labels of fine-tuning: which sequences a step samples, and a rank's slice of them.
 
-Each order is a pure function of (seed, step), so that any number of workers and any restart see the same data. Knows
-rows and numbers of classes, not what they mean (datasets/loading/labels.py).
+A sampler is a pure function of (seed, step), so that the number of ranks and restarts change nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datasets.loading.clip_loader import ClipDrawer, prefetch
+from datasets.loading.clip_loader import ClipLoader, prefetch
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
 from datasets.loading.random_numbers import ClipRng
@@ -18,41 +17,41 @@ from datasets.random_streams import stream
 from datasets.schema.errors import UsageError
 
 
-class Order(Protocol):
-    """The rows of every step."""
+class RowSampler(Protocol):
+    """Samples the global batch of any step."""
 
     def at(self, step: int) -> np.ndarray:
-        """The rows of a step, int64 [batch], whatever was asked before."""
+        """The rows of a step, int64 [batch], whichever steps were sampled before."""
         ...
 
     def epoch(self, step: int) -> float:
-        """How often each of them was visited before a step, in the mean."""
+        """How often each row (or person) was sampled before a step, in the mean."""
         ...
 
 
 class RoundRobinSampler:
-    """Groups of rows take turns, each going through a fresh permutation of its own again and again.
+    """Samples groups of rows in turn, each in permutations of its own, a new one each epoch.
 
-    One group of all rows is a plain order; a group for each class shows all classes equally often.
+    A single group of all rows samples them equally often; a group for each class balances the classes.
     """
 
     def __init__(self, groups: Sequence[np.ndarray], batch: int, seed: int) -> None:
-        assert all(len(group) for group in groups), "a group without rows cannot take its turn"
+        assert all(len(group) for group in groups), "a group without rows cannot be sampled"
         self._groups, self._batch, self._seed = groups, batch, seed
 
     def at(self, step: int) -> np.ndarray:
         """The rows of a step, int64 [batch]."""
-        places = np.arange(step * self._batch, (step + 1) * self._batch)
+        items = np.arange(step * self._batch, (step + 1) * self._batch)  # counted since step 0
         rows = np.empty(self._batch, dtype=np.int64)
         for number, group in enumerate(self._groups):
-            mine = places % len(self._groups) == number
-            epochs, within = np.divmod(places[mine] // len(self._groups), len(group))
+            mine = items % len(self._groups) == number
+            epochs, within = np.divmod(items[mine] // len(self._groups), len(group))
             shuffled = {epoch: self._permutation(number, epoch) for epoch in np.unique(epochs).tolist()}
-            rows[mine] = [group[shuffled[epoch][place]] for epoch, place in zip(epochs.tolist(), within, strict=True)]
+            rows[mine] = [group[shuffled[epoch][index]] for epoch, index in zip(epochs.tolist(), within, strict=True)]
         return rows
 
     def epoch(self, step: int) -> float:
-        """How often each row was visited before a step, in the mean."""
+        """How often each row was sampled before a step, in the mean."""
         return step * self._batch / sum(map(len, self._groups))
 
     def _permutation(self, group: int, epoch: int) -> np.ndarray:
@@ -62,12 +61,12 @@ class RoundRobinSampler:
 class PKSampler:
     """P people a step, K sequences of each (Hermans et al., arXiv 1703.07737); P x K is the batch.
 
-    An epoch is a fresh permutation of the people, cut into what whole steps take; whose sequences are fewer than K are
-    seen more than once. UsageError where there are fewer than P people.
+    An epoch is a new permutation of the people, cut into whole steps. Sequences of people who have fewer than K are
+    sampled more than once. UsageError if there are fewer than P people.
     """
 
     def __init__(self, people: np.ndarray, batch: int, each: int, seed: int) -> None:
-        """people: int64 [n], whose each row is; rows of nobody (negative) are left out."""
+        """people: int64 [n], the number of each row's person; rows with a negative one are left out."""
         self._rows = [np.flatnonzero(people == one) for one in np.unique(people[people >= 0])]
         self._count, self._each, self._seed = batch // each, each, seed
         if self._count > len(self._rows):
@@ -86,7 +85,7 @@ class PKSampler:
         return np.concatenate([np.resize(its, self._each) for its in walks])
 
     def epoch(self, step: int) -> float:
-        """How often each person was visited before a step."""
+        """How often each person was sampled before a step."""
         return float(step // (len(self._rows) // self._count))
 
 
@@ -103,14 +102,14 @@ class LabelledBatch:
 
 @dataclass(frozen=True)
 class LabelledLoader:
-    """Draws the clips of one rank of `ranks`; the global batch must divide by `ranks`.
+    """Loads the clips of one rank of `ranks`; the global batch must be divisible by `ranks`.
 
-    labels: int64 [rows, M], of all rows of the corpus.
+    labels: int64 [rows, M], classes of all rows of the corpus (datasets/loading/labels.py).
     """
 
     corpus: Corpus
     labels: np.ndarray
-    order: Order
+    sampler: RowSampler
     settings: ClipSettings
     batch: int
     seed: int
@@ -120,11 +119,11 @@ class LabelledLoader:
     def at(self, step: int) -> LabelledBatch:
         """The clips of a step."""
         share = self.batch // self.ranks
-        rows = self.order.at(step)[self.rank * share : (self.rank + 1) * share]
+        rows = self.sampler.at(step)[self.rank * share : (self.rank + 1) * share]
         rng = ClipRng("labelled", self.seed, step, self.rank * share, share)
-        drawn, times = ClipDrawer(self.corpus, self.settings).draw(rows, rng)
-        return LabelledBatch(step, self.order.epoch(step), drawn, times, self.labels[rows])
+        clips, times = ClipLoader(self.corpus, self.settings).load(rows, rng)
+        return LabelledBatch(step, self.sampler.epoch(step), clips, times, self.labels[rows])
 
     def steps(self, start: int, stop: int) -> Iterator[LabelledBatch]:
-        """The clips of steps start..stop-1, drawn ahead in a thread beside the training."""
+        """The clips of steps start..stop-1, loaded ahead of training in a thread."""
         return prefetch(self.at, start, stop)

@@ -1,8 +1,7 @@
-"""The query-key pairs of a step: a rank's slice of the global batch, the same for any number of ranks.
+"""The query-key pairs of pretraining: a rank's slice of each global batch, the same for any number of ranks.
 
-What is random about a clip hangs on the seed, the step, its place in the global batch and the branch alone, so that
-workers, restarts and prefetching change nothing. Joins order and clips (datasets/loading/clip_loader.py); knows
-nothing of tensors or of a cluster.
+What is random about a clip depends on the seed, the step, its position in the global batch and the branch alone, so
+that the number of ranks, restarts and prefetching change nothing.
 """
 
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.loading.clip_loader import ClipDrawer, prefetch
+from datasets.loading.clip_loader import ClipLoader, prefetch
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
 from datasets.loading.random_numbers import ClipRng
@@ -24,8 +23,8 @@ Positives = Literal["clip", "walk"]
 class PairBatch:
     """Query and key clips uint8 0/1 [b, frames, 64, 44], with the times of their frames, float32 [b, frames].
 
-    collections: of each pair. walks int64 [b]: the recorded walk of each pair; where two are equal, their clips show
-    one person at one time and are no negatives of each other. epoch: the mean over the global batch.
+    collections: of each pair. walks: int64 [b], the recorded walk of each pair; clips of one walk show one person at
+    one time, and are not negatives of each other. epoch: the mean over the global batch.
     """
 
     step: int
@@ -40,14 +39,14 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class PairLoader:
-    """Draws the pairs of one rank of `ranks`; the global batch must divide by `ranks`.
+    """Loads the pairs of one rank of `ranks`; the global batch must be divisible by `ranks`.
 
-    positives: whether a key is another clip of the sequence (`clip`), or one of another camera's sequence of the same
-    recorded walk (`walk`; of the same sequence where no other camera filmed it).
+    positives: whether a key is another clip of the sequence (`clip`), or a clip of another camera's sequence of the
+    same recorded walk (`walk`; of the same sequence if no other camera filmed it).
     """
 
     corpus: Corpus
-    order: GlobalSampler
+    sampler: GlobalSampler
     settings: ClipSettings
     batch: int
     seed: int
@@ -57,21 +56,21 @@ class PairLoader:
 
     def at(self, step: int) -> PairBatch:
         """The pairs of a step."""
-        visit = self.order.at(step)
+        indices = self.sampler.at(step)
         share = self.batch // self.ranks
         mine = slice(self.rank * share, (self.rank + 1) * share)
         sizes = self.corpus.sizes()
-        first_row = np.cumsum([0, *(sizes[name] for name in self.order.names)])
-        rows = (first_row[visit.collections] + visit.rows)[mine]
+        first_row = np.cumsum([0, *(sizes[name] for name in self.sampler.names)])
+        rows = (first_row[indices.collections] + indices.rows)[mine]
         of_query, of_key = (ClipRng("pairs", self.seed, step, mine.start, share, branch) for branch in (0, 1))
         partners = self.corpus.partners(rows, of_key.uniform("partner")) if self.positives == "walk" else rows
-        drawer = ClipDrawer(self.corpus, self.settings)
-        query, query_times = drawer.draw(rows, of_query)
-        key, key_times = drawer.draw(partners, of_key)
-        names = tuple(self.order.names[collection] for collection in visit.collections[mine])
-        epoch = float(visit.epochs.mean())
+        clips = ClipLoader(self.corpus, self.settings)
+        query, query_times = clips.load(rows, of_query)
+        key, key_times = clips.load(partners, of_key)
+        names = tuple(self.sampler.names[collection] for collection in indices.collections[mine])
+        epoch = float(indices.epochs.mean())
         return PairBatch(step, epoch, names, self.corpus.walks[rows], query, query_times, key, key_times)
 
     def steps(self, start: int, stop: int) -> Iterator[PairBatch]:
-        """The pairs of steps start..stop-1, drawn ahead in a thread beside the training."""
+        """The pairs of steps start..stop-1, loaded ahead of training in a thread."""
         return prefetch(self.at, start, stop)

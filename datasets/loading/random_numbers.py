@@ -1,7 +1,7 @@
 """The random numbers of training clips, and the version of the order in which training sees its data.
 
-Whoever makes a decision about clips asks for its numbers by the decision's name. Names are part of the order: renaming
-a decision draws it anew.
+A decision about clips draws its numbers by its name. Names are part of the order: a renamed decision draws other
+numbers.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,18 @@ from numpy.typing import NDArray
 
 from datasets.random_streams import stream
 
-# Which data a seed and a step stand for. Raise it with every change to the sampler, the names of decisions or what is
-# made of their numbers: a run must not be resumed on other data than it began with (orchestration/run/checkpoint.py).
-# 1: decisions shared streams. 2: each decision has a stream of its own.
+# The version of the function from (seed, step) to training data. Raise it with every change to a sampler, to the name
+# of a decision or to what is made of its numbers: a run must not be resumed on other data than it began with
+# (orchestration/run/checkpoint.py). 1: decisions shared streams. 2: each decision has a stream of its own.
 ORDER_VERSION = 2
 
 
 @dataclass(frozen=True)
 class ClipRng:
-    """Random numbers of the clips at places first..first+count-1 of a step's global batch.
+    """Random numbers of the clips at positions first..first+count-1 of a step's global batch.
 
-    A number depends on the purpose, the seed, the step, the clip's place, the branch (0 query, 1 key) and the name of
-    the decision alone. So any rank can draw its share without the others', and a setting changes no decision but its
-    own.
+    A number depends on the purpose, the seed, the step, the clip's position, the branch (0 query, 1 key) and the name
+    of the decision alone. So a rank draws its slice without the others', and a setting changes no decision but its own.
     """
 
     purpose: Literal["pairs", "labelled", "bank"]

@@ -1,10 +1,10 @@
-"""The order in which training visits sequences: a pure function of (seed, step), the same for any number of workers.
+"""Which sequences each step of pretraining sees: a pure function of (seed, step), the same for any number of ranks.
 
-Collections are drawn with p proportional to (discount * n)^(1/3), so that none drowns the others. By `step`, one is
-drawn for the whole global batch, so that negatives come from the same collection (the sampler of FoundationGait); by
-`batch`, one for each place of it. Within a collection each epoch is a fresh permutation, cut into what whole steps
-take: no sequence occurs twice in an epoch, and none twice in a batch, unless the batch has more places for a collection
-than it has sequences. A rank takes its slice of the batch, and resuming needs one integer. Knows nothing of shards.
+Collections are drawn with p proportional to (discount * n)^(1/3), so that large ones do not dominate. Mixing by `step`
+draws one collection for the whole global batch, so that negatives come from the same collection (the sampler of
+FoundationGait); by `batch`, one for each item of it. Within a collection each epoch is a new permutation, cut into
+whole steps: no sequence occurs twice in an epoch, and none twice in a batch, unless the batch has more items of a
+collection than it has sequences. A rank takes its slice of the batch, and resuming needs one integer, the step.
 """
 
 from bisect import bisect_right
@@ -22,10 +22,11 @@ Mixing = Literal["step", "batch"]
 
 
 @dataclass(frozen=True)
-class Visit:
-    """What one step visits, for each place of the global batch: int64 [batch] each.
+class BatchIndices:
+    """The sequences of a step's global batch: int64 [batch] each.
 
-    collections: which one, in order of name. rows: which of its sequences, 0..n-1. epochs: of that collection.
+    collections: numbers of the collections in order of name. rows: of the sequences in their collection, 0..n-1.
+    epochs: of that collection.
     """
 
     collections: np.ndarray
@@ -34,10 +35,17 @@ class Visit:
 
 
 class GlobalSampler:
-    """The visit of every step.
+    """Samples the global batch of any step.
 
-    sizes: sequences of each collection. discounts: what a sequence of it counts (1 where absent). batch: sequences a
-    step over all ranks. UsageError where batches are of one collection and one of them cannot fill a batch.
+    Args:
+        sizes: sequences of each collection.
+        discounts: weight of a sequence of a collection; 1 for collections that are not in it.
+        batch: sequences a step over all ranks.
+        seed: of the run.
+        mixing: whether a step is of one collection, or each item of the batch.
+
+    Raises:
+        UsageError: a step is of one collection, and one of them has fewer sequences than a batch.
     """
 
     def __init__(
@@ -59,8 +67,8 @@ class GlobalSampler:
         mass = np.array([(size * discounts.get(name, 1.0)) ** (1 / 3) for name, size in self._sizes.items()])
         self._probabilities = mass / mass.sum()
         self._batch, self._seed, self._mixing = batch, seed, mixing
-        self._visited = np.zeros((1, len(mass)), dtype=np.int64)  # of each collection before each step
-        self._epochs: list[list[int]] = [[0] for _ in mass]  # the steps at which those of a collection begin
+        self._visited = np.zeros((1, len(mass)), dtype=np.int64)  # sequences of each collection before each step
+        self._epochs: list[list[int]] = [[0] for _ in mass]  # steps at which the epochs of each collection begin
         self._permutations: dict[int, tuple[int, np.ndarray]] = {}
 
     @property
@@ -73,8 +81,8 @@ class GlobalSampler:
         """The probability of each collection."""
         return dict(zip(self._sizes, self._probabilities.tolist(), strict=True))
 
-    def at(self, step: int) -> Visit:
-        """The visit of a step (0, 1, ...), whatever was asked before."""
+    def at(self, step: int) -> BatchIndices:
+        """The global batch of a step (0, 1, ...), whichever steps were sampled before."""
         if step + 1 >= len(self._visited):
             self._draw_collections(2 * step + 1024)
         taken = self._visited[step + 1] - self._visited[step]
@@ -83,12 +91,12 @@ class GlobalSampler:
         epochs = np.concatenate([np.full(len(rows), epoch) for _, epoch, rows in parts])
         rows = np.concatenate([rows for _, _, rows in parts]).astype(np.int64)
         if self._mixing == "batch":
-            places = stream(self._seed, "sampler/places", step).permutation(self._batch)
-            collections, rows, epochs = collections[places], rows[places], epochs[places]
-        return Visit(collections, rows, epochs)
+            shuffled = stream(self._seed, "sampler/places", step).permutation(self._batch)  # each rank gets some of all
+            collections, rows, epochs = collections[shuffled], rows[shuffled], epochs[shuffled]
+        return BatchIndices(collections, rows, epochs)
 
     def _draw_collections(self, steps: int) -> None:
-        """How often each collection was visited before each step; a longer stream starts the same."""
+        """Count the sequences of each collection before each step; with more steps the counts start the same."""
         if self._mixing == "batch":
             shares = stream(self._seed, "sampler/shares")
             taken = shares.multinomial(self._batch, self._probabilities, size=steps)
@@ -99,10 +107,10 @@ class GlobalSampler:
         self._visited = np.stack([offsets(of_one) for of_one in taken.T], axis=1)
 
     def _take(self, choice: int, step: int, count: int) -> tuple[int, np.ndarray]:
-        """The epoch of a collection at a step, and what the step takes of its permutation."""
+        """The epoch of a collection at a step, and the step's rows: `count` of its permutation."""
         size = list(self._sizes.values())[choice]
         visited, begins = self._visited[:, choice], self._epochs[choice]
-        while True:  # an epoch lasts as long as whole steps fit, and one step at least
+        while True:  # an epoch ends before the step that would exceed it, after one step at least
             fit = int(np.searchsorted(visited, visited[begins[-1]] + size, side="right")) - 1
             following = max(fit, begins[-1] + 1)
             if following > step:

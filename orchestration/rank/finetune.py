@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import ray.train
 
-from datasets.loading import labels as tasks
-from datasets.loading.labelled import LabelledBatch, LabelledLoader, Order, PKSampler, RoundRobinSampler
-from datasets.loading.labels import SUBJECT, Question, answers
+from datasets.loading.labelled import LabelledBatch, LabelledLoader, PKSampler, RoundRobinSampler, RowSampler
+from datasets.loading.labels import SUBJECT, Label, class_indices, subjects_of
 from model.objectives.classification import Classifier
 from orchestration.rank.data import map_corpus
 from orchestration.rank.entry import enter
@@ -35,34 +34,34 @@ class FinetuneWork:
         selection = replace(run.data.selection, collections=self.start.collections)
         sequences, _ = map_corpus(run.shards, selection)
         rows = sequences.described()
-        labels = answers(self.start.questions, rows)
-        order = order_of(run, labels, tasks.people(rows))
+        classes = class_indices(self.start.labels, rows)
+        sampler = sampler_of(run, classes, subjects_of(rows))
         rank, ranks = context.get_world_rank(), context.get_world_size()
-        loader = LabelledLoader(sequences, labels, order, run.clips, run.schedule.batch, run.seed, rank, ranks)
+        loader = LabelledLoader(sequences, classes, sampler, run.clips, run.schedule.batch, run.seed, rank, ranks)
         return loader.steps(start, run.schedule.steps)
 
 
-def order_of(run: FinetuneRun, labels: np.ndarray, people: Sequence[str]) -> Order:
-    """The order in which rows are sampled; rows without a label are left out. UsageError where too few are left.
+def sampler_of(run: FinetuneRun, classes: np.ndarray, subjects: Sequence[str]) -> RowSampler:
+    """The sampler of a run, of the rows that have a label. UsageError if they are too few.
 
-    labels: int64 [rows, M], negative where one is missing. people: the person of each row.
+    classes: int64 [rows, M], negative where a label is missing. subjects: the subject of each row.
     """
     batch, seed = run.schedule.batch, run.seed
-    known = (labels >= 0).any(axis=1)
+    known = (classes >= 0).any(axis=1)
     if run.data.sampling == "people":
-        numbers = np.unique(np.asarray(people, dtype=str), return_inverse=True)[1].astype(np.int64)
+        numbers = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1].astype(np.int64)
         return PKSampler(np.where(known, numbers, -1), batch, run.data.each, seed)
     if run.data.sampling == "plain":
         return RoundRobinSampler([np.flatnonzero(known)], batch, seed)
-    groups = (np.flatnonzero(labels[:, 0] == number) for number in range(int(labels.max()) + 1))
+    groups = (np.flatnonzero(classes[:, 0] == number) for number in range(int(classes.max()) + 1))
     return RoundRobinSampler([group for group in groups if len(group)], batch, seed)
 
 
-def describe(questions: Sequence[Question]) -> str:
-    """Questions and their classes in a line for the terminal."""
-    if questions[0].label == SUBJECT:
-        return f"who of {len(questions[0].classes):,} people it is"
-    return "; ".join(f"{one.label}: {', '.join(one.classes)}" for one in questions)
+def describe(labels: Sequence[Label]) -> str:
+    """Labels and their classes in a line for the terminal."""
+    if labels[0].name == SUBJECT:
+        return f"who of {len(labels[0].classes):,} people it is"
+    return "; ".join(f"{label.name}: {', '.join(label.classes)}" for label in labels)
 
 
 def finetune_rank(config: Mapping[str, Any]) -> None:

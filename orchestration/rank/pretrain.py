@@ -30,10 +30,10 @@ class PretrainWork:
         run, data, context = self.run, self.run.data, ray.train.get_context()
         sequences, specs = map_corpus(run.shards, data.selection)
         discounts = {name: spec.sampling_discount for name, spec in specs.items()}
-        order = GlobalSampler(sequences.sizes(), discounts, run.schedule.batch, run.seed, data.mixing)
+        sampler = GlobalSampler(sequences.sizes(), discounts, run.schedule.batch, run.seed, data.mixing)
         rank, ranks = context.get_world_rank(), context.get_world_size()
         batch, positives = run.schedule.batch, data.positives
-        loader = PairLoader(sequences, order, run.clips, batch, run.seed, rank, ranks, positives)
+        loader = PairLoader(sequences, sampler, run.clips, batch, run.seed, rank, ranks, positives)
         return loader.steps(start, run.schedule.steps)
 
 

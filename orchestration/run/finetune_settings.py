@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning run, and what it resolved at its start: network, collections and questions.
+"""The settings of a fine-tuning run, and what it resolved at its start: network, collections and labels.
 
 What was resolved is stored in the run's folder, so that the run can be resumed and read without the pretrained one.
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from datasets.loading.clips import ClipSettings
-from datasets.loading.labels import Question, TaskName
+from datasets.loading.labels import Label, TaskName
 from datasets.schema.errors import UsageError
 from datasets.storage import Place
 from datasets.store.selection import Selection
@@ -91,11 +91,11 @@ class Start:
     network: NetworkSettings
     checkpoint: str
     collections: tuple[str, ...]
-    questions: tuple[Question, ...]
+    labels: tuple[Label, ...]
 
     def module(self, run: FinetuneRun) -> Classifier:
         """The module of such a run, with random weights."""
-        return Classifier(self.network, [len(one.classes) for one in self.questions], run.head, run.train)
+        return Classifier(self.network, [len(one.classes) for one in self.labels], run.head, run.train)
 
 
 def write_start(folder: Place, start: Start) -> None:

@@ -7,8 +7,7 @@ no labels; whether it uses these collections' sequences is a setting of the stud
 import numpy as np
 import pyarrow as pa
 
-from datasets.loading import labels as tasks
-from datasets.loading.labels import Question, TaskName
+from datasets.loading.labels import MISSING, Label, TaskName, belongs_to, class_indices, labels_of, subjects_of
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS, Modality
 from datasets.store.reader import Store
@@ -26,12 +25,12 @@ def probe_errors(examined: Examined) -> dict[str, BySubject]:
     found = {}
     for task in examined.plan.measure.probes:
         for name, (train, test) in labelled_rows(examined.plan, examined.store, task).items():
-            questions = tasks.questions(task, train)
+            labels = labels_of(task, train)
             embedded = [examined.embeddings(rows) for rows in (train, test)]
-            for question in questions:
-                error = _error(question, train, test, *embedded)
+            for label in labels:
+                error = _error(label, train, test, *embedded)
                 if error is not None:
-                    found[f"error/{name}/probe/{question.label}"] = error
+                    found[f"error/{name}/probe/{label.name}"] = error
     return found
 
 
@@ -40,7 +39,7 @@ def check_probes(plan: StudyPlan, store: Store) -> int:
     sequences = 0
     for task in plan.measure.probes:
         for train, test in labelled_rows(plan, store, task).values():
-            tasks.questions(task, train)
+            labels_of(task, train)
             sequences += train.num_rows + test.num_rows
     return sequences
 
@@ -67,7 +66,7 @@ def _rows(store: Store, collection: str, split: str, task: TaskName, most: int) 
     """At most `most` silhouettes of a split with labels of a task, evenly spaced in order of sequence_id."""
     walks = store.rows([collection], split, columns=[*WALK_COLUMNS])  # not the frames: most collections lack the labels
     labels = walks["labels"].to_pylist()
-    labelled = np.array([any(tasks.is_of(task, label) for label, _ in one) for one in labels], dtype=bool)
+    labelled = np.array([any(belongs_to(task, label) for label, _ in one) for one in labels], dtype=bool)
     if not labelled.any():
         return walks.slice(0, 0)
     rows = store.rows([collection], split).filter(labelled)
@@ -76,13 +75,13 @@ def _rows(store: Store, collection: str, split: str, task: TaskName, most: int) 
 
 
 def _error(
-    question: Question, train: pa.Table, test: pa.Table, of_train: np.ndarray, of_test: np.ndarray
+    label: Label, train: pa.Table, test: pa.Table, of_train: np.ndarray, of_test: np.ndarray
 ) -> BySubject | None:
     """The error of one label from embeddings [n, C, P] of train and test rows; None if no test row has the label."""
-    labels, truth = (tasks.answers([question], rows)[:, 0] for rows in (train, test))
-    known, asked = labels != tasks.MISSING, truth != tasks.MISSING
+    learned, truth = (class_indices([label], rows)[:, 0] for rows in (train, test))
+    known, asked = learned != MISSING, truth != MISSING
     if not asked.any():
         return None
-    people = np.asarray(tasks.people(train))[known].tolist()
-    scores = probe(of_train[known], labels[known], people, of_test[asked], len(question.classes), balanced=True)
-    return class_error(scores.argmax(axis=1), truth[asked], np.asarray(tasks.people(test))[asked])
+    people = np.asarray(subjects_of(train))[known].tolist()
+    scores = probe(of_train[known], learned[known], people, of_test[asked], len(label.classes), balanced=True)
+    return class_error(scores.argmax(axis=1), truth[asked], np.asarray(subjects_of(test))[asked])

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import torch
 
-from datasets.loading.labels import answers, people
+from datasets.loading.labels import class_indices, subjects_of
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS, Modality
 from datasets.storage import Place
@@ -124,18 +124,18 @@ def _identify(inputs: Inputs, made: Path) -> tuple[dict[str, float], str]:
 
 
 def _classify(inputs: Inputs, made: Path) -> tuple[dict[str, float], str]:
-    """Evaluate each question: the metrics to track, and the text of the report.
+    """Evaluate each label: the metrics to track, and the text of the report.
 
     Tables of results and of answers, and a figure of confusion, are written to `made`.
     """
     test, train = embeddings_by_method(inputs)
-    logits, questions = _logits(inputs, test[TUNED]), inputs.start.questions
+    logits, labels = _logits(inputs, test[TUNED]), inputs.start.labels
     rows: list[ClassRow] = []
     answered = []
-    for number, question in enumerate(questions):
-        first = sum(len(one.classes) for one in questions[:number])
-        own = class_probabilities(logits[:, first : first + len(question.classes)])
-        found, table = _evaluate_question(
+    for number, label in enumerate(labels):
+        first = sum(len(one.classes) for one in labels[:number])
+        own = class_probabilities(logits[:, first : first + len(label.classes)])
+        found, table = _evaluate_label(
             inputs, number, _baselines(inputs, number, train, test) | {_own_name(inputs): own}
         )
         rows += found
@@ -164,45 +164,45 @@ def _logits(inputs: Inputs, embeddings: np.ndarray) -> np.ndarray:
 def _baselines(
     inputs: Inputs, number: int, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Class probabilities [n, K] of all test rows for one question by each baseline; none where none are wanted."""
+    """Class probabilities [n, K] of all test rows for one label by each baseline; none where none are wanted."""
     if not inputs.scoring.baselines:
         return {}
-    question = inputs.start.questions[number]
-    labels, classes = answers([question], inputs.train)[:, 0], len(question.classes)
-    known, who = labels >= 0, np.asarray(people(inputs.train))
-    found = {MAJORITY: majority(labels[known], inputs.test.num_rows, classes)}
+    label = inputs.start.labels[number]
+    truth, classes = class_indices([label], inputs.train)[:, 0], len(label.classes)
+    known, who = truth >= 0, np.asarray(subjects_of(inputs.train))
+    found = {MAJORITY: majority(truth[known], inputs.test.num_rows, classes)}
     balanced = inputs.run.data.sampling == "balanced"
     for method, features in train.items():
-        given = features[known], labels[known], who[known].tolist(), test[method]
+        given = features[known], truth[known], who[known].tolist(), test[method]
         found[f"probe of {method}"] = probe(*given, classes, balanced)
     return found
 
 
-def _evaluate_question(
+def _evaluate_label(
     inputs: Inputs, number: int, by_method: dict[str, np.ndarray]
 ) -> tuple[list[ClassRow], pd.DataFrame]:
     """Rows for each collection from class probabilities [n, K], and the run's answer for each sequence."""
-    question = inputs.start.questions[number]
-    labels = answers([question], inputs.test)[:, 0]
+    label = inputs.start.labels[number]
+    numbers = class_indices([label], inputs.test)[:, 0]
     collections = np.asarray(inputs.test["collection"].to_pylist())
-    who = np.asarray(people(inputs.test))
+    who = np.asarray(subjects_of(inputs.test))
     rows: list[ClassRow] = []
     for name in inputs.specs:
-        mine = np.flatnonzero((labels >= 0) & (collections == name))
+        mine = np.flatnonzero((numbers >= 0) & (collections == name))
         if not len(mine):
             continue
-        truth = [question.classes[label] for label in labels[mine]]
+        truth = [label.classes[one] for one in numbers[mine]]
         for method, values in by_method.items():
-            predictions = Predictions.of(values[mine], truth, who[mine].tolist(), question.classes, question.positive)
-            rows += class_rows(method, name, question.label, predictions)
+            predictions = Predictions.of(values[mine], truth, who[mine].tolist(), label.classes, label.positive)
+            rows += class_rows(method, name, label.name, predictions)
     own = by_method[_own_name(inputs)]
     columns = {
         "sequence_id": inputs.test["sequence_id"].to_pylist(),
-        "question": question.label,
-        "truth": [question.classes[label] if label >= 0 else None for label in labels],
-        "answer": [question.classes[number] for number in own.argmax(axis=1)],
+        "question": label.name,
+        "truth": [label.classes[one] if one >= 0 else None for one in numbers],
+        "answer": [label.classes[one] for one in own.argmax(axis=1)],
     }
-    columns |= {f"p_{name}": own[:, number] for number, name in enumerate(question.classes)}
+    columns |= {f"p_{name}": own[:, column] for column, name in enumerate(label.classes)}
     return rows, pd.DataFrame(columns)
 
 

@@ -4,7 +4,7 @@ import re
 
 import pyarrow.compute as pc
 
-from datasets.loading.labels import people
+from datasets.loading.labels import subjects_of
 from evaluation.classification import census
 from evaluation.classification.census import Side
 from orchestration.scoring.finetuned_inputs import Inputs
@@ -22,7 +22,7 @@ _TRAINED = {
 
 def head(inputs: Inputs) -> str:
     """The report up to its results, in Markdown."""
-    run, positive = inputs.run, [one for one in inputs.start.questions if one.positive]
+    run, positive = inputs.run, [label for label in inputs.start.labels if label.positive]
     lines = [
         f"# {run.task} on {', '.join(inputs.start.collections)}",
         "",
@@ -31,27 +31,27 @@ def head(inputs: Inputs) -> str:
         f"- Sampling: {_SAMPLING[run.data.sampling]}.",
         f"- Scored: the last checkpoint, on the {inputs.scoring.split} split. No checkpoint was chosen by its scores.",
     ]
-    lines += [f"- {one.label}: found means {', '.join(one.positive)}; all else is not found." for one in positive]
+    lines += [f"- {label.name}: found means {', '.join(label.positive)}; all else is not found." for label in positive]
     lines += [f"- {name}: split by {spec.partition}" for name, spec in inputs.specs.items() if spec.partition]
     blocks = ["\n".join(lines), "## Classes" if run.task != "identification" else "## People", *_counts(inputs)]
-    leakage = census.leakage(people(inputs.train), people(inputs.test), _anonymous(inputs))
+    leakage = census.leakage(subjects_of(inputs.train), subjects_of(inputs.test), _anonymous(inputs))
     return "\n\n".join([*blocks, "## People in both splits", leakage])
 
 
 def _counts(inputs: Inputs) -> list[str]:
-    """A table for each question; for identification the numbers of people and sequences."""
+    """A table for each label; for identification the numbers of people and sequences."""
     splits = {"train": inputs.train, "test": inputs.test}
     if inputs.run.task == "identification":
-        whose = {name: people(rows) for name, rows in splits.items()}
+        whose = {name: subjects_of(rows) for name, rows in splits.items()}
         lines = (f"- {name}: {len(who):,} sequences of {len(set(who)):,} people" for name, who in whose.items())
         return ["\n".join(lines)]
     blocks = []
-    for question in inputs.start.questions:
+    for label in inputs.start.labels:
         sides = []
         for rows in splits.values():
-            labels = tuple(dict(one).get(question.label) for one in rows["labels"].to_pylist())
-            sides.append(Side(labels=labels, people=tuple(people(rows))))
-        blocks.append(census.class_counts(question.label, question.classes, *sides))
+            classes = tuple(dict(one).get(label.name) for one in rows["labels"].to_pylist())
+            sides.append(Side(labels=classes, people=tuple(subjects_of(rows))))
+        blocks.append(census.class_counts(label.name, label.classes, *sides))
     return blocks
 
 

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from datasets.loading import labels as tasks
+from datasets.loading.labels import class_indices, collections_with, labels_of, subjects_of
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import WALK_COLUMNS
 from datasets.storage import Place, open_place
 from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from orchestration.embedding.networks import teacher_of
-from orchestration.rank.finetune import describe, finetune_rank, order_of
+from orchestration.rank.finetune import describe, finetune_rank, sampler_of
 from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
@@ -56,31 +56,31 @@ def first_checkpoint(run: FinetuneRun) -> Callable[[], Place]:
 
 
 def check_start(run: FinetuneRun) -> Start:
-    """What a new run starts from; logs its questions and the number of labels. UsageError where it cannot start."""
+    """What a new run starts from; logs its labels and their classes. UsageError where it cannot start."""
     pretrained = run_folder.read_run(open_place(run.run))
     chosen = checkpoint.select(open_place(run.run), run.step)
     run.check_norms(pretrained.network.size)
     rows = training_rows(Store.open(run.shards), run.data.selection, WALK_COLUMNS)
-    collections = tuple(run.data.collections or tasks.collections_with(run.task, rows))
+    collections = tuple(run.data.collections or collections_with(run.task, rows))
     if not collections:
         raise UsageError(
             f"no sequence to train on in {run.shards} has a label of {run.task}: ingest a collection with such labels, "
             "or declare where your own collection has them (docs/own-walks.md)"
         )
     rows = rows.filter(pc.is_in(rows["collection"], pa.array(collections)))
-    questions = tasks.questions(run.task, rows)
-    labels = tasks.answers(questions, rows)
-    order_of(run, labels, tasks.people(rows))  # UsageError where there are too few people to fill a batch
-    task = f"{describe(questions)} on {rows.num_rows:,} sequences of {', '.join(collections)}"
+    labels = labels_of(run.task, rows)
+    classes = class_indices(labels, rows)
+    sampler_of(run, classes, subjects_of(rows))  # UsageError where there are too few people to fill a batch
+    task = f"{describe(labels)} on {rows.num_rows:,} sequences of {', '.join(collections)}"
     logger.info(f"encoder {pretrained.network.size} from {chosen}; task: {task}")
-    for column, question in enumerate(questions):
-        known = labels[:, column][labels[:, column] >= 0]
+    for label, column in zip(labels, classes.T, strict=True):
+        known = column[column >= 0]
         counts = Counter(known.tolist())
-        classes = f"{len(counts):,} classes"
-        if len(question.classes) <= 10:
-            classes = ", ".join(f"{name} {counts[number]:,}" for number, name in enumerate(question.classes))
-        logger.debug(f"train on {len(known):,} of {rows.num_rows:,} sequences with {question.label}: {classes}")
-    return Start(pretrained.network, str(chosen), collections, questions)
+        shown = f"{len(counts):,} classes"
+        if len(label.classes) <= 10:
+            shown = ", ".join(f"{name} {counts[number]:,}" for number, name in enumerate(label.classes))
+        logger.debug(f"train on {len(known):,} of {rows.num_rows:,} sequences with {label.name}: {shown}")
+    return Start(pretrained.network, str(chosen), collections, labels)
 
 
 def first_weights(run: FinetuneRun, start: Start) -> State:

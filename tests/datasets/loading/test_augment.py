@@ -99,7 +99,7 @@ def test_bands_change_as_frame_by_frame_arithmetic_says() -> None:
     tops, bottoms, kernels = set(), set(), set()
     for numbers, found in zip(rng.uniform("dilate/how", 3), dilated, strict=True):
         top, bottom = 9 + int(numbers[0] * 12), 39 + int(numbers[1] * 12)
-        shape, size = augment._SHAPES[int(numbers[2] * 9)]
+        shape, size = augment._KERNELS[int(numbers[2] * 9)]
         expected = clip.copy()
         for frame in expected:
             frame[top:bottom] = cv2.dilate(frame[top:bottom], cv2.getStructuringElement(shape, size))

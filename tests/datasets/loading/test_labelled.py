@@ -11,7 +11,7 @@ from datasets.loading import corpus
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import write_map
 from datasets.loading.labelled import LabelledLoader, PKSampler, RoundRobinSampler
-from datasets.loading.labels import MISSING, Question, answers, collections_with, people, questions
+from datasets.loading.labels import MISSING, Label, class_indices, collections_with, labels_of, subjects_of
 from datasets.schema.errors import UsageError
 from datasets.store.reader import Store
 from datasets.store.selection import Selection, training_tables
@@ -30,56 +30,56 @@ def rows_of(*labels: dict[str, str], subjects: str = "", collection: str = "X") 
 
 def test_classes_are_those_of_the_published_evaluator() -> None:
     rows = rows_of({"scoliosis": "positive"}, {"scoliosis": "negative"}, {"view": "x"})
-    (asked,) = questions("scoliosis", rows)
-    assert asked == Question("scoliosis", ("negative", "neutral", "positive"), ("positive",))
-    assert answers([asked], rows)[:, 0].tolist() == [2, 0, MISSING]
+    (label,) = labels_of("scoliosis", rows)
+    assert label == Label("scoliosis", ("negative", "neutral", "positive"), ("positive",))
+    assert class_indices([label], rows)[:, 0].tolist() == [2, 0, MISSING]
     rows = rows_of({"depression": "depressed"}, {"depression": "normal"})
-    assert answers(questions("depression", rows), rows)[:, 0].tolist() == [1, 0]
+    assert class_indices(labels_of("depression", rows), rows)[:, 0].tolist() == [1, 0]
 
 
 def test_attributes_are_numbered_and_a_missing_one_is_no_class() -> None:
     rows = rows_of(
         {"attribute_2": "10", "attribute_10": "0"}, {"attribute_2": "9", "attribute_1": "1"}, {"attribute_10": "1"}
     )
-    asked = questions("attributes", rows)
-    assert [(one.label, one.classes) for one in asked] == [("attribute_2", ("9", "10")), ("attribute_10", ("0", "1"))]
-    assert answers(asked, rows).tolist() == [[1, 0], [0, MISSING], [MISSING, 1]]  # attribute_1 has one class: untaught
-    assert answers(asked, rows_of({"attribute_2": "11"})).tolist() == [[MISSING, MISSING]]
+    labels = labels_of("attributes", rows)
+    assert [(one.name, one.classes) for one in labels] == [("attribute_2", ("9", "10")), ("attribute_10", ("0", "1"))]
+    assert class_indices(labels, rows).tolist() == [[1, 0], [0, MISSING], [MISSING, 1]]  # attribute_1 has one class
+    assert class_indices(labels, rows_of({"attribute_2": "11"})).tolist() == [[MISSING, MISSING]]
 
 
 def test_people_are_of_their_collection() -> None:
     rows = pa.concat_tables([rows_of({}, {}, subjects="ab", collection=name) for name in "XY"])
-    (asked,) = questions("identification", rows)
-    assert asked.classes == ("X/a", "X/b", "Y/a", "Y/b")
-    assert answers([asked], rows)[:, 0].tolist() == [0, 1, 2, 3]
+    (label,) = labels_of("identification", rows)
+    assert label.classes == ("X/a", "X/b", "Y/a", "Y/b")
+    assert class_indices([label], rows)[:, 0].tolist() == [0, 1, 2, 3]
     assert collections_with("identification", rows) == ["X", "Y"]
     assert collections_with("scoliosis", rows) == []
 
 
 def test_strange_and_lonely_classes_are_mistakes() -> None:
     with pytest.raises(UsageError, match="'scoliosis' has the value 'Severe', which is none of negative, neutral"):
-        questions("scoliosis", rows_of({"scoliosis": "Severe"}, {"scoliosis": "negative"}))
+        labels_of("scoliosis", rows_of({"scoliosis": "Severe"}, {"scoliosis": "negative"}))
     with pytest.raises(UsageError, match="fewer than two classes of scoliosis"):
-        questions("scoliosis", rows_of({"scoliosis": "negative"}, {"scoliosis": "negative"}))
+        labels_of("scoliosis", rows_of({"scoliosis": "negative"}, {"scoliosis": "negative"}))
     with pytest.raises(UsageError, match="fewer than two subjects"):
-        questions("identification", rows_of({}, {}, subjects="aa"))
+        labels_of("identification", rows_of({}, {}, subjects="aa"))
 
 
 def test_batches_are_whole_people() -> None:
     who = np.repeat([7, 3, -1, 5, 9, 11], [5, 2, 9, 4, 6, 4])
-    order = PKSampler(who, batch=8, each=4, seed=1)
+    sampler = PKSampler(who, batch=8, each=4, seed=1)
     seen = Counter()
     for step in range(2):  # five people, two a step: an epoch of two steps
-        rows = order.at(step)
+        rows = sampler.at(step)
         grouped = who[rows].reshape(2, 4)
         assert (grouped == grouped[:, :1]).all() and grouped.min() > 0
         for one in rows.reshape(2, 4):
             assert len(set(one.tolist())) == min(4, (who == who[one[0]]).sum())  # again for want of others
         seen.update(grouped[:, 0].tolist())
     assert max(seen.values()) == 1 and len(seen) == 4
-    assert order.at(1).tolist() == PKSampler(who, batch=8, each=4, seed=1).at(1).tolist()
-    assert order.at(1).tolist() != PKSampler(who, batch=8, each=4, seed=2).at(1).tolist()
-    assert (order.epoch(1), order.epoch(2)) == (0.0, 1.0)
+    assert sampler.at(1).tolist() == PKSampler(who, batch=8, each=4, seed=1).at(1).tolist()
+    assert sampler.at(1).tolist() != PKSampler(who, batch=8, each=4, seed=2).at(1).tolist()
+    assert (sampler.epoch(1), sampler.epoch(2)) == (0.0, 1.0)
     with pytest.raises(UsageError, match=r"set --schedule.batch to at most 20"):
         PKSampler(who, batch=24, each=4, seed=1)
 
@@ -93,9 +93,9 @@ def test_the_sequences_of_a_person_depend_on_nobody_else() -> None:
 
 def test_classes_take_turns_however_rare() -> None:
     rare, frequent = np.arange(3), np.arange(3, 40)
-    order = RoundRobinSampler([rare, frequent], batch=10, seed=1)
-    visited = np.concatenate([order.at(step) for step in range(12)])
-    assert np.isin(visited, rare).sum() == 60 and all(np.isin(order.at(step), rare).sum() == 5 for step in range(5))
+    sampler = RoundRobinSampler([rare, frequent], batch=10, seed=1)
+    visited = np.concatenate([sampler.at(step) for step in range(12)])
+    assert np.isin(visited, rare).sum() == 60 and all(np.isin(sampler.at(step), rare).sum() == 5 for step in range(5))
     assert Counter(visited[np.isin(visited, rare)].tolist()) == dict.fromkeys(range(3), 20)
     others = visited[np.isin(visited, frequent)]
     assert len(set(others[:37].tolist())) == 37  # a permutation, and then another
@@ -109,11 +109,11 @@ def test_ranks_share_out_what_one_would_see(store: Path, tmp_path: Path) -> None
     write_map(training_tables(there, Selection(collections=("CASIA-B",))), there.specs(["CASIA-B"]), tmp_path)
     sequences = corpus.Corpus(tmp_path)
     rows = sequences.described()
-    labels = answers(questions("identification", rows), rows)
-    order = PKSampler(labels[:, 0], batch=16, each=4, seed=0)
+    labels = class_indices(labels_of("identification", rows), rows)
+    sampler = PKSampler(labels[:, 0], batch=16, each=4, seed=0)
 
     def loader(rank: int, ranks: int) -> LabelledLoader:
-        return LabelledLoader(sequences, labels, order, ClipSettings(frames=4), 16, 0, rank, ranks)
+        return LabelledLoader(sequences, labels, sampler, ClipSettings(frames=4), 16, 0, rank, ranks)
 
     whole, halves = loader(0, 1).at(3), [loader(rank, 2).at(3) for rank in range(2)]
     for name in ("clips", "times", "labels"):
@@ -122,5 +122,5 @@ def test_ranks_share_out_what_one_would_see(store: Path, tmp_path: Path) -> None
     assert whole.clips.shape == (16, 4, 64, 44) and set(np.unique(whole.clips)) == {0, 1}
     assert (np.unique(whole.labels[:, 0], return_counts=True)[1] == 4).all()
     assert [one.step for one in loader(0, 1).steps(2, 5)] == [2, 3, 4]
-    named = [people(rows)[row].split("/")[1] for row in order.at(3)]
-    assert [sorted(set(people(rows)))[label].split("/")[1] for label in whole.labels[:, 0]] == named
+    named = [subjects_of(rows)[row].split("/")[1] for row in sampler.at(3)]
+    assert [sorted(set(subjects_of(rows)))[label].split("/")[1] for label in whole.labels[:, 0]] == named

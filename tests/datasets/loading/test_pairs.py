@@ -40,8 +40,8 @@ def loader(
     positives: str = "clip",
     **clip: float,
 ) -> PairLoader:
-    order = GlobalSampler(sequences.sizes(), {}, 8, 3, mixing)
-    return PairLoader(sequences, order, ClipSettings(**clip), 8, 3, rank, ranks, positives)
+    sampler = GlobalSampler(sequences.sizes(), {}, 8, 3, mixing)
+    return PairLoader(sequences, sampler, ClipSettings(**clip), 8, 3, rank, ranks, positives)
 
 
 def rng_of(step: int, branch: int) -> ClipRng:
@@ -51,19 +51,19 @@ def rng_of(step: int, branch: int) -> ClipRng:
 
 @pytest.mark.parametrize("num_frames", [1, 3, 16, 19, 20, 21, 300])
 def test_sampled_frames_are_ordered_and_lie_in_one_window(num_frames: int) -> None:
-    places = clips.sample_places(
+    positions = clips.sample_positions(
         np.full(500, num_frames), ClipSettings(frames=16, skip=4), ClipRng("pairs", 0, 0, 0, 500)
     )
-    assert places.shape == (500, 16) and (np.diff(places) > 0).all()
-    assert (places[:, -1] - places[:, 0]).max() == 19
+    assert positions.shape == (500, 16) and (np.diff(positions) > 0).all()
+    assert (positions[:, -1] - positions[:, 0]).max() == 19
     last = num_frames * -(-20 // num_frames)
-    assert places.min() == 0 and places.max() == last - 1  # and everything in between
-    assert last == 20 or abs(places.mean() / (last - 1) - 0.5) < 0.03
+    assert positions.min() == 0 and positions.max() == last - 1  # and everything in between
+    assert last == 20 or abs(positions.mean() / (last - 1) - 0.5) < 0.03
 
 
 def test_times_follow_the_true_frame_numbers() -> None:
-    true, places = np.array([5, 6, 9, 10]), np.array([[1, 2, 3], [2, 3, 4], [3, 4, 9]])  # the last two wrap around
-    times = clips.frame_times(places, true[places % 4], np.full(3, 4), np.full(3, 6))
+    true, positions = np.array([5, 6, 9, 10]), np.array([[1, 2, 3], [2, 3, 4], [3, 4, 9]])  # the last two wrap around
+    times = clips.frame_times(positions, true[positions % 4], np.full(3, 4), np.full(3, 6))
     np.testing.assert_array_equal(times, [[0, 3, 4], [0, 1, 2], [0, 1, 8]])
 
 
@@ -71,15 +71,15 @@ def test_a_clip_that_is_not_augmented_is_the_frames_themselves(store: Path, sequ
     stored = {row["sequence_id"]: row for row in training_rows(Store.open(store), Selection()).to_pylist()}
     for step in range(4):
         batch = loader(sequences, mixing="batch", **STILL).at(step)
-        visit = loader(sequences, mixing="batch").order.at(step)
-        counts = sequences.num_frames[visit.rows + np.array([0, sequences.sizes()["CASIA-B"]])[visit.collections]]
-        places = [clips.sample_places(counts, ClipSettings(), rng_of(step, branch)) for branch in (0, 1)]
-        for place, (collection, row) in enumerate(zip(visit.collections, visit.rows, strict=True)):
+        indices = loader(sequences, mixing="batch").sampler.at(step)
+        counts = sequences.num_frames[indices.rows + np.array([0, sequences.sizes()["CASIA-B"]])[indices.collections]]
+        positions = [clips.sample_positions(counts, ClipSettings(), rng_of(step, branch)) for branch in (0, 1)]
+        for position, (collection, row) in enumerate(zip(indices.collections, indices.rows, strict=True)):
             row = stored[sequences.sequence_id(int(row) + (0, sequences.sizes()["CASIA-B"])[collection])]
             count, masks = len(row["frame_numbers"]), to_input(codec.decode(contours_of(row)))
-            assert count == counts[place]
-            for clip, of_branch in zip((batch.query, batch.key), places, strict=True):
-                np.testing.assert_array_equal(clip[place], masks[of_branch[place] % count])
+            assert count == counts[position]
+            for clip, of_branch in zip((batch.query, batch.key), positions, strict=True):
+                np.testing.assert_array_equal(clip[position], masks[of_branch[position] % count])
     mirrored = loader(sequences, mixing="batch", **{**STILL, "flip": 1}).at(3)
     np.testing.assert_array_equal(mirrored.query, batch.query[..., ::-1])
 

@@ -47,8 +47,8 @@ def drawn(monkeypatch) -> Drawn:
 
 
 def pair_loader(sequences: Corpus, settings: ClipSettings, rank: int = 0, ranks: int = 1) -> PairLoader:
-    order = GlobalSampler(sequences.sizes(), {}, 16, 3)
-    return PairLoader(sequences, order, settings, 16, 3, rank, ranks, "walk")
+    sampler = GlobalSampler(sequences.sizes(), {}, 16, 3)
+    return PairLoader(sequences, sampler, settings, 16, 3, rank, ranks, "walk")
 
 
 def taken(drawn: Drawn) -> Drawn:
@@ -141,11 +141,11 @@ def test_decisions_and_their_numbers_never_change(sequences: Corpus, drawn: Draw
 @pytest.mark.parametrize("ranks", [2, 3, 6])
 def test_a_rank_has_its_share_of_labelled_clips(sequences: Corpus, drawn: Drawn, ranks: int) -> None:
     labels = np.zeros((len(sequences), 1), np.int64)
-    order = RoundRobinSampler([np.arange(len(sequences))], batch=12, seed=1)
+    sampler = RoundRobinSampler([np.arange(len(sequences))], batch=12, seed=1)
     settings = ClipSettings(frames=4, **ALL_ON)
 
     def loader(rank: int, ranks: int) -> LabelledLoader:
-        return LabelledLoader(sequences, labels, order, settings, 12, 1, rank, ranks)
+        return LabelledLoader(sequences, labels, sampler, settings, 12, 1, rank, ranks)
 
     loader(0, 1).at(3)
     whole, share = taken(drawn), 12 // ranks

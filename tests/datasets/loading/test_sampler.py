@@ -1,4 +1,4 @@
-"""The order of training: a pure function of seed and step, without replacement, in the asked-for proportions."""
+"""The sampler of pretraining: a pure function of seed and step, without replacement, in the asked-for proportions."""
 
 import hashlib
 from collections import Counter
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from datasets.loading.sampler import GlobalSampler, Visit
+from datasets.loading.sampler import BatchIndices, GlobalSampler
 from datasets.schema.errors import UsageError
 
 SIZES = {"small": 70, "large": 1000}
 MIXED = {"tiny": 5, "small": 40, "large": 1000}  # of 32 places: about 4, 8 and 20
 
 
-def order(seed: int = 0, batch: int = 16, **discounts: float) -> GlobalSampler:
+def sampler(seed: int = 0, batch: int = 16, **discounts: float) -> GlobalSampler:
     return GlobalSampler(SIZES, discounts, batch, seed)
 
 
@@ -22,11 +22,11 @@ def mixed(seed: int = 0) -> GlobalSampler:
     return GlobalSampler(MIXED, {}, 32, seed, "batch")
 
 
-def told(visit: Visit) -> bytes:
-    return b"".join(part.tobytes() for part in (visit.collections, visit.rows, visit.epochs))
+def told(indices: BatchIndices) -> bytes:
+    return b"".join(part.tobytes() for part in (indices.collections, indices.rows, indices.epochs))
 
 
-@pytest.mark.parametrize("make", [order, mixed])
+@pytest.mark.parametrize("make", [sampler, mixed])
 def test_any_step_can_be_asked_for_in_any_order(make: Callable[[], GlobalSampler]) -> None:
     forwards, backwards = make(), make()
     first = [told(forwards.at(step)) for step in range(300)]
@@ -37,9 +37,9 @@ def test_any_step_can_be_asked_for_in_any_order(make: Callable[[], GlobalSampler
 
 def test_seeds_differ_and_the_order_never_changes() -> None:
     def digest(seed: int) -> str:
-        visits = [order(seed).at(step) for step in (0, 1, 2, 50)]
-        names = [order(seed).names[visit.collections[0]].encode() for visit in visits]
-        told = b"".join(visit.rows.tobytes() + name for visit, name in zip(visits, names, strict=True))
+        batches = [sampler(seed).at(step) for step in (0, 1, 2, 50)]
+        names = [sampler(seed).names[batch.collections[0]].encode() for batch in batches]
+        told = b"".join(batch.rows.tobytes() + name for batch, name in zip(batches, names, strict=True))
         return hashlib.sha256(told).hexdigest()[:16]
 
     assert digest(0) != digest(1)
@@ -47,13 +47,13 @@ def test_seeds_differ_and_the_order_never_changes() -> None:
 
 
 def test_an_epoch_visits_a_sequence_at_most_once_and_a_batch_never_twice() -> None:
-    subject = order()
+    subject = sampler()
     seen: dict[tuple[str, int], list[int]] = {}
     for step in range(600):
-        visit = subject.at(step)
-        assert len(set(visit.rows.tolist())) == 16
-        ((name, epoch),) = {(subject.names[one], n) for one, n in zip(visit.collections, visit.epochs, strict=True)}
-        seen.setdefault((name, int(epoch)), []).extend(visit.rows.tolist())
+        batch = subject.at(step)
+        assert len(set(batch.rows.tolist())) == 16
+        ((name, epoch),) = {(subject.names[one], n) for one, n in zip(batch.collections, batch.epochs, strict=True)}
+        seen.setdefault((name, int(epoch)), []).extend(batch.rows.tolist())
     for (name, _), rows in seen.items():
         assert len(rows) == len(set(rows))
         assert max(rows) < SIZES[name]
@@ -67,18 +67,18 @@ def test_another_collection_leaves_the_permutations_of_the_others() -> None:
     def first_epoch(subject: GlobalSampler, name: str) -> list[int]:
         number, rows = subject.names.index(name), []
         for step in range(600):
-            visit = subject.at(step)
-            rows += visit.rows[(visit.collections == number) & (visit.epochs == 0)].tolist()
+            batch = subject.at(step)
+            rows += batch.rows[(batch.collections == number) & (batch.epochs == 0)].tolist()
         return rows
 
-    assert order().names.index("small") != more.names.index("small")
+    assert sampler().names.index("small") != more.names.index("small")
     for name, size in SIZES.items():
-        assert first_epoch(order(), name) == first_epoch(more, name)
+        assert first_epoch(sampler(), name) == first_epoch(more, name)
         assert len(first_epoch(more, name)) == size // 16 * 16
 
 
 def test_collections_are_drawn_by_the_cube_root_of_their_size() -> None:
-    subject = order(large=0.1)
+    subject = sampler(large=0.1)
     drawn = Counter(subject.names[subject.at(step).collections[0]] for step in range(20_000))
     expected = 100 ** (1 / 3) / (100 ** (1 / 3) + 70 ** (1 / 3))
     assert subject.shares["large"] == pytest.approx(expected)
@@ -90,10 +90,10 @@ def test_a_mixed_batch_has_a_sequence_twice_only_where_there_are_too_few() -> No
     seen: dict[tuple[int, int], list[int]] = {}
     placed: Counter[int] = Counter()
     for step in range(400):
-        visit = subject.at(step)
+        batch = subject.at(step)
         for choice, size in enumerate((1000, 40, 5)):  # in order of name: large, small, tiny
-            mine = visit.collections == choice
-            rows, (epoch, *more) = visit.rows[mine].tolist(), sorted(set(visit.epochs[mine].tolist())) or [-1]
+            mine = batch.collections == choice
+            rows, (epoch, *more) = batch.rows[mine].tolist(), sorted(set(batch.epochs[mine].tolist())) or [-1]
             assert not more and len(set(rows)) == min(len(rows), size) and max(rows, default=0) < size
             seen.setdefault((choice, epoch), []).extend(rows)
             placed[choice] += len(rows)
@@ -109,6 +109,6 @@ def test_a_mixed_batch_has_a_sequence_twice_only_where_there_are_too_few() -> No
 
 def test_a_collection_that_cannot_fill_a_batch_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UsageError, match=r"small has 70 sequences .* set --schedule\.batch to at most 70"):
-        order(batch=71)
+        sampler(batch=71)
     with pytest.raises(UsageError, match=r"leave small out .* or mix collections .* with --data\.mixing batch"):
-        order(batch=71)
+        sampler(batch=71)

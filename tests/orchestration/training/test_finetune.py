@@ -133,7 +133,7 @@ def test_a_run_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrai
             assert torch.equal(first[f"student.network.{place}"], value)
             assert torch.equal(first[f"teacher.network.{place}"], value)
             assert not torch.equal(last[f"teacher.network.{place}"], value)
-    assert read_start(open_place(screened.out)).questions[0].classes == ("negative", "neutral", "positive")
+    assert read_start(open_place(screened.out)).labels[0].classes == ("negative", "neutral", "positive")
 
 
 @pytest.mark.slow
