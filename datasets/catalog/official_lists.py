@@ -1,8 +1,8 @@
-"""The official lists of subjects and sequences where no rule gives them, from compact files in datasets/splits/.
+"""Official lists of subjects and sequences that follow no rule, from compact files in datasets/catalog/splits/.
 
-A bitmap file holds hexadecimal digits, each four subjects of a range in order, the first in the highest bit; bits after
-the last subject are 0. A token file holds tokens of fixed width; line breaks mean nothing in either. A word file holds
-what tokens count. What a bit or a token stands for is said where the collection is declared; this file knows none.
+A bitmap file holds hexadecimal digits, each for four subjects of a range in order, the first in the highest bit; bits
+after the last subject are 0. A token file holds tokens of fixed width. Line breaks are ignored in both. A word file
+holds words, to which tokens are indices. The entry of the collection says what a bit or a token stands for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).resolve().parent / "splits"
 
 
 def numbered(first: int, last: int, width: int, before: str = "", after: str = "") -> list[str]:
-    """Subjects first..last as strings padded with zeros to `width`, between what stands before and after each."""
+    """Subjects first..last as numbers padded with zeros to `width`, with a prefix `before` and a suffix `after`."""
     return [f"{before}{str(number).zfill(width)}{after}" for number in range(first, last + 1)]
 
 

@@ -1,1 +1,1 @@
-"""Synthetic walkers, written to disk as the owners of each collection release theirs."""
+"""Synthetic walkers, written to disk in the layouts of the collections."""

@@ -14,12 +14,12 @@ import numpy as np
 
 from datasets.random_streams import stream
 
-# Standard deviation between two walks of one person, as a share of the population's range. Chosen so that a gait energy
-# image recognises people about as well as it does on CASIA-B; larger values make every comparison harder.
+# Standard deviation between two walks of one person, as a share of the population's range. Chosen so that gait energy
+# images recognise people about as well as on CASIA-B (docs/measurements.md); larger values make recognition harder.
 DAY_TO_DAY = 0.10
 
-# One gait cycle of the right leg from heel strike, in degrees of flexion: the mean, then (cos, sin) of each harmonic.
-# Fourier terms of the textbook curves of level walking (Winter, Biomechanics and Motor Control of Human Movement).
+# Flexion of the right leg over one gait cycle from heel strike, in degrees: the mean, then (cos, sin) of each harmonic.
+# Fourier terms of the curves of level walking in Winter, Biomechanics and Motor Control of Human Movement.
 Curve = tuple[float, *tuple[tuple[float, float], ...]]
 HIP: Curve = (13.4, (19.5, -3.0), (-3.0, -2.7))
 KNEE: Curve = (23.3, (-2.8, -20.2), (-13.3, 6.2), (-1.2, 3.7))
@@ -67,7 +67,7 @@ class Walker:
     head_posture: float = _drawn(-5, 35)  # degrees forward, relative to the trunk
     asymmetry: float = _drawn(-0.15, 0.15)  # the right side moves by 1 + this, the left by 1 - this
     toe_out: float = _drawn(0, 20)  # degrees
-    # What nobody has unless it is planted:
+    # Not drawn: signs of illness, for tests that plant them.
     trunk_tilt: float = 0.0  # degrees to the left
     shoulder_tilt: float = 0.0  # degrees, the left shoulder higher
 
@@ -82,14 +82,14 @@ DRAWN = tuple(prop for prop in fields(Walker) if prop.metadata)
 
 @lru_cache(maxsize=1024)  # a collection has many walks of a person
 def make_walker(subject_seed: int) -> Walker:
-    """Draw a person from the population; equal seeds give equal people."""
+    """Draw a person from the population."""
     drawn = {prop.name: stream(subject_seed, f"walker/{prop.name}").uniform(*prop.metadata["range"]) for prop in DRAWN}
     return Walker(**drawn)
 
 
 @lru_cache(maxsize=1024)  # several cameras see a walk
 def on_another_day(walker: Walker, occasion: int) -> Walker:
-    """The same person on another walk: every property a little off."""
+    """The same person on one occasion: every property varies a little from walk to walk."""
     changed = {}
     for prop in DRAWN:
         low, high = prop.metadata["range"]
@@ -110,7 +110,7 @@ def _reach(length: float, angle: np.ndarray, outward: float = 0.0) -> np.ndarray
 
 
 def pose(walker: Walker, phase: np.ndarray) -> Body:
-    """The undressed body at each phase [T] of the gait cycle, its lower foot on the floor."""
+    """The body at each phase [T] of the gait cycle, its lower foot on the floor."""
     body, h = Body(), walker.height
     sway = 0.012 * h * np.sin(phase)
     pelvis = np.stack([np.zeros_like(phase), -sway, np.zeros_like(phase)], axis=-1)
@@ -139,7 +139,7 @@ def pose(walker: Walker, phase: np.ndarray) -> Body:
 
 
 def _mark_face(body: Body, head: np.ndarray, nod: np.ndarray, size: float) -> None:
-    """Points of the face within the head [T, 3], for skeletons; they are of no part, so that nothing draws them."""
+    """Add points of the face in the head [T, 3], for skeletons; they belong to no part, so they are not drawn."""
     ahead, up = _reach(-1.0, -nod - np.pi / 2), _reach(-1.0, -nod)
     aside = np.array([0.0, 1.0, 0.0])
     body.add("nose", head + 0.050 * size * ahead, 0.001 * size)
@@ -149,7 +149,7 @@ def _mark_face(body: Body, head: np.ndarray, nod: np.ndarray, size: float) -> No
 
 
 def _pose_leg(body: Body, walker: Walker, side: str, sign: float, pelvis: np.ndarray, phase: np.ndarray) -> None:
-    """Hip to toe of one side; phase [T] is that leg's own, pelvis [T, 3] the middle between the hip joints."""
+    """Add a leg. phase: [T], of this leg. pelvis: [T, 3], the middle between the hip joints."""
     h, thick = walker.height, walker.limb_thickness * walker.height
     effort = walker.stride * (1 - sign * walker.asymmetry)
     hip_angle = np.deg2rad(HIP[0] - 3.0) + effort * _curve(HIP, phase)
@@ -177,7 +177,7 @@ def _pose_leg(body: Body, walker: Walker, side: str, sign: float, pelvis: np.nda
 
 
 def _pose_arm(body: Body, walker: Walker, side: str, sign: float, neck: np.ndarray, phase: np.ndarray) -> None:
-    """Shoulder to hand of one side; phase [T] is that of the leg below, neck [T, 3] the top of the trunk."""
+    """Add an arm. phase: [T], of the leg of the same side. neck: [T, 3], the top of the trunk."""
     h, thick = walker.height, walker.limb_thickness * walker.height
     effort = 1 - 2 * sign * walker.asymmetry
     swing = np.deg2rad(-walker.arm_swing) * effort * np.cos(phase)  # against the leg of the same side
@@ -195,7 +195,7 @@ def _pose_arm(body: Body, walker: Walker, side: str, sign: float, neck: np.ndarr
 
 
 def carry_bag(body: Body, walker: Walker, occasion: int) -> None:
-    """A backpack, a shoulder bag at the hip or a handbag; kind, side and size differ from walk to walk."""
+    """Add a backpack, a shoulder bag at the hip or a handbag; kind, side and size depend on the occasion."""
     h, size = walker.height, stream(occasion, "bag/size").uniform(0.06, 0.105)
     kind = stream(occasion, "bag/kind").choice(["backpack", "shoulder bag", "handbag"])
     side = stream(occasion, "bag/side").choice(["left", "right"])
@@ -217,7 +217,7 @@ def carry_bag(body: Body, walker: Walker, occasion: int) -> None:
 
 
 def wear_coat(body: Body, walker: Walker, occasion: int) -> None:
-    """A coat down to about mid-thigh, at times with a hood or a hat; its cut differs from walk to walk."""
+    """Add a coat down to about mid-thigh, and on some occasions a hood or a hat; its cut depends on the occasion."""
     h, padding = walker.height, stream(occasion, "coat/padding").uniform(0.01, 0.04) * walker.height
     padded = ("pelvis", "waist", "chest", "shoulder_left", "shoulder_right", "elbow_left", "elbow_right")
     for name in padded:

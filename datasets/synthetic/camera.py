@@ -46,11 +46,16 @@ def project(
 def _track(
     low: np.ndarray, high: np.ndarray, path: float, ahead: np.ndarray, nearer: float, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the person is in each frame, [T, 1, 2] metres right and down of the centre, and the scale, [T, 1, 1].
+    """The person's position in each frame, [T, 1, 2] metres right and down of the centre, and the scale, [T, 1, 1].
 
-    low, high: corners of the body's box [T, 2] in metres; ahead [2], nearer: what a metre walked is in the picture and
-    towards the camera; half [2]: half the picture in pixels. The path is shortened until all of it is in the picture,
-    at the price of feet that slide: only the aligned silhouette counts, and it does not show the floor.
+    The path is shortened until all of it is in the picture. The feet then slide over the floor, which does not matter:
+    silhouettes are aligned, and do not show the floor.
+
+    Args:
+        low, high: corners of the body's bounding box, [T, 2] metres.
+        path: length of the path in metres.
+        ahead, nearer: displacement in the picture, [2], and towards the camera, for one metre of the path.
+        half: half the size of the picture in pixels, [2].
     """
     progress = np.linspace(-0.5, 0.5, len(low))[:, None] * min(path, LONGEST_PATH)
     while True:
@@ -74,10 +79,10 @@ def fill(outlines: dict[str, np.ndarray], parts: Sequence[tuple[str, ...]], heig
 
 
 def subtract_background(frames: np.ndarray, outlines: dict[str, np.ndarray], occasion: int) -> None:
-    """Leave of clean silhouettes what background subtraction leaves, in place.
+    """Add the errors of background subtraction to clean silhouettes, in place.
 
-    The scene behind the person decides how well they stand out: a fixed field of thresholds makes outlines ragged,
-    and where it reaches 255 a hole opens. Its mean makes whole sequences a little thicker or thinner.
+    The background sets the contrast: a fixed field of thresholds makes outlines ragged, and opens a hole where it
+    reaches 255. Its mean makes whole sequences a little thicker or thinner.
     """
     height, width = frames.shape[1:]
     coarse = stream(occasion, "background/scene").standard_normal((height // 4, width // 4), np.float32)

@@ -78,10 +78,10 @@ def render(shot: Shot) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """One sequence to be filmed: its names, as the owners of the collection give them, and what is in the picture.
+    """One sequence: its names as in the release of its collection, and what its shot depends on.
 
-    Walks of one `person` show one body, whichever the collection. Walks of one person on one `occasion` show one walk,
-    filmed from several sides at once; on another occasion the person walks a little differently.
+    Walks of one `person` show one body, in any collection. Walks of one person on one `occasion` show one walk, filmed
+    from several directions at once; on another occasion the person walks a little differently.
     """
 
     collection: str
@@ -96,7 +96,7 @@ class Walk:
     changes: Mapping[str, float] = field(default_factory=dict)  # added to properties of the walker
     size: tuple[int, int] = (240, 320)  # rows, columns
     absent: int = 0  # frames at the start, before the person is in view
-    names: Mapping[str, str] = field(default_factory=dict)  # further names that paths on disk are made of
+    names: Mapping[str, str] = field(default_factory=dict)  # further fields of the paths of its release format
 
 
 def shot_of(walk: Walk, *, num_frames: int, seed: int) -> Shot:
@@ -117,5 +117,5 @@ def shot_of(walk: Walk, *, num_frames: int, seed: int) -> Shot:
 
 
 def _seed_of(seed: int, *names: str) -> int:
-    """A seed for what these names denote, whatever else is drawn beside it."""
+    """A seed for what these names denote."""
     return zlib.crc32("/".join([str(seed), *names]).encode())

@@ -22,7 +22,7 @@ _Part = Literal["subject", "condition", "view"]
 
 
 def cast_from(spec: CollectionSpec) -> Iterator[Walk]:
-    """Walks to train on, and to test on; for every probe set that names conditions or sequences, both of its sides."""
+    """Walks to train and to test on; of probe sets that name conditions or sequences, both probes and gallery."""
     (train, test), example = _subjects(spec), _example(spec)
     conditions = [example.condition, *islice(_alike(spec, "condition"), _ALIKE - 1)]
     views = [example.view, *islice(_alike(spec, "view"), _ALIKE - 1)]

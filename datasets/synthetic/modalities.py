@@ -14,19 +14,19 @@ from datasets.synthetic.film import Shot, Walk, outline, render, shot_of
 
 LIDAR_EVERY = 3  # frames of the camera for one of the LiDAR: 10 and 30 a second
 LIDAR_CELLS = 80  # rows of beams over the height of the picture: 4 cm apart at the person, as 0.2 degrees at 11 m
-LIDAR_LOST = 0.08  # share of the beams that do not come back
+LIDAR_LOST = 0.08  # share of the beams without a return
 
-# Names begin so, of the ellipsoids of a part; the first that fits says which part of the body it is.
+# Number of a body part by the beginning of the names of its ellipsoids; the first that fits counts.
 PARTS = {"head": 1, "hat": 1, "hood": 1, "neck": 1, "bag": 9, "elbow": 3, "hand": 3, "toe": 7, "knee": 5, "calf": 5}
 TRUNK = 2  # everything else; of arms (3), legs (5) and feet (7) the right ones have the next number
 
 JOINTS = ("nose", "eye", "ear", "shoulder", "elbow", "hand", "hip", "knee", "ankle")  # of COCO, the left one first
-JITTER = 0.004  # of the picture's height: standard deviation of a joint's place
-JOINTS_LOST = 0.015  # share of the joints that are somewhere else, and not sure
+JITTER = 0.004  # standard deviation of a joint's coordinates, as a share of the picture's height
+JOINTS_LOST = 0.015  # share of the joints that are anywhere in the picture, with low confidence
 
 
 def see(walk: Walk, modality: Modality, *, num_frames: int, seed: int) -> np.ndarray:
-    """A walk in one modality; it depends on these alone.
+    """A walk in one modality, a function of the arguments alone.
 
     Silhouettes and LiDAR: uint8 [T, *size] of 0 and 255. Parsing: uint8 [T, *size], the number of a part or 0.
     Skeletons: float32 [T, 17, 3], x, y and confidence. T is num_frames, for LiDAR one in LIDAR_EVERY of them. Where the
@@ -39,7 +39,7 @@ def see(walk: Walk, modality: Modality, *, num_frames: int, seed: int) -> np.nda
 
 
 def _lidar(shot: Shot) -> np.ndarray:
-    """Beams in rows and columns: those that hit the body and come back fill their cell."""
+    """A grid of beams; each beam that hits the body and returns fills its cell."""
     cell, outlines = max(shot.height // LIDAR_CELLS, 1), outline(shot)
     ellipses = {name: one[::LIDAR_EVERY] for name, one in outlines.ellipses.items()}
     body = camera.fill(ellipses, outlines.parts, shot.height, shot.width)
@@ -49,7 +49,7 @@ def _lidar(shot: Shot) -> np.ndarray:
 
 
 def _parsing(shot: Shot) -> np.ndarray:
-    """Part over part, from those behind to those in front."""
+    """Parts drawn over each other, from the farthest to the nearest."""
     near, outlines = "left" if np.sin(np.deg2rad(shot.azimuth)) < 0 else "right", outline(shot)
     frames = np.zeros((shot.num_frames, shot.height, shot.width), np.uint8)
     for part in sorted(outlines.parts, key=lambda part: _nearness(part, near)):
@@ -59,7 +59,7 @@ def _parsing(shot: Shot) -> np.ndarray:
 
 
 def _skeleton(shot: Shot) -> np.ndarray:
-    """Joints as an estimator gives them: a little off, and some of them lost."""
+    """Joints as a pose estimator gives them: with jitter, and some of them lost."""
     names = [JOINTS[0], *(f"{joint}_{side}" for joint in JOINTS[1:] for side in ("left", "right"))]
     ellipses, occasion = outline(shot).ellipses, shot.occasion or 0
     joints = np.stack([ellipses[name].mean(axis=1) for name in names], axis=1)
@@ -81,7 +81,7 @@ _OBSERVED: dict[Modality, Callable[[Shot], np.ndarray]] = {
 
 
 def part_number(part: tuple[str, ...]) -> int:
-    """The number in a map of one part of a body, by the ellipsoids that span it."""
+    """The number of a body part in a parsing map, by the names of its ellipsoids."""
     number = next((number for start, number in PARTS.items() for name in part if name.startswith(start)), TRUNK)
     if any(name.startswith(("chest", "pelvis", "waist")) for name in part):
         number = TRUNK
@@ -89,7 +89,7 @@ def part_number(part: tuple[str, ...]) -> int:
 
 
 def _nearness(part: tuple[str, ...], near: str) -> int:
-    """Its place from behind to the front: far arm, far leg, near leg, bag, trunk, head, near arm."""
+    """The order in which parts are drawn: far arm, far leg, near leg, bag, trunk, head, near arm."""
     number, side = part_number(part), part[0].endswith(near)
     if number in (3, 4):
         return 6 if side else 0

@@ -124,10 +124,10 @@ FORMATS: dict[str, dict[str, ReleaseFormat]] = {
         "opengait": ReleaseFormat(file="{view}.pkl"),
     },
     "GREW": {
-        "released": ReleaseFormat(folder="{place}/{view}", file="{frame:05d}.png", beside=_GREW_BESIDE),
+        "released": ReleaseFormat(folder="{released_in}/{view}", file="{frame:05d}.png", beside=_GREW_BESIDE),
         "rearranged": ReleaseFormat(file="{frame:05d}.png", beside={"00001_2d_pose.txt": _anything}),
         "opengait": ReleaseFormat(file="{view}.pkl"),
-        "released skeleton": ReleaseFormat(folder="{place}/{view}", file="{frame:05d}_2d_pose.txt"),
+        "released skeleton": ReleaseFormat(folder="{released_in}/{view}", file="{frame:05d}_2d_pose.txt"),
         "rearranged skeleton": ReleaseFormat(file="{frame:05d}_2d_pose.txt"),
     },
     "Gait3D": {

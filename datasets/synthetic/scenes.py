@@ -1,8 +1,7 @@
-"""What the names of a sequence mean in each collection: who walks, how dressed, and where the camera stands.
+"""What the names of a sequence mean in each collection: who walks, in which clothes, and where the camera stands.
 
-One function a collection, from the owners' names to what is to be filmed. What the names mean follows what the owners
-say; where they do not, something plausible stands in. Collections without a function of their own have the scenes of
-datasets/synthetic/generic_cast.py.
+One function a collection, from released names to a walk. It follows the owners' description; what they do not describe
+is plausible, and no more. Collections without a function here get their walks from datasets/synthetic/generic_cast.py.
 """
 
 import zlib
@@ -12,7 +11,7 @@ from datasets.synthetic.film import Walk
 
 
 def casia_b(subject: str, condition: str, view: str) -> Walk:
-    """Eleven cameras a little above the waist film at once; at times the person is not in view at first."""
+    """Eleven cameras a little above the waist film at once; in some sequences the person is not in view at first."""
     return Walk(
         **_names("CASIA-B", subject, condition, view),
         person=subject,  # the people of docs/measurements.md
@@ -39,7 +38,7 @@ def casia_e(subject: str, condition: str, view: str) -> Walk:
 
 
 def ccgr(subject: str, condition: str, view: str) -> Walk:
-    """33 cameras at five heights film at once; a code such as UBBGCL1 lists what is carried and worn."""
+    """33 cameras at five heights film at once; the condition, such as UBBGCL1, lists what is carried and worn."""
     stem = view.removesuffix(".avi")
     angle, _, layer = stem.rpartition("_")
     bag = any(code in condition for code in ("BG", "BX", "BK", "CR", "UB"))
@@ -55,7 +54,7 @@ def ccgr(subject: str, condition: str, view: str) -> Walk:
 
 
 def ou_mvlp(subject: str, condition: str, view: str) -> Walk:
-    """Seven fine cameras film the way there, and the way back as the views from 180 on."""
+    """Seven cameras of high resolution film the way there, and the way back as the views from 180 on."""
     return Walk(
         **_names("OU-MVLP", subject, condition, view),
         person=f"OU-MVLP {subject}",
@@ -66,7 +65,7 @@ def ou_mvlp(subject: str, condition: str, view: str) -> Walk:
 
 
 def ccpg(subject: str, condition: str, view: str) -> Walk:
-    """Cameras along a route; an upper and a lower garment of four each, and a bag."""
+    """Cameras along a route; the condition names one of four upper garments, one of four lower ones, and a bag."""
     upper, lower = int(condition[1]), int(condition[4])
     return Walk(
         **_names("CCPG", subject, condition, view),
@@ -80,7 +79,7 @@ def ccpg(subject: str, condition: str, view: str) -> Walk:
 
 
 def gait3d(subject: str, condition: str, view: str) -> Walk:
-    """One of the cameras of a supermarket, high up."""
+    """One of 39 cameras of a supermarket, above the people."""
     camera = int(condition.split("_")[0].removeprefix("camid"))
     return Walk(
         **_names("Gait3D", subject, condition, view),
@@ -92,7 +91,7 @@ def gait3d(subject: str, condition: str, view: str) -> Walk:
 
 
 def gaitlu_1m(number: int) -> Walk:
-    """Somebody whom nobody knows, from anywhere; the folder numbers count sequences."""
+    """An anonymous person from any direction; the folders number the sequences."""
     parts = [f"{digits:03d}" for digits in (number // 1_000_000, number // 1_000 % 1_000, number % 1_000)]
     chance = _number_of("GaitLU-1M", *parts)
     return Walk(
@@ -105,8 +104,8 @@ def gaitlu_1m(number: int) -> Walk:
     )
 
 
-def grew(subject: str, condition: str, number: str, person: str, place: str) -> Walk:
-    """A walk before one of 882 cameras; `place` is the folder that the owners keep it in."""
+def grew(subject: str, condition: str, number: str, person: str, released_in: str) -> Walk:
+    """A walk before one of 882 cameras; `released_in` is its folder in the release."""
     chance = _number_of(person, condition, number)
     return Walk(
         **_names("GREW", subject, condition, f"{number}x{chance % 1_000_000:06d}"),
@@ -115,12 +114,12 @@ def grew(subject: str, condition: str, number: str, person: str, place: str) -> 
         dress=("nm", "bg", "cl")[chance % 3],
         azimuth=chance // 3 % 360,
         elevation=chance // 1080 % 40,
-        names={"place": place},
+        names={"released_in": released_in},
     )
 
 
 def sustech1k(subject: str, condition: str, view: str) -> Walk:
-    """One camera; every direction and distance is a walk of its own."""
+    """One camera; each direction and distance is another walk."""
     dresses = {"bg": "bg", "cr": "bg", "ub": "bg", "cl": "cl", "uf": "cl"}
     return Walk(
         **_names("SUSTech1K", subject, condition, view),
@@ -133,7 +132,7 @@ def sustech1k(subject: str, condition: str, view: str) -> Walk:
 
 
 def d_gait(subject: str, condition: str, view: str) -> Walk:
-    """Cameras A to H film at once, each passage 1 and 2 to and fro. The depressed walk slowly, bent and stiff."""
+    """Cameras A to H film passages 1 and 2, to and fro. Depressed people walk slowly, bent forward and stiffly."""
     back = view.endswith("back")
     low = {"stride": -0.2, "cadence": -0.1, "arm_swing": -6.0, "trunk_lean": 7.0, "head_posture": 12.0}
     return Walk(
@@ -148,7 +147,7 @@ def d_gait(subject: str, condition: str, view: str) -> Walk:
 
 
 def ragar(subject: str, condition: str, view: str) -> Walk:
-    """Its condition counts and then gives attributes; here they are a bag, the build and a coat."""
+    """The condition is a number and then attributes: here a bag, the build and a coat."""
     _, bag, build, coat = (int(part) for part in condition.split("_"))
     return Walk(
         **_names("RAGAR", subject, condition, view),
@@ -163,7 +162,8 @@ def ragar(subject: str, condition: str, view: str) -> Walk:
 def scoliosis1k(subject: str) -> Walk:
     """A walk towards the camera; folders are ordered by class.
 
-    The ill lean to one side with one shoulder high and walk unevenly, not all to the same side; nobody is quite even.
+    People with scoliosis lean to the left or the right with one shoulder higher, and walk asymmetrically; so do the
+    others, a little.
     """
     kind = "positive" if subject < "00493" else "negative" if subject < "01293" else "neutral"
     side = 1 if int(subject) % 2 else -1
@@ -198,5 +198,5 @@ def _dress(bag: bool, coat: bool) -> str:
 
 
 def _number_of(*names: str) -> int:
-    """A number by chance, always the same for these names."""
+    """A number that looks random, and is always the same for these names."""
     return zlib.crc32("/".join(names).encode())
