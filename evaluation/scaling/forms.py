@@ -50,8 +50,8 @@ def loss_problem(
         _NO_FLOOR,
         ("size makes hardly any difference", ""),
         ("the amount of data makes hardly any difference", ""),
-        ("the gain with size cannot be told from a constant", "only the smallest size is worse"),
-        ("the gain with data cannot be told from a constant", "only the smallest amount is worse"),
+        ("the gain with size is indistinguishable from a constant", "only the smallest size is worse"),
+        ("the gain with data is indistinguishable from a constant", "only the smallest amount is worse"),
         ("repeated sequences are worth nothing", "repeated sequences are worth as much as new ones"),
     )
     p = starts.shape[1]
@@ -181,7 +181,7 @@ def saturating_problem(
 
     notes = (
         ("nothing is gained", ""),
-        ("the gain cannot be told from a constant", ""),
+        ("the gain is indistinguishable from a constant", ""),
         ("no plateau is seen at the small end", "the gain has hardly begun"),
         _NO_FLOOR,
     )
