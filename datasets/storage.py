@@ -65,7 +65,7 @@ class LocalPlace:
         return Path(self.path).exists()
 
     def entries(self) -> list[Entry]:
-        """The entries of a folder, in order of name. OSError for what is no folder, or may not be read."""
+        """The entries of a folder, in order of name. OSError if it is not a folder or not readable."""
         with os.scandir(self.path) as found:
             return sorted((Entry(one.name, self._kind(one)) for one in found), key=lambda one: one.name)
 
@@ -80,7 +80,7 @@ class LocalPlace:
             return "other"
 
     def read(self, limit: int = MAX_FILE) -> bytes:
-        """The bytes of a file; does not block on pipes. Unreadable for what is no file or exceeds `limit` bytes."""
+        """The bytes of a file; does not block on pipes. Unreadable if it is not a file or exceeds `limit` bytes."""
         handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(handle)

@@ -7,7 +7,7 @@ program takes clips; walks that are longer are pooled from chunks (model/embeddi
 
 `torch.export.load` reads the graph from JSON and the weights from raw bytes. It can also unpickle, example inputs and
 tensors of other classes than torch's, without restriction; a program written here has neither and so no pickle at all,
-but whoever loads somebody else's file trusts it.
+but loading a file means trusting its author.
 
 Shapes: B clips, T frames, P = 31 parts, C channels of the embedding.
 """

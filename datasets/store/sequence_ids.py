@@ -1,4 +1,4 @@
-"""The ids of sequences, and how those of one walk in several modalities are told apart.
+"""The ids of sequences, and how those of one walk in several modalities differ.
 
 SUSTech1K/0000/00-nm/000           its silhouettes: the collection, and how its entry names the walk
 SUSTech1K/0000/00-nm/000@lidar     the same walk, by the same sensor platform at the same time, seen by LiDAR
@@ -22,7 +22,7 @@ def id_of(collection: str, walk: str, modality: Modality) -> str:
 
 
 def is_marked(walk: str) -> bool:
-    """Whether the name of a walk ends as the ids of other modalities do, so that it cannot be told from one."""
+    """Whether the name of a walk ends like the ids of another modality, and would be ambiguous."""
     return _MARKED.search(walk) is not None
 
 

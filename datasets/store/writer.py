@@ -38,7 +38,7 @@ class StoreWriter:
 
     @classmethod
     def open(cls, address: str | Path) -> "StoreWriter":
-        """UsageError for a store of another version, before anything is added to it, and for what is no store."""
+        """UsageError if the folder is a store of another version, or not a store, before anything is added."""
         place = open_place(address)
         try:
             held = {entry.name for entry in place.entries()}

@@ -16,7 +16,7 @@ from evaluation.reports.results import PAIRED
 from evaluation.retrieval.outcomes import ProtocolResult
 from evaluation.text_table import MISSING
 
-MAX_RANK = 20  # ranks that are drawn, as far as they are told apart
+MAX_RANK = 20  # ranks that are drawn, where results distinguish as many
 BANDED = (1, 2, 3, 5, 10, 20)  # ranks whose intervals are computed; the band is interpolated in between
 ACROSS = 4  # panels beside each other
 _PANEL = 3.3, 3.1  # inches
@@ -63,7 +63,7 @@ def cmc_figure(results: Sequence[tuple[str, str, ProtocolResult]], path: Path) -
 
 
 def curve(result: ProtocolResult) -> tuple[list[int], list[float]]:
-    """Ranks from 1, as far as they are told apart and MAX_RANK at most, and the accuracy in percent at each."""
+    """Ranks from 1 to the last that the results distinguish, at most MAX_RANK, and the accuracy in percent at each."""
     ranks = list(range(1, min(MAX_RANK, result.outcomes.max_rank) + 1))
     return ranks, [result.outcomes.rank(rank) for rank in ranks]
 

@@ -19,7 +19,7 @@ from evaluation.figures import PALETTE, blank
 from evaluation.retrieval.sequences import Sequences
 
 MOST_POINTS = 600  # walks on a map: distances of all pairs are in memory
-MOST_SUBJECTS = 12  # people on a map: more colours cannot be told apart
+MOST_SUBJECTS = 12  # people on a map: more colours are hard to distinguish
 FEWEST = 30  # points of a t-SNE; fewer are laid along the main axes of their distances
 _PERPLEXITY = 20.0
 _COLOURS = (*PALETTE[:7], "#1b1b1b", "#c7446a", "#9acd32", "#6b4423", "#ffb000")

@@ -103,7 +103,7 @@ def condition_pairs(
         protocol: the views that are compared.
         probe_set: probes and gallery; it names whole conditions.
         metric: see `distances`.
-        max_rank: ranks up to this are told apart.
+        max_rank: ranks up to this are distinguished.
 
     Raises:
         UsageError: unknown metric.

@@ -11,7 +11,7 @@ from evaluation.retrieval.pooled import pooled_gallery
 from evaluation.retrieval.sequences import Sequences
 from evaluation.retrieval.view_pairs import ViewPairTable, view_pairs
 
-MAX_RANK = 20  # ranks up to this are told apart for pairs: what tables and curves show
+MAX_RANK = 20  # ranks up to this are distinguished for pairs: what tables and curves show
 
 
 def single_view_gallery(

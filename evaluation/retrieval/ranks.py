@@ -42,7 +42,7 @@ def first_match_ranks(
         probes: numbers of n sequences.
         groups: ascending numbers of the sequences of each of G groups.
         metric: see `distances`.
-        max_rank: ranks up to this are told apart; `max_rank` + 1 stands for all that are further down.
+        max_rank: ranks up to this are distinguished; `max_rank` + 1 stands for all that are further down.
 
     Returns:
         uint8 [n, G], 0 where the group has no sequence of the probe's subject.

@@ -100,7 +100,7 @@ def view_pairs(
         protocol: the views that are compared.
         probe_set: probes and gallery.
         metric: see `distances`.
-        max_rank: ranks up to this are told apart.
+        max_rank: ranks up to this are distinguished.
 
     Raises:
         UsageError: unknown metric.

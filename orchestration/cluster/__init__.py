@@ -1,1 +1,1 @@
-"""Ray: a session of one's own, jobs on a cluster elsewhere, and the code that travels with them."""
+"""Ray: local sessions, jobs on remote clusters, and the code that travels with them."""
