@@ -3,6 +3,9 @@
 import logging
 import os
 import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +95,32 @@ def start(num_cpus: int | None = None) -> None:
     Node.start_log_monitor = lambda _node: None  # type: ignore[method-assign]
     # A token of its own: Ray would use the one in the home folder, or write one there, where others may read it.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    ray.init(
-        address="local",
-        num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # the default of two ranks needs two
-        include_dashboard=False,
-        runtime_env=runtime_env,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    with _silent_stderr():
+        ray.init(
+            address="local",
+            num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # the default of two ranks needs two
+            include_dashboard=False,
+            runtime_env=runtime_env,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discard what is written to the file descriptor of stderr.
+
+    Ray's core reports there which level RAY_BACKEND_LOG_LEVEL has set, at any level. Exceptions are raised as usual.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def require_gpus() -> None:

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import torch
-from tqdm import tqdm
 
 from datasets.contours import codec
 from datasets.schema.errors import UsageError
@@ -27,6 +26,7 @@ from datasets.store.selection import held_out, of_modalities, of_subjects
 from evaluation import baselines
 from model.embedding import Walk
 from orchestration.cluster import session
+from orchestration.cluster.progress import Progress
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.networks import networks_of, own_method, read_any
 from orchestration.embedding.sequences import decode_walk, embed_walks, held_out_subjects
@@ -143,9 +143,9 @@ def _embed(
         num_gpus=1 if gpus else 0,
     )
     done = total - sum(counts[part.path] for part in todo)
-    with tqdm(total=total, initial=done, unit="sequences", desc="embed", mininterval=2, smoothing=0) as bar:
+    with Progress("embed", "sequences", total, done) as progress:
         for row in made.iter_rows():
-            bar.update(row["sequences"])
+            progress.advance(row["sequences"])
 
 
 class Embedder:

@@ -14,7 +14,6 @@ their record; they are deleted on success, while a store is added to; and they r
 
 import logging
 import resource
-import time
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +21,6 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from tqdm import tqdm
 
 from datasets import storage
 from datasets.contours import codec
@@ -37,6 +35,7 @@ from datasets.store.files import Row
 from datasets.store.reader import CollectionEntry, Store
 from datasets.store.writer import StoreWriter
 from orchestration.cluster import session
+from orchestration.cluster.progress import Progress
 from orchestration.ingest import listing
 
 logger = logging.getLogger(__name__)
@@ -151,8 +150,7 @@ def _disable_progress_bars() -> None:
 def _run_pipeline(
     new: ray.data.Dataset, count: int, roots: dict[str, Root], blocks: Blocks, sizes: _BlockSizes, workers: int
 ) -> None:
-    """One Ray Data pipeline: references in, committed blocks out, with a progress bar of sequences."""
-    started = time.monotonic()
+    """One Ray Data pipeline: references in, committed blocks out, showing progress."""
     # Repartitioned ahead of the pipeline: Ray Data reserves cores for each operator, here half of two for this one.
     references = new.repartition(target_num_rows_per_block=sizes.block, strict=True).materialize()
     # Actors and not tasks: Ray Data polls every 0.1 s for tasks that have ended; an actor has its next block queued.
@@ -162,7 +160,7 @@ def _run_pipeline(
     counts = references.map_batches(
         Ingester, fn_constructor_args=arguments, batch_size=None, batch_format="pyarrow", compute=pool
     )
-    with tqdm(total=count, unit="sequences", desc="ingest", mininterval=2, smoothing=0) as bar:
+    with Progress("ingest", "sequences", count) as progress:
         rejected = peak = 0
         for record in counts.iter_rows():
             if record["problem"]:
@@ -170,12 +168,8 @@ def _run_pipeline(
                 raise UsageError(f"cannot write to {blocks.store} ({record['problem']}): {again}")
             rejected += record["rejected"]
             peak = max(peak, record["peak"])
-            bar.set_postfix(rejected=rejected, refresh=False)
-            bar.update(record["sequences"])
-    seconds = time.monotonic() - started
-    logger.info(
-        f"{count:,} sequences in {seconds:.0f} s, {count / seconds:.0f} a second; largest worker {peak / 1024:.0f} MiB"
-    )
+            progress.note(rejected=f"{rejected:,}", memory=f"{peak / 1024:.0f} MiB")
+            progress.advance(record["sequences"])
 
 
 class Ingester:

@@ -11,12 +11,12 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 import ray
-from tqdm import tqdm
 
 from datasets.ingest.layouts import Root, SequenceRef, list_below, top_folders
 from datasets.schema.errors import UsageError
 from datasets.storage import Entry
 from datasets.store.sequence_ids import keys_of
+from orchestration.cluster.progress import Progress
 
 _TEXT = ("sequence_id", "collection", "folder", "subject", "condition", "view", "problem")
 REF_SCHEMA = pa.schema(
@@ -45,10 +45,10 @@ def list_new(roots: dict[str, Root], done: np.ndarray) -> tuple[ray.data.Dataset
     )
     new = new.materialize()
     keys = [np.zeros(0, np.uint64)]
-    with tqdm(unit=" sequences", desc="listed", mininterval=2) as bar:
+    with Progress("list", "sequences") as progress:
         for batch in new.select_columns(["key"]).iter_batches(batch_size=None, batch_format="pyarrow"):
             keys.append(batch["key"].to_numpy())
-            bar.update(batch.num_rows)
+            progress.advance(batch.num_rows)
     every, counts = np.unique(np.concatenate(keys), return_counts=True)
     if (counts > 1).any():
         _refuse(new, every[counts > 1][0])

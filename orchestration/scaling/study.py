@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import ray
-from tqdm import tqdm
 
 from datasets import storage
 from datasets.schema.errors import Unfinished
 from datasets.store.reader import Store
 from evaluation.scaling.analysis import Analysis
 from orchestration.cluster import session
+from orchestration.cluster.progress import Progress
 from orchestration.run import tracking
 from orchestration.run.folder import TRACKED, folder_of, tracked_run
 from orchestration.run.serialise import flatten, to_json
@@ -106,10 +106,10 @@ def _run_cells(plan: StudyPlan, uri: str, run_id: str) -> dict[str, str]:
     if done:
         logger.info(f"{len(done)} of {len(plan.cells())} cells are finished already")
     queue = CellQueue(plan, uri, run_id, cells_at_once(plan), done)
-    with tqdm(total=len(plan.cells()), initial=len(done), desc="cells", unit="cell", dynamic_ncols=True) as bar, queue:
+    with Progress("study", "cells", len(plan.cells()), len(done)) as progress, queue:
         more = True
         while more:
             more = queue.step()
-            bar.n = len(queue.done) + len(queue.failed)
-            bar.set_postfix_str(queue.progress())
+            progress.note(running=queue.progress() or "none")
+            progress.reach(len(queue.done) + len(queue.failed))
     return queue.failed

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import ray
 from ray.actor import ActorHandle
-from tqdm import tqdm
 
 from datasets.storage import Place
+from orchestration.cluster.progress import Progress
 from orchestration.rank.status import (
     PHASES,
     CheckpointDamaged,
@@ -46,7 +46,7 @@ class Monitor:
     status: ActorHandle
     tracker: Tracker
     scorer: Scorer
-    bar: tqdm
+    progress: Progress
     failure: str | None = None
     _controller: ActorHandle | None = None
     _step: int = 0
@@ -115,8 +115,7 @@ class Monitor:
 
     def _on_start(self, step: int, workers: int) -> None:
         self._step, self._progressed = step, time.monotonic()
-        self.bar.n = step
-        self.bar.refresh()
+        self.progress.reach(step)
         if self._starts or workers != self.run.cluster.workers:
             restarted = "workers were lost or their number changed: " if self._starts else ""
             wanted = self.run.cluster.workers
@@ -132,8 +131,8 @@ class Monitor:
             "data": f"{metrics['data_wait']:.0%}",
             "use": f"{metrics['utilisation']:.0%}",
         }
-        self.bar.set_postfix(shown | self.scorer.latest(), refresh=False)
-        self.bar.update(step - self.bar.n)
+        self.progress.note(**(shown | self.scorer.latest()))
+        self.progress.reach(step)
 
     def _end_if_stalled(self, heartbeats: dict[int, Heartbeat]) -> None:
         """End a run in which no rank has made progress for longer than --cluster.patience.

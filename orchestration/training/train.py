@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train import ControllerError, TrainingFailedError
-from tqdm import tqdm
 
 from datasets.schema.errors import Unfinished
 from evaluation.reports.loss_curve import loss_figure
 from orchestration.cluster import session
+from orchestration.cluster.progress import Progress
 from orchestration.rank.status import start_status_actor
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
@@ -50,8 +50,8 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
     status = start_status_actor()
     trainer = _trainer(run, status, rank, profile)
     with (
-        tqdm(total=run.schedule.steps, initial=done, desc="train", unit="step", dynamic_ncols=True) as bar,
-        Monitor(run, status, tracker, scorer, bar) as monitor,
+        Progress("train", "steps", run.schedule.steps, done) as progress,
+        Monitor(run, status, tracker, scorer, progress) as monitor,
     ):
         failure = _fit(run, trainer, monitor)
     if failure:
