@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.packing import Jagged, Layout, Packing, Padded, pack
+from model.fused import normalise, queries_keys_values
+from model.packing import Chunk, Layout, Packing, pack
 from model.parts import RowStatistics, Strips, row_statistics
 from model.recompute import run_block
 from model.sizes import HEAD_WIDTH, REGISTERS
@@ -40,13 +41,13 @@ class ContourEncoder(nn.Module):
         self.width = HEAD_WIDTH * depth
         self.layout = layout
         self.every_tubelet = every_tubelet
-        self.embed = _matrix(BITS, self.width)
+        self.embed = Matrix(BITS, self.width)
         # The embedding of the bits has variance 1 and these a quarter each: pixels weigh more than positions.
         self.row = nn.Parameter(torch.randn(GRID_ROWS, self.width) * 0.5)
         self.column = nn.Parameter(torch.randn(GRID_COLUMNS, self.width) * 0.5)
         self.registers = nn.Parameter(torch.randn(REGISTERS, self.width) * 0.5)
         self.blocks = nn.ModuleList(Block(self.width, 1 / depth) for _ in range(depth))
-        self.norm = nn.RMSNorm(self.width)
+        self.norm = Gain(self.width)
 
     def pool(
         self, clips: Tensor, times: Tensor, strips: Sequence[Strips] | None = None
@@ -57,11 +58,11 @@ class ContourEncoder(nn.Module):
         """
         tokens, kept = self.tokens(clips, times)
         segment, count = (tokens.clip, len(clips)) if strips is None else _segments(tokens, strips)
-        order = segment.argsort(stable=True)  # within a segment the order stays, so that sums are the same every time
-        tokens = tokens.take(order)
+        # In order of segment, as the encoder takes them, and of body row within it, as the statistics are taken.
+        order = (tokens.clip * GRID_ROWS + tokens.row).argsort(stable=True)
         lengths = segment.bincount(minlength=count).tolist()
-        features = self(tokens, pack(lengths, REGISTERS, clips.device, self.layout))
-        return row_statistics(features.float(), tokens.clip, tokens.row, len(clips)), {"tokens_kept": kept}
+        features = self(tokens.take(order), pack(lengths, REGISTERS, clips.device, self.layout))
+        return row_statistics(features, tokens.clip[order], tokens.row[order], len(clips)), {"tokens_kept": kept}
 
     def tokens(self, clips: Tensor, times: Tensor) -> tuple[Tokens, Tensor]:
         """The tokens of clips [B, T, 64, 44] at times [B, T], and which share of all tubelets they are, a scalar."""
@@ -74,50 +75,88 @@ class ContourEncoder(nn.Module):
         mixed = count_mixed(clips)
         return mixed if not self.every_tubelet else torch.full_like(mixed, clips[0].numel() // BITS)
 
-    def forward(self, tokens: Tokens, packing: Padded | Jagged) -> Tensor:
-        """Features [N, D] of tokens that are in order of segment."""
-        # Products with one-hot vectors: their gradient is deterministic on GPUs, that of indexing is not.
-        row, column = functional.one_hot(tokens.row, GRID_ROWS), functional.one_hot(tokens.column, GRID_COLUMNS)
-        x = self.embed(tokens.bits) + row.float() @ self.row + column.float() @ self.column
-        registers = self.registers.repeat(packing.registers.shape[0] // REGISTERS, 1)
-        x = packing.scatter(x.float(), registers)
-        rotation = _rotation(tokens, packing)
+    def forward(self, tokens: Tokens, packing: Packing) -> Tensor:
+        """Features, float32 [N, D], of tokens that are in order of segment."""
+        weight = torch.cat([self.embed().T, self.row, self.column, self.registers])
+        chunks = tuple((slots @ weight).float() for slots in packing.split(_inputs(tokens, packing)))
+        rotations = packing.split(_rotation(tokens, packing))
         for block in self.blocks:
-            x = run_block(block, self.recompute, x, rotation, packing)
-        return self.norm(x)[packing.tokens]
+            chunks = run_block(block, self.recompute, chunks, rotations, packing.chunks)
+        features = torch.cat([normalise(chunk) for chunk in chunks])
+        return features.index_select(0, packing.tokens) * self.norm()
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward layer of four times the width, each on a scaled residual branch."""
+    """Attention, then a feed-forward layer of four times the width, each on a scaled residual branch.
+
+    The weights of the norms and the scale of the branches go into the matrices beside them, which are far smaller than
+    the features.
+    """
 
     def __init__(self, width: int, branch_scale: float) -> None:
         super().__init__()
-        self.branch_scale = branch_scale
-        self.attention_norm = nn.RMSNorm(width)
-        self.qkv = _matrix(width, 3 * width)
-        self.query_norm = nn.RMSNorm(HEAD_WIDTH)
-        self.key_norm = nn.RMSNorm(HEAD_WIDTH)
-        self.out = _matrix(width, width)
-        self.feed_norm = nn.RMSNorm(width)
-        self.up = _matrix(width, 4 * width)
-        self.down = _matrix(4 * width, width)
+        self.branch_scale, self.heads = branch_scale, width // HEAD_WIDTH
+        self.attention_norm = Gain(width)
+        self.qkv = Matrix(width, 3 * width)
+        self.query_norm = Gain(HEAD_WIDTH)
+        self.key_norm = Gain(HEAD_WIDTH)
+        self.out = Matrix(width, width)
+        self.feed_norm = Gain(width)
+        self.up = Matrix(width, 4 * width)
+        self.down = Matrix(4 * width, width)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], packing: Padded | Jagged) -> Tensor:
-        """x: [M, D]."""
-        x = x + self.branch_scale * self._attend(self.attention_norm(x), rotation, packing)
-        return x + self.branch_scale * self.down(functional.gelu(self.up(self.feed_norm(x))))
+    def forward(
+        self, chunks: Sequence[Tensor], rotations: Sequence[Tensor], layout: Sequence[Chunk]
+    ) -> tuple[Tensor, ...]:
+        """chunks: the slots [m, D] of each chunk; rotations: those of their tokens (see `queries_keys_values`)."""
+        qkv, out = self._qkv(), self.out(self.branch_scale)
+        up, down = self.up(self.feed_norm()), self.down(self.branch_scale)
+        gains = torch.cat([_in_pairs(norm()).repeat(self.heads) for norm in (self.query_norm, self.key_norm)])
+        outputs = []
+        for x, rotation, chunk in zip(chunks, rotations, layout, strict=True):
+            projected = functional.linear(normalise(x), qkv).unflatten(1, (3, self.heads, HEAD_WIDTH))
+            attended = chunk.attend(*queries_keys_values(projected, gains, rotation)).flatten(1)
+            x = x + functional.linear(attended, out)
+            outputs.append(x + functional.linear(functional.gelu(functional.linear(normalise(x), up)), down))
+        return tuple(outputs)
 
-    def _attend(self, x: Tensor, rotation: tuple[Tensor, Tensor], packing: Padded | Jagged) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(1, (3, -1, HEAD_WIDTH)).unbind(1)  # [M, K, 64]
-        q, k = (norm(y.float()).to(v.dtype) for norm, y in ((self.query_norm, q), (self.key_norm, k)))
-        return self.out(packing.attend(_rotate(q, rotation), _rotate(k, rotation), v).flatten(1))
+    def _qkv(self) -> Tensor:
+        """The matrix of queries, keys and values after the norm, with pairs of features next to each other."""
+        query, key, value = self.qkv(self.attention_norm()).unflatten(0, (3, self.heads, HEAD_WIDTH))
+        return torch.stack([_in_pairs(query), _in_pairs(key), value]).flatten(0, 2)
 
 
-def _matrix(inputs: int, outputs: int) -> nn.Linear:
-    """A linear map without a bias whose initial outputs have the variance of its inputs."""
-    made = nn.Linear(inputs, outputs, bias=False)
-    nn.init.normal_(made.weight, std=inputs**-0.5)
-    return made
+def _in_pairs(features: Tensor) -> Tensor:
+    """Features of heads [..., 64, D], or [64], with i and i + 32, which are rotated together, next to each other."""
+    dim = max(features.dim() - 2, 0)
+    return features.unflatten(dim, (2, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
+
+
+class Gain(nn.Module):
+    """The gain of a norm, [width]. Calling it gives a copy, since ZeRO 3 stores whole weights during calls alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self) -> Tensor:
+        """The gain."""
+        return self.weight.clone()
+
+
+class Matrix(nn.Module):
+    """A linear map without a bias, [outputs, inputs], whose initial outputs have the variance of its inputs.
+
+    Calling it gives the matrix times a factor: a norm's gain [inputs] before it, or the scale of a branch.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(std=inputs**-0.5))
+
+    def forward(self, factor: Tensor | float = 1.0) -> Tensor:
+        """The matrix times a factor."""
+        return self.weight * factor
 
 
 def _segments(tokens: Tokens, strips: Sequence[Strips]) -> tuple[Tensor, int]:
@@ -131,19 +170,27 @@ def _segments(tokens: Tokens, strips: Sequence[Strips]) -> tuple[Tensor, int]:
     return segment, sum(one.number + one.shifted for one in strips)
 
 
-def _rotation(tokens: Tokens, packing: Packing) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [M, 1, 32] of the angle of each rotary pair; registers have no position."""
+def _inputs(tokens: Tokens, packing: Packing) -> Tensor:
+    """What the slots hold, float32 [M, 32 + 16 + 11 + R]: bits, and one-hot vectors of row, column and register.
+
+    One matrix product then embeds all of it. Its gradient is deterministic on GPUs, that of indexing is not.
+    """
+    row, column = functional.one_hot(tokens.row, GRID_ROWS), functional.one_hot(tokens.column, GRID_COLUMNS)
+    of_tokens = torch.cat([tokens.bits, row.float(), column.float()], dim=1)
+    of_registers = torch.eye(REGISTERS, device=tokens.bits.device)
+    width = of_tokens.shape[1]
+    return packing.scatter(
+        functional.pad(of_tokens, (0, REGISTERS)),
+        functional.pad(of_registers, (width, 0)).repeat(packing.registers.shape[0] // REGISTERS, 1),
+    )
+
+
+def _rotation(tokens: Tokens, packing: Packing) -> Tensor:
+    """The rotation of each pair as a complex number, complex64 [M, 1, 1, 32]; registers have no position."""
     angles = []
     for pairs, axis in _AXES:
         position = getattr(tokens, axis).float()
         frequency = _BASE ** (-torch.arange(pairs, device=position.device) / pairs)
         angles.append(position[:, None] * frequency)
-    angle = packing.scatter(torch.cat(angles, dim=1))[:, None]
-    return angle.cos(), angle.sin()
-
-
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the pairs (x[i], x[i + 32]) of the last axis."""
-    cos, sin = (part.to(x.dtype) for part in rotation)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    angle = packing.scatter(torch.cat(angles, dim=1))[:, None, None]
+    return torch.polar(torch.ones_like(angle), angle)

@@ -39,13 +39,19 @@ class RowStatistics:
 
 
 def row_statistics(features: Tensor, clip: Tensor, row: Tensor, clips: int) -> RowStatistics:
-    """features: [N, D] of the tokens of all clips; clip: [N] in 0..clips-1; row: [N] in 0..15."""
-    bins, width = clip * GRID_ROWS + row, features.shape[1]
-    index = bins[:, None].expand(-1, width)
-    maximum = features.new_full((clips * GRID_ROWS, width), -torch.inf).scatter_reduce(0, index, features, "amax")
-    total = features.new_zeros(clips * GRID_ROWS, width).scatter_add(0, index, features)
-    count = bins.bincount(minlength=clips * GRID_ROWS).to(features.dtype)
-    return RowStatistics(*(statistic.unflatten(0, (clips, GRID_ROWS)) for statistic in (maximum, total, count)))
+    """Of tokens in order of clip and row.
+
+    Args:
+        features: [N, D] of the tokens of all clips.
+        clip: [N] in 0..clips-1.
+        row: [N] in 0..15.
+    """
+    count = (clip * GRID_ROWS + row).bincount(minlength=clips * GRID_ROWS)
+    maximum, total = (
+        torch.segment_reduce(features, kind, lengths=count, unsafe=True).unflatten(0, (clips, GRID_ROWS))
+        for kind in ("max", "sum")
+    )
+    return RowStatistics(maximum, total, count.to(features.dtype).unflatten(0, (clips, GRID_ROWS)))
 
 
 def masked_statistics(features: Tensor, counted: Tensor) -> RowStatistics:

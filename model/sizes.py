@@ -126,7 +126,7 @@ def block_parameters(depth: int) -> int:
 def contour_flops(depth: int, tokens: int) -> int:
     """FLOP of the contour Transformer on one clip, all of whose tokens attend to each other."""
     width, length = HEAD_WIDTH * depth, tokens + REGISTERS
-    embedding = 2 * tokens * (BITS + GRID_ROWS + GRID_COLUMNS) * width
+    embedding = 2 * length * (BITS + GRID_ROWS + GRID_COLUMNS + REGISTERS) * width
     return embedding + depth * (24 * length * width**2 + 4 * length**2 * width)
 
 

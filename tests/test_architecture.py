@@ -39,7 +39,7 @@ WINGS = {
         ("ingest", "loading", "reports"),
     ),
     "model": (
-        ("packing", "recompute", "tokens"),
+        ("fused", "packing", "recompute", "tokens"),
         ("parts",),
         ("sizes",),
         ("encoder", "p3d", "transfer"),

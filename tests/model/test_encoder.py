@@ -189,9 +189,10 @@ def test_the_pyramid_pools_by_body_row() -> None:
 
 def test_pooling_in_chunks_is_pooling_at_once() -> None:
     torch.manual_seed(0)
-    features, clip, row = torch.randn(50, 4), torch.randint(0, 3, (50,)), torch.randint(0, 16, (50,))
-    owner = torch.tensor([1, 0, 1])
-    once = parts.pyramid(parts.row_statistics(features, owner[clip], row, clips=2))
+    features, bins = torch.randn(50, 4), torch.randint(0, 48, (50,)).sort().values
+    clip, row, owner = bins // 16, bins % 16, torch.tensor([1, 0, 1])
+    order = (owner[clip] * 16 + row).argsort(stable=True)
+    once = parts.pyramid(parts.row_statistics(features[order], owner[clip][order], row[order], clips=2))
     chunks, taken = (
         parts.row_statistics(features, clip, row, clips=3),
         parts.empty_statistics(2, 4, torch.device("cpu")),

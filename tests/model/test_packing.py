@@ -4,18 +4,23 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.packing import Layout, pack
+from model.packing import Layout, Packing, pack
 
 CPU = torch.device("cpu")
 LENGTHS = [30, 0, 7, 28, 31, 1, 12]
+
+
+def attend(packing: Packing, slots: torch.Tensor) -> torch.Tensor:
+    """Attention of slots [M, 3, K, 64] (query, key, value), chunk by chunk."""
+    split = zip(packing.chunks, packing.split(slots), strict=True)
+    return torch.cat([chunk.attend(*of_chunk.unbind(1)) for chunk, of_chunk in split])
 
 
 def attended(layout: Layout, given: torch.Tensor, registers: int) -> torch.Tensor:
     """What the tokens [N, 3, K, 64] (query, key, value) make of each other."""
     packing = pack(LENGTHS, registers, CPU, layout)
     leads = torch.randn(registers * len(LENGTHS), *given.shape[1:], generator=torch.Generator().manual_seed(1))
-    packed = packing.scatter(given, leads)
-    return packing.attend(*packed.unbind(1))[packing.tokens]
+    return attend(packing, packing.scatter(given, leads))[packing.tokens]
 
 
 @pytest.mark.parametrize("layout", ["padded", "jagged"])
@@ -65,3 +70,12 @@ def test_every_token_has_a_slot_of_its_own_and_few_are_empty(layout: Layout) -> 
     placed = packing.scatter(torch.arange(1, sum(lengths) + 1))
     assert placed[packing.tokens].tolist() == list(range(1, sum(lengths) + 1))
     assert not placed[packing.registers].any()
+
+
+def test_chunks_hold_whole_segments_up_to_a_number_of_slots() -> None:
+    lengths = torch.randint(10, 700, (100,), generator=torch.Generator().manual_seed(0)).tolist() + [3000]
+    packing = pack(lengths, 4, CPU, "padded")
+    sizes = [chunk.size for chunk in packing.chunks]
+    assert sizes[0] == 3004  # a segment is never divided
+    assert max(sizes[1:]) <= 1024
+    assert sum(sizes) == packing.size <= 1.06 * (sum(lengths) + 4 * len(lengths))

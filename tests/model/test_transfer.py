@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives.part_contrast import ContrastSettings, PartContrast
 from model.transfer import parameter_groups
 
+MATRICES = ("qkv", "out", "up", "down")
 WATCHED = ("qkv", "up", "out")
 
 
@@ -48,7 +50,7 @@ def test_outputs_begin_as_large_as_inputs_whatever_the_width() -> None:
     for size in ("xxs", "s"):
         network = GaitNetwork(NetworkSettings(size=size, channels=8))
         width = network.encoder.width
-        for name in ("qkv", "out", "up", "down"):
+        for name in MATRICES:
             weight = getattr(network.encoder.blocks[1], name).weight.detach()
             assert weight.std() * weight.shape[1] ** 0.5 == pytest.approx(1, abs=0.02)
         assert network.projector.weight.detach().std() == pytest.approx(128**0.5 / width, rel=0.02)
@@ -76,17 +78,18 @@ def moved(size: str, ruled: bool) -> dict[str, float]:
 
 
 def outputs_of(objective: PartContrast, clips: torch.Tensor, times: torch.Tensor) -> dict[str, torch.Tensor]:
-    encoder, outputs = objective.student.encoder, {}
-    modules = {"features": encoder.norm, **{name: getattr(encoder.blocks[-1], name) for name in WATCHED}}
-    hooks = [
-        module.register_forward_hook(lambda _module, _given, output, name=name: outputs.update({name: output}))
-        for name, module in modules.items()
-    ]
-    with torch.no_grad():
+    """What some matrices of the last block give, before branches are scaled, and the features of the encoder."""
+    encoder, products = objective.student.encoder, []
+    linear, features = functional.linear, {}
+    hook = encoder.register_forward_hook(lambda _module, _given, output: features.update({"features": output}))
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(functional, "linear", lambda *given: products.append(linear(*given)) or products[-1])
         objective.student.pool(clips, times)
-    for hook in hooks:
-        hook.remove()
-    return outputs
+    hook.remove()
+    last = products[-len(products) // len(encoder.blocks) :]  # four of each chunk: qkv, out, up, down
+    found = {name: torch.cat(last[number::4]) for number, name in enumerate(MATRICES)}
+    found["out"] = found["out"] * len(encoder.blocks)
+    return features | {name: found[name] for name in WATCHED}
 
 
 @pytest.mark.slow
