@@ -1,9 +1,9 @@
 """Segments of unequal length in one tensor, and attention that stays within each of them.
 
 A segment is what attends to itself: the tokens of a clip, or of one strip of it, behind a few registers of its own.
-There are two layouts with equal results. `Padded` sorts the segments by length and pads groups of about equal ones, 6%
-more slots on real clips: the faster by far on CPU, where jagged tensors are ten times slower and one group for all pads
-strips to four times their length. `Jagged` pads nothing and is for GPUs, where there is a kernel for it.
+There are two layouts with equal results. The padded one sorts the segments by length and pads chunks of about equal
+ones, 4% more slots on real clips: the faster by far on CPU, where jagged tensors are ten times slower and one chunk for
+all pads strips to four times their length. The jagged one pads nothing and is for GPUs, where there is a kernel for it.
 
 Shapes: S segments, R registers of each, N tokens of all segments, M slots of the layout, K heads of width 64.
 """
@@ -17,8 +17,9 @@ from torch.nn import functional
 
 Layout = Literal["padded", "jagged"]
 _SHRINK, _SLACK = 0.9, 4  # a chunk ends where a segment is shorter than this share of its longest, less the slack
-# Slots of a chunk, at most, unless one segment has more. A block takes one chunk after the other, and what it computes
-# of so many stays in the cache of a core: a step takes a fifth less time than in one piece.
+# The most slots of a chunk, unless one segment has more. A block processes one chunk after the other, so that what it
+# computes stays in the cache of a core; and tensors of this size are reused by the allocator, where larger ones of ever
+# new sizes fragment its memory.
 _CHUNK_SLOTS = 1024
 
 
