@@ -1,21 +1,15 @@
 """What is in a store as one page to look at: report.html, a single file that loads and runs nothing.
 
-Numbers come from the manifest, pictures from contact_sheet.py, the layout from report.html.j2 and report.css.
+Numbers come from the manifest, pictures from contact_sheet.py, the layout from report.html.j2 and html.py.
 """
 
-import base64
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from datasets.reports import contact_sheet
+from datasets.reports import contact_sheet, html
 from datasets.reports.length_chart import LengthChart, length_chart
-from datasets.reports.text import MISSING, path_of, percent, printable
 from datasets.schema.rows import SEQUENCE_SCHEMA
 from datasets.store.files import read_files
 from datasets.store.reader import Manifest, Store
@@ -84,7 +78,7 @@ class Section:
     about: Mapping[str, str]
     differences: Mapping[str, int]
     as_published: Sequence[str]  # of COUNTED
-    sheet: str | None  # PNG in base64
+    sheet: bytes | None  # PNG
     chart: LengthChart | None
     conditions_and_views: Sequence[Tally]
     labels: Sequence[Tally]
@@ -103,41 +97,17 @@ def write_page(store: Store) -> None:
 def page(manifest: Manifest, sheets: Mapping[str, bytes | None]) -> str:
     """The page as HTML. sheets: a PNG for each collection that has one."""
     collections, shards = manifest["collections"], manifest["shards"]
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            sections=[_section(name, entry, sheets.get(name)) for name, entry in collections.items()],
-            sequences=sum(entry["sequences"] for entry in collections.values()),
-            frames=sum(entry["frames"] for entry in collections.values()),
-            megabytes=sum(file["bytes"] for file in shards) / 1e6,
-            shards=len(shards),
-            schema_version=manifest["schema_version"],
-            complete=_COMPLETE,
-            mostly=_MOSTLY,
-        )
+    return html.render(
+        Path(__file__).parent / "report.html.j2",
+        sections=[_section(name, entry, sheets.get(name)) for name, entry in collections.items()],
+        sequences=sum(entry["sequences"] for entry in collections.values()),
+        frames=sum(entry["frames"] for entry in collections.values()),
+        megabytes=sum(file["bytes"] for file in shards) / 1e6,
+        shards=len(shards),
+        schema_version=manifest["schema_version"],
+        complete=_COMPLETE,
+        mostly=_MOSTLY,
     )
-
-
-@functools.cache
-def _environment() -> Environment:
-    """Templates whose every printed value is escaped and printable, and which refuse names that page.py lacks."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters: dict[str, Callable[..., str]] = {"number": _number, "percent": percent, "path": path_of}
-    templates.filters.update(filters)
-    return templates
-
-
-def _number(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
 
 
 def _section(name: str, entry: Mapping[str, Any], sheet: bytes | None) -> Section:
@@ -161,7 +131,7 @@ def _section(name: str, entry: Mapping[str, Any], sheet: bytes | None) -> Sectio
         about={what: entry[key] for what, key in _ABOUT.items() if entry.get(key)} | roots,
         differences={what: by for what in COUNTED if (by := published[what]["difference"])},
         as_published=[what for what in COUNTED if published[what]["difference"] == 0],
-        sheet=None if sheet is None else base64.b64encode(sheet).decode(),
+        sheet=sheet,
         chart=length_chart(entry["lengths"], entry["sequences"]) if entry["sequences"] else None,
         conditions_and_views=[_tally(what, **entry[what]) for what in ("conditions", "views")],
         labels=[_tally(label, len(counts), counts) for label, counts in entry["labels"].items()],
