@@ -11,8 +11,9 @@ from typing import Annotated
 
 import tyro
 
-from evaluation.reports.tables import to_text
+from evaluation.reports.tables import rank1_table
 from evaluation.retrieval import candidates
+from evaluation.text_table import plain_table
 from jobs import cli
 from orchestration.run import tracking
 from orchestration.scoring.evaluate import EvaluateRun, evaluate, results_folder
@@ -37,8 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = cli.parse(Arguments, argv, "evaluate")
 
     def job() -> None:
-        print(to_text(evaluate(arguments.settings, arguments.tracking)))
-        print(f"written: {results_folder(arguments.settings)}")
+        rows = evaluate(arguments.settings, arguments.tracking)
+        print(f"Rank-1 accuracy in %\n{plain_table(rank1_table(rows), labels=3)}")
+        print(f"report: {results_folder(arguments.settings)}/report.html")
         print(f"results: {tracking.ui_command(arguments.tracking)}")
 
     cli.run(job)

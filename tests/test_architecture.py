@@ -53,7 +53,7 @@ WINGS = {
         ("reports", "scaling"),
     ),
     "orchestration": (
-        ("run", "cluster"),
+        ("run", "cluster", "pages"),
         ("rank", "embedding", "ingest"),
         ("training", "scoring", "release"),
         ("scaling",),

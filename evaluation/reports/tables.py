@@ -1,6 +1,7 @@
-"""Tables of retrieval results, as plain text for the terminal and as Markdown for a report; both of the same cells."""
+"""Tables of retrieval results: as plain text, as Markdown, and as cells for HTML; all of the same cells."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,25 @@ _ZERO_SHOT: dict[ZeroShot, str] = {
     "unseen collection": "zero-shot on an unseen collection",
     "not known": "trained on data that are not known",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells, the first row being the header. labels: number of columns from the left that hold names."""
+
+    title: str
+    cells: Sequence[Sequence[str]]
+    labels: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The tables of one collection and kind of protocol. notes: the chance level, and numbers of what was evaluated."""
+
+    collection: str
+    heading: str
+    tables: Sequence[Table]
+    notes: Sequence[str]
 
 
 def to_text(rows: Sequence[ResultRow]) -> str:
@@ -35,7 +55,20 @@ def to_text(rows: Sequence[ResultRow]) -> str:
 
 
 def to_markdown(rows: Sequence[ResultRow]) -> str:
-    """The same in Markdown: a section for each collection and kind of protocol.
+    """The tables of `blocks` in Markdown, a section for each collection and kind of protocol."""
+    sections = []
+    for block in blocks(rows):
+        parts = [f"## {escape(block.heading)}"]
+        for table in block.tables:
+            parts += [f"{table.title}:"] if table.title else []
+            parts.append(markdown_table(table.cells, table.labels))
+        parts.append("\n".join(f"- {escape(note)}" for note in block.notes))
+        sections.append("\n\n".join(parts))
+    return "\n\n".join(sections) + "\n" if sections else ""
+
+
+def blocks(rows: Sequence[ResultRow]) -> list[Block]:
+    """The tables of each collection and kind of protocol.
 
     Pairs of views or conditions have three tables, methods by probe sets: as published evaluators count without the
     identical one and with it alone, and Rank-1 with what cannot be measured left out. Pooled galleries have one.
@@ -43,20 +76,43 @@ def to_markdown(rows: Sequence[ResultRow]) -> str:
     Raises:
         ValueError: two rows with the same collection, kind, method and probe set.
     """
-    sections = []
-    for block in _blocks(rows):
-        parts = [f"## {escape(_heading(block))}"]
-        if block[0].kind in PAIRED:
-            without, alone, measured = (f"{title[0].upper()}{title[1:]}:" for title in _titles(block[0].kind))
-            parts += [without, markdown_table(_pair_cells(block, lambda row: row.excluding_identical))]
-            parts += [alone, markdown_table(_pair_cells(block, lambda row: row.identical_only))]
-            if any(row.num_comparisons for row in block):
-                parts += [measured, markdown_table(_measured_cells(block))]
-        else:
-            parts.append(markdown_table(_pooled_cells(block), labels=2))
-        parts.append("\n".join(f"- {escape(line)}" for line in [_chance_level(block), *_counts(block)]))
-        sections.append("\n\n".join(parts))
-    return "\n\n".join(sections) + "\n" if sections else ""
+    return [
+        Block(
+            collection=some[0].collection,
+            heading=_heading(some),
+            tables=_tables(some),
+            notes=[_chance_level(some), *_counts(some)],
+        )
+        for some in _blocks(rows)
+    ]
+
+
+def rank1_table(rows: Sequence[ResultRow]) -> list[list[str]]:
+    """A header and a line per collection, kind of protocol and probe set: the Rank-1 accuracy of each method.
+
+    Of pairs it is the accuracy without the identical view or condition, as published evaluators count it.
+    """
+    methods = list(dict.fromkeys(row.method for row in rows))
+    cells = {(row.collection, row.kind, row.probe_set, row.method): row.excluding_identical for row in rows}
+    lines = [["collection", "protocol", "probe set", *methods]]
+    for collection, kind, probe_set in dict.fromkeys(name[:3] for name in cells):
+        values = (cells.get((collection, kind, probe_set, method), np.nan) for method in methods)
+        lines.append([collection, kind.replace("-", " "), probe_set, *(number(value) for value in values)])
+    return lines
+
+
+def _tables(rows: Sequence[ResultRow]) -> list[Table]:
+    """The tables of one collection and kind of protocol."""
+    if rows[0].kind not in PAIRED:
+        return [Table(title="", cells=_pooled_cells(rows), labels=2)]
+    without, alone, measured = (f"{title[0].upper()}{title[1:]}" for title in _titles(rows[0].kind))
+    tables = [
+        Table(title=without, cells=_pair_cells(rows, lambda row: row.excluding_identical)),
+        Table(title=alone, cells=_pair_cells(rows, lambda row: row.identical_only)),
+    ]
+    if any(row.num_comparisons for row in rows):
+        tables.append(Table(title=measured, cells=_measured_cells(rows)))
+    return tables
 
 
 def _blocks(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:

@@ -74,5 +74,6 @@ class Progress:
         seconds = max(time.monotonic() - self._began, 1e-9)
         of = "" if self.total is None else f" of {self.total:,}"
         rate = (self.done - self._first) / seconds
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         notes = f", {self._notes}" if self._notes else ""
-        return f"{self.task}: {self.done:,}{of} {self.unit} after {seconds:.0f} s, {rate:.3g} a second{notes}"
+        return f"{self.task}: {self.done:,}{of} {self.unit} after {seconds:.0f} s, {speed} a second{notes}"

@@ -1,4 +1,4 @@
-"""Driver of evaluation: each protocol of a store, for a run and its baselines; tables, CSV files and MLflow."""
+"""Driver of evaluation: each protocol of a store, for a run and its baselines; a page, tables, CSV files and MLflow."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import logging
 import tempfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ from orchestration.embedding.embed import EmbedRun, Method, embed_store
 from orchestration.embedding.networks import PRETRAINED
 from orchestration.embedding.sequences import decode_walk
 from orchestration.embedding.table import EmbeddingTable, Form, read_table
+from orchestration.pages.evaluation_page import evaluation_page
 from orchestration.run import checkpoint, tracking
 from orchestration.run.folder import read_run, tracked_run
 from orchestration.run.serialise import to_json
@@ -68,8 +70,8 @@ class EvaluateRun:
     """Storage of the embeddings: numbers of four bytes, or of one with a scale for each body part."""
     precision: Precision = "fp32"
     """Of the matrix products of the encoder."""
-    pictures: bool = True
-    """Whether curves, heat maps, sheets of walks and maps are drawn beside the tables."""
+    pictures: tuple[str, ...] | None = None
+    """The collections whose curves, heat maps, sheets of walks and maps are drawn; all if none is given."""
     seed: int = 0
     """Of the random choice of walks for pictures."""
     embeddings: str | None = None
@@ -93,12 +95,11 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     kinds = zero_shot(run, [spec.name for spec in specs])
     table = _embed(settings, store, chosen, [spec.name for spec in specs])
     with tempfile.TemporaryDirectory() as made:
-        rows = [row for spec in specs for row in _evaluate(spec, settings, kinds[spec.name], store, table, Path(made))]
-        to_frame(rows).to_csv(Path(made) / "results.csv", index=False)
-        (Path(made) / "report.md").write_text(
-            _report(settings, rows, sorted(Path(made).glob("*.png"))), encoding="utf-8"
-        )
-        rank1_figure(rows, Path(made) / "rank1.png")
+        rows, drawn = [], {}
+        for spec in specs:
+            found, drawn[spec.name] = _evaluate(spec, settings, kinds[spec.name], store, table, Path(made))
+            rows += found
+        _write_reports(settings, step, rows, drawn, Path(made))
         with tracking.open_run(uri, name, to_json(settings), tags) as tracker:
             tracker.log(0, {name: value for row in rows for name, value in row.tracked().items()})
             for path in sorted(Path(made).iterdir()):
@@ -109,11 +110,20 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     return rows
 
 
-def _report(settings: EvaluateRun, rows: list[ResultRow], drawn: list[Path]) -> str:
-    """The tables and the pictures on one page."""
-    title = f"# {storage.open_place(settings.run).name}: {settings.split} split"
-    shown = (f"![{one.stem}]({one.name})" for one in [Path("rank1.png"), *drawn])
-    return "\n\n".join([title, f"{to_markdown(rows)}\n## Metrics", legend(METRICS), *shown]) + "\n"
+def _write_reports(
+    settings: EvaluateRun, step: int, rows: list[ResultRow], drawn: dict[str, list[Path]], folder: Path
+) -> None:
+    """Write the results of all collections: a page, the same in Markdown, a table, and Rank-1 as bars."""
+    to_frame(rows).to_csv(folder / "results.csv", index=False)
+    rank1_figure(rows, folder / "rank1.png")
+    name = storage.open_place(settings.run).name
+    shown = (f"![{one.stem}]({one.name})" for one in [folder / "rank1.png", *chain(*drawn.values())])
+    tables = f"{to_markdown(rows)}\n## Metrics"
+    report = "\n\n".join([f"# {name}: {settings.split} split", tables, legend(METRICS), *shown]) + "\n"
+    (folder / "report.md").write_text(report, encoding="utf-8")
+    facts = [f"{settings.split} split", f"checkpoint of step {step:,}", str(storage.open_place(settings.shards))]
+    page = evaluation_page(f"Evaluation of {name}", facts, rows, drawn)
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def results_folder(settings: EvaluateRun) -> storage.Place:
@@ -148,8 +158,8 @@ def _embed(settings: EvaluateRun, store: Store, chosen: storage.Place, names: li
 
 def _evaluate(
     spec: CollectionSpec, settings: EvaluateRun, kind: ZeroShot, store: Store, place: storage.Place, made: Path
-) -> list[ResultRow]:
-    """The rows of one collection; pictures, and submissions for its owners, become files in `made`."""
+) -> tuple[list[ResultRow], list[Path]]:
+    """The rows and pictures of one collection; these, and submissions for its owners, become files in `made`."""
     assert spec.protocol is not None, "collections without a protocol are left out before"
     table = read_table(place, spec.name)
     names = [table.names[column].to_pylist() for column in ("subject", "condition", "view")]
@@ -161,10 +171,11 @@ def _evaluate(
         results[method] = evaluate_protocol(sequences, spec.protocol, settings.metric, settings.kinds)
         _submit(spec, settings, sequences, method, made)
         rows += to_rows(method, spec.name, results[method], kind if method == PRETRAINED else "")
-    if settings.pictures:
-        frames_of, shown = Silhouettes(store, table), {method: sequences}
-        pictures.draw(spec.name, spec.protocol, shown, results, settings.metric, frames_of, made, settings.seed)
-    return rows
+    if settings.pictures is not None and spec.name not in settings.pictures:
+        return rows, []
+    frames_of, shown = Silhouettes(store, table), {method: sequences}
+    drawn = pictures.draw(spec.name, spec.protocol, shown, results, settings.metric, frames_of, made, settings.seed)
+    return rows, drawn
 
 
 def _submit(spec: CollectionSpec, settings: EvaluateRun, sequences: Sequences, method: str, made: Path) -> None:

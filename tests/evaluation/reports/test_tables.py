@@ -6,7 +6,7 @@ import pytest
 
 from evaluation.metrics import Estimate
 from evaluation.reports.results import ResultRow
-from evaluation.reports.tables import to_markdown, to_text
+from evaluation.reports.tables import blocks, rank1_table, to_markdown, to_text
 from evaluation.text_table import MISSING
 from tests.fixtures.results import NAN, ROWS, evaluated, row
 
@@ -121,3 +121,26 @@ def test_no_rows_are_no_text_and_two_for_one_cell_are_refused() -> None:
     assert to_markdown([]) == ""
     with pytest.raises(ValueError, match="two results of GEI on NM"):
         to_markdown([NM, NM])
+
+
+def test_blocks_have_the_cells_of_the_tables() -> None:
+    views, pooled = blocks(evaluated())
+    assert (views.collection, pooled.collection) == ("Park", "Park")
+    assert [table.title for table in views.tables] == [
+        "Without the identical view",
+        "Identical view alone",
+        "The same without the identical view, as far as it can be measured [95% interval over subjects]",
+    ]
+    assert views.tables[0].cells[0] == ["method", "NM", "mean"]
+    assert (pooled.tables[0].title, pooled.tables[0].labels) == ("", 2)
+    assert pooled.notes == ["chance level 33.33 (1 of 3 subjects)", "NM: 6 probes, 5 gallery sequences"]
+
+
+def test_the_table_of_rank_1_has_a_line_for_each_probe_set() -> None:
+    assert rank1_table([*ROWS, *evaluated()]) == [
+        ["collection", "protocol", "probe set", "GEI", "encoder, tiny"],
+        ["Park", "view pairs", "NM", "83.34", "75.00"],
+        ["Park", "view pairs", "BG", "10.00", MISSING],
+        ["Park", "view pairs", "CL", "6.00", MISSING],
+        ["Park", "pooled", "NM", "100.00", MISSING],
+    ]

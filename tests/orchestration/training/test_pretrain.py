@@ -192,7 +192,7 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
 
 
 def test_held_back_subjects_are_scored_and_no_others(trained: PretrainRun, uri: str) -> None:
-    rows = evaluate(EvaluateRun(run=trained.out, shards=trained.shards, split="holdout", pictures=False), uri)
+    rows = evaluate(EvaluateRun(run=trained.out, shards=trained.shards, split="holdout", pictures=()), uri)
     assert {row.num_gallery_subjects for row in rows} == {1}
     assert all(row.identical_only == 100 for row in rows if row.probe_set == "NM")
 
@@ -207,7 +207,7 @@ def test_evaluation_needs_a_run_with_a_checkpoint(trained: PretrainRun, uri: str
 
 def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
     shutil.copytree(trained.out, tmp_path / "run")
-    settings = EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", step=3, pictures=False)
+    settings = EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", step=3, pictures=())
     rows = evaluate(settings, uri)
     assert {row.method for row in rows} >= {"random initialisation", "pretrained"}
     assert (tmp_path / "run/evaluation/steps/holdout-00000003/results.csv").is_file()
@@ -218,7 +218,7 @@ def test_a_checkpoint_of_any_step_can_be_scored(trained: PretrainRun, uri: str, 
 
 def test_an_unfinished_run_is_scored_with_a_warning(trained: PretrainRun, uri: str, tmp_path: Path, caplog) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
-    evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", pictures=False), uri)
+    evaluate(EvaluateRun(run=str(tmp_path / "run"), shards=trained.shards, split="holdout", pictures=()), uri)
     assert f"the training of {tmp_path / 'run'} is not finished: evaluating step 3 of 6" in caplog.text
 
 
