@@ -1,11 +1,21 @@
-"""A pretraining run as a plain PyTorch loop, which benchmarks compare with one another or with the run itself.
+"""A pretraining run as a plain PyTorch loop, in one process on one thread: CPU time, loss and memory of its steps.
 
-The model, data and optimizer of a recipe, in one process, or in several where the caller wraps the model.
+    python -m benchmarks.plain_loop --shards <store> [--recipe casia-b-walks] [--steps 2000] [--every 100]
+
+Other benchmarks import the loop: the model, data and optimizer of a recipe, in one process, or in several where the
+caller wraps the model. benchmarks/step.py runs this file with the packages of another checkout.
 """
 
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import torch
+import tyro
 from torch import nn
 
 from datasets.loading import corpus
@@ -14,9 +24,65 @@ from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
 from datasets.store.reader import Store
 from datasets.store.selection import training_tables
+from jobs.recipes import RECIPES
 from model import transfer
 from model.objectives.interface import Gather, no_gather
 from orchestration.run.settings import PretrainRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The steps to take."""
+
+    shards: str
+    """The store to train on."""
+    recipe: str = "casia-b-walks"
+    """Model, clips and objective."""
+    collection: str = "CASIA-B"
+    """The collection of the store to train on."""
+    precision: str = "fp32"
+    """Of matrix products: fp32 or bf16."""
+    batch: int = 64
+    """Pairs of a step."""
+    steps: int = 20
+    """Steps to take."""
+    every: int = 10
+    """Steps from one line to the next."""
+    weights: str = ""
+    """A file of weights to start from; it is written where it does not exist."""
+
+
+def main(arguments: Arguments) -> None:
+    """Print a line of JSON every few steps: the last step, its loss, the median CPU time of a step, and memory."""
+    torch.set_num_threads(1)
+    run = RECIPES[arguments.recipe](arguments.shards, "")
+    run = replace(
+        run,
+        data=replace(run.data, collections=(arguments.collection,), holdout=()),
+        schedule=replace(run.schedule, batch=arguments.batch),
+        cluster=replace(run.cluster, precision=arguments.precision),
+    )
+    loop, seconds = PlainLoop(run), []
+    _share_weights(loop.module, arguments.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        map_training_data(run, Path(folder))
+        for batch in pairs_of(run, corpus.Corpus(Path(folder))).steps(0, arguments.steps):
+            began = time.process_time()
+            loss = loop.step(batch, run.schedule.lr_at(batch.step))
+            seconds.append(time.process_time() - began)
+            if (batch.step + 1) % arguments.every == 0:
+                memory = psutil.Process().memory_info().rss // 2**20
+                line = {"step": batch.step + 1, "loss": loss, "cpu_seconds": statistics.median(seconds)}
+                print(json.dumps(line | {"memory_mib": memory}), flush=True)
+                seconds.clear()
+
+
+def _share_weights(module: nn.Module, file: str) -> None:
+    """Start from the weights of a file, or write them there."""
+    if Path(file).is_file():
+        module.load_state_dict(torch.load(file, weights_only=True))
+    elif file:
+        torch.save(module.state_dict(), file)
 
 
 def map_training_data(run: PretrainRun, folder: Path) -> None:
@@ -55,3 +121,7 @@ class PlainLoop:
         self._optimizer.step()
         self.module.update_teacher()
         return float(loss.detach())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

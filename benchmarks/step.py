@@ -1,13 +1,20 @@
 """Seconds a training step of a run and of a bare PyTorch loop: the same model, pairs and optimizer on two CPU ranks.
 
-    python -m benchmarks.step --shards <store> [--repeats 5]
+    python -m benchmarks.step --shards <store> [--repeats 5] [--against <checkout>]
 
 The run is all of `jobs.pretrain` (Ray Train, DeepSpeed, metrics, heartbeats) without guards. The bare loop is
 DistributedDataParallel over gloo. They alternate, with the same data loader; the time of a turn is its median over
 windows of ten steps, that of all turns the minimum.
+
+With --against, the plain loop of this checkout alternates with that of another one instead: CPU time of a step on one
+thread, from equal weights on equal data, and how far the losses are apart.
 """
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -19,10 +26,12 @@ import torch.distributed as dist
 import tyro
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks import plain_loop
 from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
 from datasets import storage
 from datasets.loading import corpus
 from jobs.recipes import RECIPES
+from orchestration.cluster.session import ROOT
 from orchestration.rank import collectives
 from orchestration.run.folder import tracked_run
 from orchestration.run.settings import Keep, PretrainRun, Schedule
@@ -45,10 +54,44 @@ class Arguments:
     """Steps of a turn."""
     repeats: int = 5
     """Turns of each side."""
+    against: str = ""
+    """The root of another checkout, with which this one is compared."""
 
 
 def main(arguments: Arguments) -> None:
     """Alternate and print the ratio."""
+    if arguments.against:
+        _compare_checkouts(arguments)
+    else:
+        _compare_with_bare_loop(arguments)
+
+
+def _compare_checkouts(arguments: Arguments) -> None:
+    here, there, losses = [], [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        weights = f"{folder}/weights.pt"
+        for turn in range(arguments.repeats):
+            found = [_steps_of(checkout, arguments, weights) for checkout in (arguments.against, str(ROOT))]
+            for lines, seconds in zip(found, (there, here), strict=True):
+                seconds.append(statistics.median(line["cpu_seconds"] for line in lines[1:]))
+            apart = [abs(one["loss"] / other["loss"] - 1) for one, other in zip(*found, strict=True)]
+            losses = max(losses, *apart)
+            print(f"turn {turn}: {here[-1]:.3f} CPU-s a step here, {there[-1]:.3f} there", flush=True)
+    ratios = sorted(one / other for one, other in zip(here, there, strict=True))
+    print(f"ratio here to there: median {statistics.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}")
+    print(f"losses differ by {losses:.1e} of their value at most")
+
+
+def _steps_of(checkout: str, arguments: Arguments, weights: str) -> list[dict[str, float]]:
+    """The lines of the plain loop with the packages of a checkout."""
+    program = [sys.executable, str(Path(plain_loop.__file__)), "--weights", weights, "--every", "2"]
+    program += ["--shards", arguments.shards, "--recipe", arguments.recipe, "--steps", str(arguments.steps)]
+    environment = os.environ | {"PYTHONPATH": checkout, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(program, cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _compare_with_bare_loop(arguments: Arguments) -> None:
     run = RECIPES[arguments.recipe](arguments.shards, "")
     run = replace(
         run,
