@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import torch
@@ -40,7 +41,7 @@ class Arguments:
     """Model, clips and objective."""
     collection: str = "CASIA-B"
     """The collection of the store to train on."""
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     """Of matrix products: fp32 or bf16."""
     batch: int = 64
     """Pairs of a step."""

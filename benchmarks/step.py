@@ -67,7 +67,9 @@ def main(arguments: Arguments) -> None:
 
 
 def _compare_checkouts(arguments: Arguments) -> None:
-    here, there, losses = [], [], 0.0
+    here: list[float] = []
+    there: list[float] = []
+    losses = 0.0
     with tempfile.TemporaryDirectory() as folder:
         weights = f"{folder}/weights.pt"
         for turn in range(arguments.repeats):
