@@ -25,7 +25,7 @@ from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, of_subjects
 from evaluation import baselines
 from model.embedding import Walk
-from orchestration.cluster import session
+from orchestration.cluster import memory, session
 from orchestration.cluster.progress import Progress
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.networks import networks_of, own_method, read_any
@@ -173,6 +173,7 @@ class Embedder:
         walks = [decode_walk(row) for row in rows.to_pylist()]
         found: dict[str, np.ndarray] = {method: self._embed(method, walks) for method in self.settings.methods}
         embeddings.write_part(self.table / part.path, rows, found, self.settings.form)
+        memory.release_free_memory()
         return rows.num_rows
 
     def _embed(self, method: Method, walks: list[Walk]) -> np.ndarray:

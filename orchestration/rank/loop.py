@@ -18,6 +18,7 @@ from torch.profiler import profile
 
 from datasets.storage import Place
 from model.p3d.norm import synchronise_norms
+from orchestration.cluster import memory
 from orchestration.rank import collectives, engine, optimizer_state
 from orchestration.rank.checkpoint_writer import CheckpointWriter, SaveFailed
 from orchestration.rank.engine import DeepSpeedEngine
@@ -70,6 +71,8 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
             if due or writer.failed:
                 heartbeat.update(batch.step, "checkpoint")
                 _save(writer, trained, done)
+            if done % memory.EVERY == 0:
+                memory.release_free_memory()
             if profiler is not None:
                 profiler.step()
             heartbeat.update(done, "data")
