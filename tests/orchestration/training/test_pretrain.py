@@ -163,7 +163,6 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
         "hand-made statistics",
         "random initialisation",
         "pretrained",
-        "zero-shot on unseen subjects",
         "NM",
         "BG",
         "CL",
@@ -178,8 +177,10 @@ def test_evaluation_scores_the_run_beside_its_baselines(trained: PretrainRun, ur
     pictures |= {f"CASIA-B-sheet-{one}-pretrained" for one in ("NM", "BG", "CL", "NM-01", "BG-01", "CL-01")}
     folder = Path(trained.out) / "evaluation" / "test"
     written = {file.name for file in folder.iterdir()}
-    assert written == {"results.csv", "report.md", *(f"{name}.png" for name in pictures)}
+    assert written == {"results.csv", "report.md", "report.html", *(f"{name}.png" for name in pictures)}
+    assert "zero-shot on unseen subjects" in (folder / "report.html").read_text()
     page = (folder / "report.md").read_text()
+    assert "zero-shot on unseen subjects" in page
     assert all(f"({name}.png)" in page for name in pictures) and "| pretrained |" in page
     client = mlflow.MlflowClient(tracking_uri=uri)
     parent = tracked_run(open_place(trained.out))
