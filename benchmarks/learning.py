@@ -2,8 +2,8 @@
 
 Ablations at equal time: each arm differs from a recipe in one setting, is trained on one core for the same processor
 time, and is scored on the recipe's held-out subjects on the way, next to baselines without training. One process trains
-one arm after the other in a plain PyTorch loop and scores in bf16; real runs are those of jobs.pretrain. Every score is
-also appended to `--out` as a line of JSON.
+one arm after the other in a plain PyTorch loop; real runs are those of jobs.pretrain. Training and scores are in bf16
+where the processor has it, else in fp32. Every score is also appended to `--out` as a line of JSON.
 """
 
 import json
@@ -28,6 +28,8 @@ from evaluation.retrieval.protocols import single_view_gallery
 from jobs.recipes import RECIPES
 from model.objectives.pairs import PairObjective
 from orchestration.embedding.sequences import decode_walk, embed_walks
+from orchestration.run.folder import with_precision
+from orchestration.run.precision import bf16_support, fastest, resolved
 from orchestration.run.settings import PretrainRun
 
 _TICKS = 10_000  # into which the time of a training is divided for its schedule
@@ -104,7 +106,8 @@ def main(arguments: Arguments) -> None:
     torch.set_num_threads(1)
     codec.use_one_thread()
     store = Store.open(arguments.shards)
-    base = RECIPES[arguments.recipe](arguments.shards, "")
+    precision, _ = fastest({"this machine": bf16_support(gpu=False)})
+    base = with_precision(RECIPES[arguments.recipe](arguments.shards, ""), precision)
     (name,) = {subject.split("/")[0] for subject in base.data.holdout}
     spec = store.spec(name)
     subjects = Subjects(store, spec, base.data.holdout)
@@ -138,7 +141,8 @@ def _train(arguments: Arguments, arm: str, run: PretrainRun, sequences: corpus.C
 
 
 def _embeddings(module: PairObjective, subjects: Subjects, run: PretrainRun) -> np.ndarray:
-    return embed_walks(module.teacher, subjects.walks, run.clips.frames, torch.device("cpu"), "bf16")
+    cpu, precision = torch.device("cpu"), resolved(run.cluster.precision)
+    return embed_walks(module.teacher, subjects.walks, run.clips.frames, cpu, precision)
 
 
 def _report(

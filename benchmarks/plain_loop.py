@@ -105,6 +105,7 @@ class PlainLoop:
     """The objective of a run and its optimizer. wrapped: what is called for the forward pass; callers may set it."""
 
     def __init__(self, run: PretrainRun, gather: Gather = no_gather) -> None:
+        assert run.cluster.precision != "auto", "a plain loop takes fp32 or bf16"
         torch.manual_seed(run.seed)
         self.run, self.gather = run, gather
         self.module = run.objective.build(run.network)

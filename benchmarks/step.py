@@ -33,7 +33,8 @@ from datasets.loading import corpus
 from jobs.recipes import RECIPES
 from orchestration.cluster.session import ROOT
 from orchestration.rank import collectives
-from orchestration.run.folder import tracked_run
+from orchestration.run.folder import tracked_run, with_precision
+from orchestration.run.precision import bf16_support, fastest
 from orchestration.run.settings import Keep, PretrainRun, Schedule
 from orchestration.training.pretrain import pretrain
 
@@ -94,7 +95,8 @@ def _steps_of(checkout: str, arguments: Arguments, weights: str) -> list[dict[st
 
 
 def _compare_with_bare_loop(arguments: Arguments) -> None:
-    run = RECIPES[arguments.recipe](arguments.shards, "")
+    precision, _ = fastest({"this machine": bf16_support(gpu=False)})
+    run = with_precision(RECIPES[arguments.recipe](arguments.shards, ""), precision)
     run = replace(
         run,
         data=replace(run.data, collections=(arguments.collection,), holdout=()),

@@ -18,6 +18,8 @@ import tyro
 from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
 from datasets.loading import corpus
 from jobs.recipes import RECIPES
+from orchestration.run.folder import with_precision
+from orchestration.run.precision import bf16_support, fastest
 from orchestration.run.settings import PretrainRun
 
 LAST = 15  # steps over which the final loss is averaged
@@ -48,7 +50,8 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Train every run of the grid and print its loss."""
     torch.set_num_threads(1)
-    base = RECIPES[arguments.recipe](arguments.shards, "")
+    precision, _ = fastest({"this machine": bf16_support(gpu=False)})
+    base = with_precision(RECIPES[arguments.recipe](arguments.shards, ""), precision)
     schedule = replace(base.schedule, steps=arguments.steps, batch=arguments.batch, warmup=10)
     base = replace(base, seed=arguments.seed, clips=replace(base.clips, frames=arguments.frames), schedule=schedule)
     with tempfile.TemporaryDirectory() as folder:

@@ -41,7 +41,7 @@ def miniature(shards: str, out: str) -> StudyPlan:
         ),
         clips=ClipSettings(frames=4, affine=0, perspective=0, dilate=0, blur=0),
         schedule=Schedule(steps=0, batch=16, lr=3e-3, warmup=6, log_every=6, guard_every=0),
-        cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
+        cluster=Cluster(workers=1),
     )
 
 

@@ -10,7 +10,7 @@ from model.objectives.part_contrast import ContrastSettings
 from model.objectives.part_regression import RegressionSettings
 from model.sizes import LADDER
 from orchestration.run.finetune_settings import FinetuneRun, LabelledData
-from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun, Schedule
+from orchestration.run.settings import DataSettings, Keep, PretrainRun, Schedule
 
 Recipe = Callable[[str, str], PretrainRun]
 TaskRecipe = Callable[[str, str, str], FinetuneRun]  # of the pretrained run, the store, and the run's folder
@@ -29,7 +29,6 @@ def tiny(shards: str, out: str) -> PretrainRun:
         objective=ContrastSettings(momentum=0.95),  # so that the teacher keeps up in so short a run
         schedule=Schedule(steps=120, batch=64, warmup=10),
         keep=Keep(every=60),
-        cluster=Cluster(precision="fp32"),  # bf16 is slow on CPUs without AMX or AVX512-BF16
     )
 
 

@@ -6,6 +6,7 @@ call resumes a killed one. The layout of the table is in orchestration/embedding
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -26,13 +27,16 @@ from datasets.store.selection import held_out, of_modalities, of_subjects
 from evaluation import baselines
 from model.embedding import Walk
 from orchestration.cluster import memory, session
+from orchestration.cluster.nodes import ask_nodes
 from orchestration.cluster.progress import Progress
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.networks import networks_of, own_method, read_any
 from orchestration.embedding.sequences import decode_walk, embed_walks, held_out_subjects
 from orchestration.embedding.table import EmbeddingTable, Form, Part
 from orchestration.run import checkpoint
-from orchestration.run.settings import Precision
+from orchestration.run.precision import Bf16Support, RequestedPrecision, bf16_support, resolve, resolved
+
+logger = logging.getLogger(__name__)
 
 Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
 Split = Literal["train", "test", "none", "holdout"]
@@ -65,8 +69,8 @@ class EmbedRun:
     """A column each: the run's network and its baselines; the run's network alone if none is given."""
     form: Form = "float32"
     """The storage format of embeddings: float32, or int8 with a scale for each body part."""
-    precision: Precision = "fp32"
-    """The precision of the encoder's matrix products."""
+    precision: RequestedPrecision = "auto"
+    """The precision of the encoder's matrix products. auto: bf16 if all machines have it in hardware, else fp32."""
 
 
 def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
@@ -78,6 +82,7 @@ def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
     networks_of(folder, chosen, settings.methods)  # so that mistakes are reported here, and not by actors
     subjects = None if settings.split != "holdout" else held_out_subjects(run, settings.collections)
     parts = _parts(store, settings, subjects)
+    settings = _with_precision(settings, table)
     embeddings.claim(table, _identity(settings, chosen, subjects))
     todo = embeddings.missing(table, [part for part, _ in parts])
     total = sum(count for _, count in parts)
@@ -85,6 +90,20 @@ def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
         _embed(todo, settings, chosen, subjects, {part.path: count for part, count in parts}, total)
     embeddings.finish(table, [part for part, _ in parts], total)
     return embeddings.read_table(table)
+
+
+def _with_precision(settings: EmbedRun, table: Place) -> EmbedRun:
+    """The settings with the precision that a resumed table was begun in, or that fits the machines of a new one."""
+
+    def ask() -> dict[str, Bf16Support]:
+        if session.on_cluster():
+            session.start()
+            return ask_nodes(bf16_support, gpu=bool(ray.cluster_resources().get("GPU")))
+        return ask_nodes(bf16_support, gpu=torch.cuda.is_available())
+
+    precision, reason = resolve(settings.precision, embeddings.recorded_precision(table), ask)
+    logger.info(f"precision {precision}: {reason}")
+    return dataclasses.replace(settings, precision=precision)
 
 
 def _parts(store: Store, settings: EmbedRun, subjects: list[str] | None) -> list[tuple[Part, int]]:
@@ -179,5 +198,5 @@ class Embedder:
     def _embed(self, method: Method, walks: list[Walk]) -> np.ndarray:
         if method in _MASKS:
             return np.stack([_MASKS[method](frames) for frames, _ in walks])
-        network, precision = self.networks[method], self.settings.precision
+        network, precision = self.networks[method], resolved(self.settings.precision)
         return embed_walks(network, walks, self.chunk, self.device, precision, batch=len(walks))  # a part at once

@@ -17,7 +17,8 @@ from datasets.store.selection import held_out, of_modalities
 from model.embedding import MAX_FRAMES, Walk, embed
 from model.network import GaitNetwork
 from orchestration.run.finetune_settings import FinetuneRun
-from orchestration.run.settings import Precision, PretrainRun
+from orchestration.run.precision import Precision
+from orchestration.run.settings import PretrainRun
 
 BATCH = 32  # sequences, or clips, that are embedded together
 

@@ -21,6 +21,7 @@ from datasets.schema.errors import UsageError
 from datasets.storage import Place, thread_map
 from datasets.store.files import FileRecord, Row
 from evaluation.distances.int8_embeddings import Embeddings, Int8Embeddings, quantise
+from orchestration.run.precision import Precision
 
 Form = Literal["float32", "int8"]
 NAMES = ("sequence_id", "collection", "split", "subject", "condition", "view", "modality", "labels", "num_frames")
@@ -50,6 +51,11 @@ def parts_of(file: FileRecord) -> list[Part]:
     """The parts of a file of a store, in order."""
     rows = file["rows"] - len(file.get("skip", []))
     return [Part(file, start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]
+
+
+def recorded_precision(table: Place) -> Precision | None:
+    """The precision in which a table was begun; None where there is no table yet."""
+    return json.loads((table / TABLE).read()).get("precision") if (table / TABLE).exists() else None
 
 
 def claim(table: Place, identity: Row) -> None:

@@ -18,6 +18,7 @@ from model.objectives.teacher import whole_weight
 from model.transfer import BETAS
 from orchestration.rank import collectives
 from orchestration.rank.optimizer_state import prepare_moments, trained_weights
+from orchestration.run.precision import resolved
 from orchestration.run.settings import Run
 
 
@@ -33,7 +34,7 @@ def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
         "gradient_accumulation_steps": run.schedule.batch // workers // micro_batch,
         "gradient_clipping": run.schedule.clip_norm,
         "zero_optimization": zero,
-        "torch_autocast": {"enabled": run.cluster.precision == "bf16", "dtype": "bfloat16"},
+        "torch_autocast": {"enabled": resolved(run.cluster.precision) == "bf16", "dtype": "bfloat16"},
         "steps_per_print": 2**31,  # never: the rank reports
     }
 

@@ -4,6 +4,7 @@ Every rank runs `train_rank` with the same settings; it differs in its slice of 
 (orchestration/rank/work.py) says what is trained on which data. The driver is orchestration/training/train.py.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,10 @@ from orchestration.rank.metrics import MetricsLogger, NotFinite, matrix_flops
 from orchestration.rank.status import CheckpointDamaged, HeartbeatThread, TrainingFailed, TrainingStarted
 from orchestration.rank.work import Work
 from orchestration.run import checkpoint
+from orchestration.run import folder as run_folder
 from orchestration.run.folder import folder_of
+from orchestration.run.precision import Precision, bf16_support, resolve
+from orchestration.run.settings import Run
 
 PROFILED = 3  # steps of a profile
 
@@ -45,16 +49,18 @@ def train_rank(work: Work, status: ActorHandle, profiled: bool) -> None:
 
 
 def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled: bool) -> None:
-    run, folder = work.run, folder_of(work.run)
-    trained, start = _start(work, folder, status)
+    folder = folder_of(work.run)
+    precision, reason = _resolve_precision(work.run, folder)
+    run = run_folder.with_precision(work.run, precision)
+    trained, start = _start(work, run, folder, status)
     writer = CheckpointWriter(folder, run, status.report.remote)
-    peak = matrix_flops(trained.device, run.cluster.precision)
+    peak = matrix_flops(trained.device, precision)
     # The logger counts completed steps, of which the last has the number before.
     flops = lambda done, kept: trained.module.flops(done - 1, run.clips.frames, kept)  # noqa: E731
     logger = MetricsLogger(run, start, trained.device, peak, flops, status.report.remote)
     if dist.get_rank() == 0:
         status.set_world_size.remote(dist.get_world_size())
-        status.report.remote(TrainingStarted(start, dist.get_world_size()))
+        status.report.remote(TrainingStarted(start, dist.get_world_size(), precision, reason))
     with _profiler(profiled and dist.get_rank() == 0, folder) as profiler:
         heartbeat.update(start, "data")
         for batch in logger.timed(work.batches(start)):
@@ -82,16 +88,35 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
     ray.get(status.heartbeat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
 
 
-def _start(work: Work, folder: Place, status: ActorHandle) -> tuple[DeepSpeedEngine, int]:
+def _resolve_precision(run: Run, folder: Place) -> tuple[Precision, str]:
+    """The precision of the run, the same on all ranks, and the reason for it; rank 0 records it in the run's folder.
+
+    The record decides after a restart, when workers may be on other machines: their settings still have `auto`.
+    """
+    if run.cluster.gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # as DeepSpeed will: NCCL refuses two ranks on one GPU
+    mine = bf16_support(run.cluster.gpu)
+    everyone = [mine] * dist.get_world_size()
+    dist.all_gather_object(everyone, mine)
+    support = {f"rank {rank}": one for rank, one in enumerate(everyone)}
+    found: list[tuple[Precision, str]] = [("fp32", "")]  # until rank 0 has sent what it found
+    if dist.get_rank() == 0:
+        found = [resolve(run.cluster.precision, run_folder.recorded_precision(folder), lambda: support)]
+        run_folder.record_precision(folder, found[0][0])
+    dist.broadcast_object_list(found)
+    return found[0]
+
+
+def _start(work: Work, run: Run, folder: Place, status: ActorHandle) -> tuple[DeepSpeedEngine, int]:
     """The engine in the state of the newest intact checkpoint, and the number of completed steps."""
-    torch.manual_seed(work.run.seed)
+    torch.manual_seed(run.seed)
     module = work.objective()
     assert isinstance(module, nn.Module)
     synchronise_norms(module, collectives.all_reduce)
     newest = _newest_checkpoint(folder, status)
     if newest is not None:
         checkpoint.load_weights(newest, module)
-    trained = engine.start_engine(work.run, module)
+    trained = engine.start_engine(run, module)
     if newest is None:
         return trained, 0
     start = checkpoint.step_of(newest)

@@ -16,6 +16,7 @@ from torch import Tensor
 from orchestration.rank import collectives
 from orchestration.rank.status import MetricsReported
 from orchestration.rank.work import Batch
+from orchestration.run.precision import Precision
 from orchestration.run.settings import Run
 
 MIB = 1 << 20
@@ -120,7 +121,7 @@ def _raise_not_finite(bad_steps: list[int]) -> None:
         )
 
 
-def matrix_flops(device: torch.device, precision: str) -> float:
+def matrix_flops(device: torch.device, precision: Precision) -> float:
     """FLOP/s of a large matrix product on this device, best of four: the reference of the metric `utilisation`."""
     size = 8192 if device.type == "cuda" else 768
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

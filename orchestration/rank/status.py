@@ -11,6 +11,8 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from orchestration.run.precision import Precision
+
 PHASES = ("starting", "data", "training", "checkpoint")  # in the order in which a rank passes through them
 _HEARTBEAT_INTERVAL = 3.0  # seconds
 
@@ -21,6 +23,8 @@ class TrainingStarted:
 
     step: int  # steps done before
     workers: int
+    precision: Precision
+    reason: str  # for this precision, in words
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@
           mlflow_run_id     the id of the run in MLflow
           evaluation/       results
 
-A folder belongs to one run: the same settings resume it, others are refused.
+A folder belongs to one run: the same settings resume it, others are refused. It holds
+`cluster.precision auto` until the ranks have resolved it, and a resumed run keeps what they resolved.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, open_place
+from orchestration.run.precision import Precision, RequestedPrecision
 from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import PretrainRun, Run
 
@@ -24,7 +26,8 @@ TRACKED = "mlflow_run_id"
 # Settings that a resumed run may change, since they do not change what is learned: where the run is stored, where it
 # runs and what is kept of it.
 _MAY_CHANGE = ("out", "shards", "keep.", "score.", "schedule.log_every", "cluster.")
-_MUST_STAY = ("cluster.precision",)
+PRECISION = "cluster.precision"
+_MUST_STAY = (PRECISION,)
 
 
 def folder_of(run: Run) -> Place:
@@ -68,6 +71,8 @@ def check_folder(run: Run) -> None:
         if is_finetuned(folder) == ("task" in here):
             there = flatten(to_json(read_settings(folder, type(run))))  # with defaults of newer settings
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
+        if "auto" in (there.get(PRECISION), here[PRECISION]):
+            changed = [name for name in changed if name != PRECISION]
         if changed:
             name = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -83,6 +88,25 @@ def claim_folder(run: Run) -> None:
     """Write the run's settings into its folder, after `check_folder`."""
     if not (folder_of(run) / RUN_FILE).exists():
         (folder_of(run) / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
+
+
+def with_precision(run: AnyRun, precision: Precision) -> AnyRun:
+    """The run with a precision in place of the requested one."""
+    settings: Any = run  # a dataclass, as every kind of run
+    return dataclasses.replace(settings, cluster=dataclasses.replace(run.cluster, precision=precision))
+
+
+def recorded_precision(folder: Place) -> RequestedPrecision:
+    """The precision that the settings in a run's folder have: auto where its ranks have not resolved it yet."""
+    return read(dict[str, Any], folder / RUN_FILE)["cluster"]["precision"]
+
+
+def record_precision(folder: Place, precision: Precision) -> None:
+    """Write the precision that a run's ranks resolved into the settings in its folder, unless it is there already."""
+    if recorded_precision(folder) != precision:
+        settings = read(dict[str, Any], folder / RUN_FILE)
+        settings["cluster"]["precision"] = precision
+        (folder / RUN_FILE).write(json.dumps(settings, indent=1).encode())
 
 
 def tracked_run(folder: Place) -> str | None:

@@ -20,13 +20,12 @@ from model.network import NetworkSettings
 from model.objectives.pairs import ShareUnit
 from model.objectives.part_contrast import ContrastSettings
 from model.objectives.part_regression import RegressionSettings
+from orchestration.run.precision import RequestedPrecision
 
 # What a network can be pretrained by. To add an objective, add its settings to the union.
 _Objectives = ContrastSettings | RegressionSettings
 ObjectiveSettings = Annotated[_Objectives, Field(discriminator="name")]
 OBJECTIVES: dict[str, type[_Objectives]] = {kind.name: kind for kind in get_args(_Objectives)}
-
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +146,8 @@ class Cluster:
     at_least: int | None = None  # minimum number of workers to start or continue with; all if None
     gpu: bool = False  # one GPU per worker
     zero_stage: Literal[0, 1, 2, 3] = 0  # what is sharded: 1 optimizer state, 2 also gradients, 3 also weights
-    precision: Precision = "bf16"  # of matrix products; weights and optimizer stay in fp32
+    # Of matrix products; weights and optimizer stay in fp32. auto: bf16 if all workers have it in hardware, else fp32
+    precision: RequestedPrecision = "auto"
     micro_batch: int | None = None  # items a worker processes at once, to save memory; its whole share if None
     recompute: bool = False  # recompute activations in the backward pass, to save memory
     restarts: int = 3  # failures in a row, without a checkpoint in between, after which the run ends

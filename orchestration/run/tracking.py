@@ -51,6 +51,7 @@ class Tracker:
     run_id: str
     known: dict[str, int] = field(default_factory=dict)  # the step up to which each metric was logged
     _pending: list[Metric] = field(default_factory=list)
+    _params: list[Param] = field(default_factory=list)
     _failing: bool = False
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -63,26 +64,30 @@ class Tracker:
                 self._pending.append(Metric(name, value, now, step))
                 self.known[name] = step
 
+    def set_param(self, name: str, value: str) -> None:
+        """Buffer a parameter. MLflow refuses another value for one that the run has."""
+        self._params.append(Param(name, value))
+
     def flush(self) -> None:
         """Write the buffer. Where MLflow is unreachable, print that once, and keep the buffer for the next flush."""
-        while self._pending:
+        while self._pending or self._params:
             some = self._pending[:1000]  # the most that one call takes
             try:
-                self._client.log_batch(self.run_id, metrics=some)
+                self._client.log_batch(self.run_id, metrics=some, params=self._params)
             except MlflowException as error:
                 if not self._failing:
                     logger.warning(f"MLflow is unreachable; buffering metrics: {_first_line(error)}")
                 self._failing = True
                 return
             self._failing = False
-            self._pending = self._pending[len(some) :]
+            self._pending, self._params = self._pending[len(some) :], []
 
     def close(self) -> None:
         """Write the buffer, with retries. Unfinished where MLflow stays unreachable."""
         for pause in _CLOSE_RETRIES:
             time.sleep(pause)
             self.flush()
-            if not self._pending:
+            if not (self._pending or self._params):
                 return
         raise Unfinished(
             f"MLflow at {self.uri} is unreachable: the last {len(self._pending)} metrics of run {self.run_id} are lost"

@@ -17,6 +17,8 @@ from evaluation.text_table import plain_table
 from model import sizes
 from model.network import NetworkSettings
 from model.tokens import num_tubelets
+from orchestration.embedding.sequences import autocast
+from orchestration.run.precision import resolved
 from orchestration.scaling.examined import HeldOutData, held_out_data, held_out_pairs
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import check_probes
@@ -95,7 +97,7 @@ def core_speed(plan: StudyPlan, data: HeldOutData) -> float:
     torch.set_num_threads(1)
     for _ in range(3):
         began = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.cluster.precision == "bf16"):
+        with autocast(torch.device("cpu"), resolved(plan.cluster.precision)):
             loss = module(*(one.repeat(-(-_PAIRS // len(one)), *[1] * (one.ndim - 1))[:_PAIRS] for one in pairs))
         loss["loss"].backward()
         best = min(best, time.perf_counter() - began)

@@ -11,6 +11,7 @@ from datasets.schema.collection import CollectionSpec
 from datasets.store.reader import Store
 from model.network import GaitNetwork
 from orchestration.embedding.sequences import autocast, embed_rows, held_out_rows
+from orchestration.run.precision import resolved
 from orchestration.run.settings import PretrainRun
 from orchestration.scaling.plan import StudyPlan
 
@@ -36,12 +37,12 @@ class Examined:
 
     def autocast(self) -> torch.autocast:
         """The context in which the network computes with the precision of its training."""
-        return autocast(self.device, self.run.cluster.precision)
+        return autocast(self.device, resolved(self.run.cluster.precision))
 
     def embeddings(self, rows: pa.Table) -> np.ndarray:
         """Embeddings of the first `measure.frames` frames of some sequences, float32 [n, C, P]."""
-        run, most = self.run, self.plan.measure.frames
-        return embed_rows(self.network, rows, run.clips.frames, self.device, run.cluster.precision, max_frames=most)
+        run, most, precision = self.run, self.plan.measure.frames, resolved(self.run.cluster.precision)
+        return embed_rows(self.network, rows, run.clips.frames, self.device, precision, max_frames=most)
 
 
 def held_out_data(plan: StudyPlan, store: Store) -> HeldOutData:

@@ -16,6 +16,8 @@ from model import sizes
 from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
 from model.sizes import KEPT
+from orchestration.run.folder import PRECISION
+from orchestration.run.precision import RequestedPrecision
 from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
@@ -199,6 +201,8 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
             raise UsageError(f"{error}; give another --out, or resume the study with that version") from error
         there, here = flatten(to_json(begun)), flatten(to_json(plan))
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
+        if here[PRECISION] == "auto":  # the study keeps the one that it was begun in
+            changed = [name for name in changed if name != PRECISION]
         if changed:
             raise UsageError(
                 f"{folder} holds a study with {changed[0]} {there.get(changed[0])}, not {here.get(changed[0])}: "
@@ -208,7 +212,10 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
         raise UsageError(f"{folder} exists and is not the folder of a study: give another --out")
 
 
+def recorded_precision(folder: Place) -> RequestedPrecision | None:
+    """The precision that the study in a folder was begun in; None where there is no study yet."""
+    return read(StudyPlan, folder / STUDY_FILE).cluster.precision if (folder / STUDY_FILE).exists() else None
+
+
 def _may_change(name: str) -> bool:
-    return name != "cluster.precision" and any(
-        name.startswith(one) if one.endswith(".") else name == one for one in _MAY_CHANGE
-    )
+    return name != PRECISION and any(name.startswith(one) if one.endswith(".") else name == one for one in _MAY_CHANGE)

@@ -17,14 +17,16 @@ from datasets.schema.errors import Unfinished
 from datasets.store.reader import Store
 from evaluation.scaling.analysis import Analysis
 from orchestration.cluster import session
+from orchestration.cluster.nodes import ask_nodes
 from orchestration.cluster.progress import Progress
 from orchestration.run import tracking
 from orchestration.run.folder import TRACKED, folder_of, tracked_run
+from orchestration.run.precision import bf16_support, resolve
 from orchestration.run.serialise import flatten, to_json
 from orchestration.scaling.cell_queue import CellQueue
 from orchestration.scaling.estimate import estimate, render
 from orchestration.scaling.examined import held_out_data, held_out_pairs
-from orchestration.scaling.plan import STUDY_FILE, StudyPlan, check_study
+from orchestration.scaling.plan import STUDY_FILE, StudyPlan, check_study, recorded_precision
 from orchestration.scaling.probes import check_probes
 from orchestration.scaling.records import read_study, record_cell, recorded, write_study
 from orchestration.scaling.run_cell import check_orders, record_of
@@ -39,6 +41,7 @@ def dry_run(plan: StudyPlan) -> str:
     """A table of all cells with their cost; nothing is run. UsageError for whatever would stop the study."""
     plan, store = check(plan)
     session.start()
+    plan = with_precision(plan)
     records = {cell: record for cell in plan.cells() if (record := record_of(plan, cell))}
     speeds = {one.size: one.speed for one in records.values() if one.speed is not None}
     return render(plan, estimate(plan, store, {cell.name for cell in records}, speeds), cells_at_once(plan))
@@ -49,6 +52,7 @@ def run_study(plan: StudyPlan, uri: str) -> Analysis:
     plan, _ = check(plan)
     check_orders(plan)
     session.start()
+    plan = with_precision(plan)
     if plan.cluster.gpu:
         session.require_gpus()
     folder = storage.open_place(plan.out)
@@ -87,6 +91,14 @@ def check(plan: StudyPlan) -> tuple[StudyPlan, Store]:
     held_out_pairs(plan, held_out_data(plan, store))
     check_probes(plan, store)
     return plan, store
+
+
+def with_precision(plan: StudyPlan) -> StudyPlan:
+    """The plan with the one precision of all cells: what the study was begun in, or what fits the machines."""
+    recorded = recorded_precision(storage.open_place(plan.out))
+    precision, reason = resolve(plan.cluster.precision, recorded, lambda: ask_nodes(bf16_support, plan.cluster.gpu))
+    logger.info(f"precision {precision}: {reason}")
+    return replace(plan, cluster=replace(plan.cluster, precision=precision))
 
 
 def cells_at_once(plan: StudyPlan) -> int:

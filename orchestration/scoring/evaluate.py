@@ -33,12 +33,12 @@ from evaluation.retrieval.sequences import Sequences
 from orchestration.embedding.embed import EmbedRun, Method, embed_store
 from orchestration.embedding.networks import PRETRAINED
 from orchestration.embedding.sequences import decode_walk
-from orchestration.embedding.table import EmbeddingTable, Form, read_table
+from orchestration.embedding.table import EmbeddingTable, Form, read_table, recorded_precision
 from orchestration.pages.evaluation_page import evaluation_page
 from orchestration.run import checkpoint, tracking
 from orchestration.run.folder import read_run, tracked_run
+from orchestration.run.precision import RequestedPrecision, resolved
 from orchestration.run.serialise import to_json
-from orchestration.run.settings import Precision
 from orchestration.scoring.scored_collections import scored, zero_shot
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class EvaluateRun:
     """The modality of the gallery: the same, or another one for retrieval across modalities."""
     form: Form = "float32"
     """Storage of the embeddings: numbers of four bytes, or of one with a scale for each body part."""
-    precision: Precision = "fp32"
-    """Of the matrix products of the encoder."""
+    precision: RequestedPrecision = "auto"
+    """Of the matrix products of the encoder. auto: bf16 if all machines have it in hardware, else fp32."""
     pictures: tuple[str, ...] | None = None
     """The collections whose curves, heat maps, sheets of walks and maps are drawn; all if none is given."""
     seed: int = 0
@@ -94,6 +94,7 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
     name = f"evaluate {folder.name} {settings.split}"
     kinds = zero_shot(run, [spec.name for spec in specs])
     table = _embed(settings, store, chosen, [spec.name for spec in specs])
+    settings = replace(settings, precision=resolved(recorded_precision(table) or settings.precision))
     with tempfile.TemporaryDirectory() as made:
         rows, drawn = [], {}
         for spec in specs:

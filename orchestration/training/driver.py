@@ -53,8 +53,9 @@ def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool
         session.start(run.cluster.workers)
         if run.cluster.gpu:
             session.require_gpus()
-    name, tags = f"{job.name} {folder.name}", {"job": job.name} | job.tags
-    with tracking.open_run(uri, name, flatten(to_json(run)), tags, run_folder.tracked_run(folder)) as tracker:
+    name, tags, settings = f"{job.name} {folder.name}", {"job": job.name} | job.tags, flatten(to_json(run))
+    del settings[run_folder.PRECISION]  # logged once the ranks have resolved it: MLflow's parameters never change
+    with tracking.open_run(uri, name, settings, tags, run_folder.tracked_run(folder)) as tracker:
         run_folder.claim_folder(run)
         (folder / run_folder.TRACKED).write(tracker.run_id.encode())
         for number, line in enumerate(job.data):

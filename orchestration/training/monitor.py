@@ -27,7 +27,7 @@ from orchestration.rank.status import (
     WorkersStarted,
 )
 from orchestration.run import checkpoint
-from orchestration.run.folder import folder_of
+from orchestration.run.folder import PRECISION, folder_of
 from orchestration.run.settings import Run
 from orchestration.run.tracking import Tracker
 from orchestration.training.validation import Scorer
@@ -102,8 +102,8 @@ class Monitor:
             case CheckpointDamaged(message):
                 if self._starts:  # before the first start, the driver has logged it itself
                     logger.warning(message)
-            case TrainingStarted(step, workers):
-                self._on_start(step, workers)
+            case TrainingStarted():
+                self._on_start(event)
             case MetricsReported(step, metrics):
                 self._on_metrics(step, metrics)
             case CheckpointSaved(step):
@@ -113,8 +113,12 @@ class Monitor:
             case TrainingFailed(reason):
                 self.failure = self.failure or reason
 
-    def _on_start(self, step: int, workers: int) -> None:
+    def _on_start(self, event: TrainingStarted) -> None:
+        step, workers = event.step, event.workers
         self._step, self._progressed = step, time.monotonic()
+        if not self._starts:
+            logger.info(f"precision {event.precision}: {event.reason}")
+            self.tracker.set_param(PRECISION, event.precision)
         self.progress.reach(step)
         if self._starts or workers != self.run.cluster.workers:
             restarted = "workers were lost or their number changed: " if self._starts else ""

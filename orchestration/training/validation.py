@@ -24,6 +24,7 @@ from orchestration.embedding.networks import teacher_of
 from orchestration.embedding.sequences import embed_rows, held_out_rows
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of, read_run
+from orchestration.run.precision import resolved
 from orchestration.run.settings import PretrainRun, Run
 from orchestration.run.tracking import Tracker
 
@@ -117,7 +118,7 @@ def score(address: str, names: list[str]) -> dict[str, float]:
 
 def _score_collection(spec: CollectionSpec, rows: pa.Table, network: GaitNetwork, run: PretrainRun) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network, precision = network.to(device), run.cluster.precision
+    network, precision = network.to(device), resolved(run.cluster.precision)
     embeddings = embed_rows(network, rows, run.clips.frames, device, precision, max_frames=run.score.frames)
     subjects, conditions, views = (rows[column].to_pylist() for column in ("subject", "condition", "view"))
     assert spec.protocol is not None  # see scored_collections

@@ -17,11 +17,13 @@ from jobs import embed as embed_job
 from model.embedding import embed
 from model.network import NetworkSettings
 from model.objectives.part_contrast import PartContrast
+from orchestration.embedding import embed as embed_module
 from orchestration.embedding import table as embeddings
 from orchestration.embedding.embed import EmbedRun, embed_store
 from orchestration.embedding.sequences import decode_walk, embed_rows
 from orchestration.run import checkpoint, folder
 from orchestration.run.folder import read_run
+from orchestration.run.precision import Bf16Support
 from orchestration.run.settings import DataSettings, PretrainRun
 
 
@@ -47,7 +49,7 @@ def run(store: Path, tmp_path_factory) -> Path:
 def asked(run: Path, store: Path, local_ray, tmp_path_factory) -> EmbedRun:
     """A finished table of the test split, GEI beside the encoder."""
     out = tmp_path_factory.mktemp("tables") / "table"
-    settings = EmbedRun(run=str(run), shards=str(store), out=str(out), methods=("GEI", "pretrained"))
+    settings = EmbedRun(run=str(run), shards=str(store), out=str(out), methods=("GEI", "pretrained"), precision="fp32")
     embed_store(settings, Store.open(store))
     return settings
 
@@ -90,7 +92,9 @@ def test_a_batch_of_rows_is_embedded_as_alone(run: Path, store: Path) -> None:
     assert 0 < np.abs(rounded - found).max() < 0.05
 
 
-def test_only_missing_parts_are_embedded_again(asked: EmbedRun) -> None:
+def test_only_missing_parts_are_embedded_again(asked: EmbedRun, monkeypatch, caplog) -> None:
+    """In the precision that the table was begun in, though this machine would now take another."""
+    monkeypatch.setattr(embed_module, "bf16_support", lambda gpu: Bf16Support("another processor", "AMX"))
     before = parts_in(asked.out)
     assert len(before) > 1
     lost = sorted(before)[0]
@@ -102,11 +106,29 @@ def test_only_missing_parts_are_embedded_again(asked: EmbedRun) -> None:
     (Path(asked.out) / "table.json").write_text(json.dumps(said))
     with pytest.raises(UsageError, match="is not finished: run the same"):
         embeddings.read_table(open_place(asked.out))
-    embed_store(asked, Store.open(asked.shards))
+    embed_store(replace(asked, precision="auto"), Store.open(asked.shards))
+    assert "precision fp32: as it was begun" in caplog.text
     after = parts_in(asked.out)
     assert set(after) == set(before)
     assert [one for one in before if after[one] != before[one]] == [lost]
     assert pq.read_table(lost).equals(wanted)
+
+
+@pytest.mark.parametrize(("instructions", "expected"), [("AMX", "bf16"), (None, "fp32")])
+def test_a_new_table_is_in_the_precision_that_fits_the_machine(
+    asked: EmbedRun, tmp_path: Path, monkeypatch, instructions: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(embed_module, "bf16_support", lambda gpu: Bf16Support("a processor", instructions))
+    new = replace(asked, out=str(tmp_path / "new"), methods=("pretrained",), precision="auto")
+    found = embed_store(new, Store.open(asked.shards)).embeddings("pretrained")
+    assert embeddings.recorded_precision(open_place(new.out)) == expected
+    exact = embeddings.read_table(open_place(asked.out)).embeddings("pretrained")
+    difference = np.abs(np.asarray(found) - np.asarray(exact)).max()
+    assert difference < 1e-5 if expected == "fp32" else 1e-5 < difference < 0.05
+    with pytest.raises(
+        UsageError, match=f"holds embeddings with precision {expected}, not {'fp32' if instructions else 'bf16'}"
+    ):
+        embed_store(replace(new, precision="fp32" if instructions else "bf16"), Store.open(asked.shards))
 
 
 def test_a_table_of_other_settings_is_refused(asked: EmbedRun, run: Path) -> None:

@@ -28,7 +28,7 @@ def test_every_recipe_builds_and_survives_its_json(name: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_deepspeed_is_told_the_batch_of_the_schedule(name: str) -> None:
     run = RECIPES[name]("shards", "out")
-    config = deepspeed_config(run, run.cluster.workers)
+    config = deepspeed_config(folder.with_precision(run, "bf16"), run.cluster.workers)
     assert config["train_batch_size"] == run.schedule.batch
     assert config["train_micro_batch_size_per_gpu"] * run.cluster.workers == run.schedule.batch
     assert config["zero_optimization"]["stage"] == run.cluster.zero_stage
@@ -133,7 +133,7 @@ def test_micro_batches_follow_from_the_workers() -> None:
     run = _shared(192, workers=4, micro_batch=20)
     assert [run.micro_batch(workers) for workers in (1, 2, 4)] == [16, 16, 16]  # strips come in eights, and divide
     for workers in (1, 2, 4):
-        config = deepspeed_config(run, workers)
+        config = deepspeed_config(folder.with_precision(run, "fp32"), workers)
         one, count = config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]
         assert one * count * workers == config["train_batch_size"] == 192
     assert _shared(60, strips=False, workers=2, micro_batch=7).micro_batch(2) == 6
@@ -161,8 +161,21 @@ def test_what_is_kept_and_where_it_runs_may_change_and_what_is_learned_may_not(t
     run = RECIPES["tiny"]("shards", str(tmp_path / "run"))
     folder.claim_folder(run)
     folder.check_folder(replace(run, keep=Keep(every=7), cluster=replace(run.cluster, workers=1, zero_stage=3)))
+
+
+def test_a_run_keeps_the_precision_that_its_ranks_resolved(tmp_path: Path) -> None:
+    run = RECIPES["tiny"]("shards", str(tmp_path / "run"))
+    place = folder.folder_of(run)
+    assert run.cluster.precision == "auto"
+    folder.claim_folder(run)
+    for precision in ("auto", "fp32", "bf16"):  # its ranks have not resolved it yet
+        folder.check_folder(replace(run, cluster=replace(run.cluster, precision=precision)))
+    folder.record_precision(place, "fp32")
+    assert folder.recorded_precision(place) == "fp32"
+    assert folder.read_run(place) == folder.with_precision(run, "fp32")
+    folder.check_folder(run)
     with pytest.raises(UsageError, match=r"cluster\.precision fp32, not bf16"):
-        folder.check_folder(replace(run, cluster=replace(run.cluster, precision="bf16")))
+        folder.check_folder(folder.with_precision(run, "bf16"))
 
 
 @pytest.mark.parametrize("name", ["p3d-0.03b", "p3d-0.13b"])

@@ -23,11 +23,12 @@ def test_a_metric_is_logged_once_for_a_step_and_nan_never(tmp_path: Path) -> Non
     with tracking.open_run(uri, "one", {"a": 1}, {}, resume=tracker.run_id) as again:
         again.log(1, {"loss": 4.0})  # what a resumed run repeats
         again.log(2, {"loss": 2.0})
+        again.set_param("b", "2")
         again.flush()
         assert again.history("loss") == [(1, 3.0), (2, 2.0)]
     found = mlflow.MlflowClient(uri).get_run(tracker.run_id)
     assert again.run_id == tracker.run_id and found.info.status == "FINISHED"
-    assert set(found.data.metrics) == {"loss"}
+    assert set(found.data.metrics) == {"loss"} and found.data.params == {"a": "1", "b": "2"}
 
 
 def test_a_uri_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jobs.plans import PLANS
 from orchestration.run.folder import check_folder, claim_folder
 from orchestration.run.serialise import build, to_json
 from orchestration.run.settings import DataSettings, Keep, Schedule
-from orchestration.scaling.plan import STUDY_FILE, Cell, StudyPlan, check_study
+from orchestration.scaling.plan import STUDY_FILE, Cell, StudyPlan, check_study, recorded_precision
 
 
 def plan(**given: object) -> StudyPlan:
@@ -97,6 +97,14 @@ def test_a_folder_belongs_to_one_study_which_may_grow(tmp_path) -> None:
     check_study(replace(made, sizes=("s",), steps=(100, 200), unique=(64,), keep_every=5), open_place(tmp_path))
     with pytest.raises(UsageError, match=r"holds a study with schedule\.batch 16, not 32: give another --out"):
         check_study(replace(made, schedule=replace(made.schedule, batch=32)), open_place(tmp_path))
+    auto = replace(made, cluster=replace(made.cluster, precision="auto"))
+    (tmp_path / STUDY_FILE).write_text(
+        json.dumps(to_json(replace(made, cluster=replace(made.cluster, precision="fp32"))))
+    )
+    assert recorded_precision(open_place(tmp_path)) == "fp32"
+    check_study(auto, open_place(tmp_path))
+    with pytest.raises(UsageError, match=r"holds a study with cluster\.precision fp32, not bf16"):
+        check_study(replace(made, cluster=replace(made.cluster, precision="bf16")), open_place(tmp_path))
     older = to_json(made)
     del older["measure"]["probes"]  # begun before there was such a setting
     (tmp_path / STUDY_FILE).write_text(json.dumps(older))

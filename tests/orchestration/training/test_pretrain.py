@@ -83,9 +83,10 @@ def test_a_run_resumes_from_its_newest_intact_checkpoint_to_the_bit(
     damaged = tmp_path / "run/checkpoints/step-00000006"
     damaged.joinpath("weights.safetensors").write_bytes(b"half of")
     (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
-    resumed = replace(trained, out=str(tmp_path / "run"))
+    resumed = replace(trained, out=str(tmp_path / "run"), cluster=Cluster(precision="auto"))
     pretrain(resumed, uri)
     said = caplog.text
+    assert "precision fp32: as it was begun" in said and read_run(open_place(resumed.out)).cluster == trained.cluster
     assert said.count(f"{damaged} is damaged and skipped: weights.safetensors does not match its checksum") == 1
     assert f"resuming {resumed.out} after step 3" in said
     assert largest_difference(weights(trained), weights(resumed)) == 0
