@@ -34,6 +34,7 @@ def trained(store: Path, tmp_path_factory, new_records) -> tuple[Path, str, list
 
 def test_the_whole_output_of_a_training_is_its_own(trained: tuple[Path, str, list[str]]) -> None:
     out, _, lines = trained
+    lines = [line for line in lines if "train: 1 of 2 steps" not in line]  # of a machine that takes longer than 30 s
     expected = [
         LOGGED + r"encoder xxs: 393,984 parameters; training on 64 sequences of CASIA-B, GaitLU-1M",
         LOGGED + r"precision (fp32: rank 0 \(.+\) has no bf16 instructions|bf16: all 2 ranks have (AMX|AVX512-BF16))",
