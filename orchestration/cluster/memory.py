@@ -1,12 +1,13 @@
 """Memory of long-running processes: give back to the system what the allocator of C holds and nothing uses.
 
-The tensors of each step have other shapes, since clips have different numbers of tokens. So glibc's heap fills with
-gaps that fit no later tensor: a rank that needed 1.4 GB at first took 8 GB after 700 steps.
+The tensors of each step have other shapes, since clips have different numbers of tokens. So glibc's heap gets gaps that
+fit no later tensor, and a process of 1.4 GB takes 8 GB after 700 steps. Few sizes of chunks (model/packing.py) prevent
+most of them; the pages of the rest are returned here.
 """
 
 import ctypes
 
-EVERY = 50  # steps of training from one release to the next: the pages that are needed again cost 0.3% of the time
+EVERY = 50  # steps of training from one release to the next: the pages that are needed again cost little of the time
 
 
 def release_free_memory() -> None:

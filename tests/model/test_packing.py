@@ -76,6 +76,7 @@ def test_chunks_hold_whole_segments_up_to_a_number_of_slots() -> None:
     lengths = torch.randint(10, 700, (100,), generator=torch.Generator().manual_seed(0)).tolist() + [3000]
     packing = pack(lengths, 4, CPU, "padded")
     sizes = [chunk.size for chunk in packing.chunks]
-    assert sizes[0] == 3004  # a segment is never divided
+    assert sizes[0] == 3008 >= 3000 + 4  # a segment is never divided
+    assert all(size % 64 == 0 for size in sizes)  # few shapes, so that memory and compiled products are reused
     assert max(sizes[1:]) <= 1024
-    assert sum(sizes) == packing.size <= 1.06 * (sum(lengths) + 4 * len(lengths))
+    assert sum(sizes) == packing.size <= 1.1 * (sum(lengths) + 4 * len(lengths))
