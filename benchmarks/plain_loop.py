@@ -28,7 +28,6 @@ from datasets.store.selection import training_tables
 from jobs.recipes import RECIPES
 from model import transfer
 from model.objectives.interface import Gather, no_gather
-from orchestration.cluster import memory
 from orchestration.run.settings import PretrainRun
 
 
@@ -71,8 +70,6 @@ def main(arguments: Arguments) -> None:
         for batch in pairs_of(run, corpus.Corpus(Path(folder))).steps(0, arguments.steps):
             began = time.process_time()
             loss = loop.step(batch, run.schedule.lr_at(batch.step))
-            if (batch.step + 1) % memory.EVERY == 0:
-                memory.release_free_memory()
             seconds.append(time.process_time() - began)
             if (batch.step + 1) % arguments.every == 0:
                 used = psutil.Process().memory_info().rss // 2**20
