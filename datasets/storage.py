@@ -215,9 +215,7 @@ def open_place(where: str | Path) -> Place:
         return open_place(rest)
     path, _, options = rest.partition("?")
     if scheme not in _SCHEMES or not path.strip("/"):
-        raise UsageError(
-            f"{where} is no place to read or write: give a folder, or one of s3://<bucket>/... and gs://..."
-        )
+        raise UsageError(f"{where} cannot be read or written: give a folder, or one of s3://<bucket>/... and gs://...")
     if "@" in path:  # addresses are written into stores and logs
         raise UsageError(f"{scheme}://...@...: keep credentials out of addresses, in AWS_ACCESS_KEY_ID or its like")
     return ObjectPlace((scheme, options), path.strip("/"))

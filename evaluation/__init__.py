@@ -1,1 +1,1 @@
-"""The science of judging: arrays in, numbers and tables out."""
+"""Evaluation as functions of arrays: numbers, tables and pictures."""

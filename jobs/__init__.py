@@ -1,1 +1,1 @@
-"""The verbs, each run as `python -m jobs.<verb>` from the root of the repository."""
+"""The command lines, each run as `python -m jobs.<job>` from the root of the repository."""

@@ -63,7 +63,7 @@ def choose_member(
     if not name or name == getattr(settings, field).name:
         return settings
     if name not in members:
-        fail(f"{option} {name}: there is none of this name, only {', '.join(members)}")
+        fail(f"{option} {name} is unknown: give one of {', '.join(members)}")
     return replace(settings, **{field: members[name]()})  # type: ignore[type-var]  # all settings are dataclasses
 
 

@@ -1,1 +1,1 @@
-"""All that knows there is a cluster: ray, deepspeed and mlflow are imported in this package alone."""
+"""Everything that runs on a cluster: ray, deepspeed and mlflow are imported in this package alone."""

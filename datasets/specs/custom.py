@@ -94,7 +94,7 @@ def check_name(name: str, others: Iterable[str] = ()) -> None:
         )
     for other in (*CATALOG, *others):
         if other != name and normalize_name(other) == normalize_name(name):
-            raise UsageError(f"{name!r} is too like the collection {other}: did you mean {other}?")
+            raise UsageError(f"{name!r} is too similar to the collection {other}: did you mean {other}?")
 
 
 def normalize_name(name: str) -> str:

@@ -91,7 +91,10 @@ def describe(spec: CollectionSpec, layout: Layout) -> list[str]:
         lines.append(f"{spec.name} is not in the catalog{known}: read as {layout.name}, {taken}")
         if spec.split.others != "none":
             everyone = "all others" if spec.split.train or spec.split.test else "every subject"
-            lines.append(f"{spec.name}: {everyone} in the split {spec.split.others!r}; a spec file can say otherwise")
+            lines.append(
+                f"{spec.name}: {everyone} in the split {spec.split.others!r}"
+                + ("" if spec.split.train or spec.split.test else "; a spec file can say otherwise")
+            )
     if spec.partition:
         lines.append(f"{spec.name}: split by the partition {spec.partition}")
     return lines

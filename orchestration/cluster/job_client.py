@@ -84,7 +84,7 @@ def connect(address: str) -> JobSubmissionClient:
     """A client of the job server (Ray's dashboard) at an address; UsageError where it does not answer or refuses us."""
     address = (address if "://" in address else f"http://{address}").rstrip("/")
     if urlsplit(address).scheme not in ("http", "https"):
-        raise UsageError(f"--address {address} is no job server: give that of Ray's dashboard, http://<host>:8265")
+        raise UsageError(f"--address {address} is not a job server: give that of Ray's dashboard, http://<host>:8265")
     for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):  # Ray would use either in place of the argument

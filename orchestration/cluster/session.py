@@ -16,7 +16,7 @@ from ray._private.node import Node
 from ray.exceptions import AuthenticationError
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Unfinished, UsageError
 from orchestration.cluster import logs
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def start(num_cpus: int | None = None) -> None:
     # A token of its own: Ray would use the one in the home folder, or write one there, where others may read it.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with _silent_stderr():
-        ray.init(
+        _init_local(
             address="local",
             num_cpus=num_cpus or max(os.cpu_count() or 1, 2),  # the default of two ranks needs two
             include_dashboard=False,
@@ -104,6 +104,15 @@ def start(num_cpus: int | None = None) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+
+
+def _init_local(**settings: Any) -> None:  # noqa: ANN401 those of ray.init
+    """Start a local Ray. Unfinished where its processes do not come up, as on a machine that is far too busy."""
+    try:
+        ray.init(**settings)
+    except Exception as error:  # Ray raises plain ones
+        reason = str(error).partition("\n")[0]
+        raise Unfinished(f"Ray did not start ({reason}): run the same command again when less else runs") from error
 
 
 @contextmanager

@@ -80,5 +80,5 @@ def held_out_subjects(run: PretrainRun | FinetuneRun, collections: tuple[str, ..
     mine = [one for one in run.data.holdout if collections is None or one.split("/")[0] in collections]
     if not mine:
         which = "" if collections is None else f" of {', '.join(collections)}"
-        raise UsageError(f"{run.out} held no subject{which} back: take another --split, such as test")
+        raise UsageError(f"{run.out} held out no subject{which}: take another --split, such as test")
     return mine

@@ -14,8 +14,10 @@ disks and in object storage, which has no atomic rename of folders. No other fil
 import hashlib
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -26,19 +28,29 @@ from datasets.loading.random_numbers import ORDER_VERSION
 from datasets.schema.errors import UsageError
 from datasets.storage import LocalPlace, Place
 from orchestration.run.folder import RUN_FILE
-from orchestration.run.serialise import to_json
+from orchestration.run.serialise import read, to_json
 from orchestration.run.settings import Run
 
 State = dict[str, Tensor]
+WEIGHTS, MOMENTS = "weights.safetensors", "optimizer.safetensors"
 _ANY_SIZE = 1 << 42  # bytes: Place.read has a limit against hostile files, and checkpoints are our own
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Contents:
+    """state.json. files: size in bytes and checksum of each file, by its name."""
+
+    step: int
+    files: dict[str, tuple[int, str]]
+    order: int = 1  # version 1 of the data order was not written down
+
+
 def complete(folder: Place) -> list[Place]:
     """The complete checkpoints of a run's folder, in order of step."""
     try:
-        names = [entry.name for entry in (folder / "checkpoints").entries() if entry.name.startswith("step-")]
+        names = [entry.name for entry in (folder / "checkpoints").entries() if re.fullmatch(r"step-\d+", entry.name)]
     except OSError:  # none is written yet
         return []
     return [one for name in sorted(names) if ((one := folder / f"checkpoints/{name}") / "state.json").exists()]
@@ -77,15 +89,19 @@ def resumable_step(folder: Place) -> int:
 def damage_of(checkpoint: Place) -> str | None:
     """Why a checkpoint cannot be loaded, from the checksums of its files; None where it is intact."""
     try:
-        files = json.loads((checkpoint / "state.json").read())["files"]
-    except (ValueError, KeyError, TypeError):
+        contents = read(_Contents, checkpoint / "state.json")
+    except (ValueError, OSError):  # a UsageError of `read`, or bytes that are not text
         return "state.json cannot be read"
-    for name, written in files.items():
+    if contents.step != step_of(checkpoint):
+        return f"state.json is that of step {contents.step}"
+    if missing := sorted({WEIGHTS, MOMENTS} - set(contents.files)):
+        return f"state.json does not name {missing[0]}"
+    for name, written in contents.files.items():
         try:
             content = (checkpoint / name).read(_ANY_SIZE)
         except OSError as error:
             return f"{name}: {error.strerror or error}"
-        if [len(content), _checksum(content)] != written:
+        if (len(content), _checksum(content)) != written:
             return f"{name} does not match its checksum ({len(content):,} of {written[0]:,} bytes)"
     return None
 
@@ -113,7 +129,7 @@ def step_of(checkpoint: Place) -> int:
 
 def order_of(checkpoint: Place) -> int:
     """The version of the data order that a checkpoint was trained in (datasets/loading/random_numbers.py)."""
-    return json.loads((checkpoint / "state.json").read()).get("order", 1)  # version 1 was not written down
+    return read(_Contents, checkpoint / "state.json").order
 
 
 def check_order(checkpoint: Place) -> None:
@@ -136,12 +152,14 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State, ord
     files = {}
     try:
         with tempfile.TemporaryDirectory(prefix=".staged-", dir=staged_in) as staged:
-            for name, tensors in (("weights.safetensors", weights), ("optimizer.safetensors", moments)):
+            for name, tensors in ((WEIGHTS, weights), (MOMENTS, moments)):
                 file = Path(staged) / name
                 _save_tensors(tensors, file)
                 files[name] = [file.stat().st_size, _checksum_of_file(file)]
                 (target / name).move_from(file)
-        (target / RUN_FILE).write(json.dumps(to_json(run), indent=1).encode())
+        settings = json.dumps(to_json(run), indent=1).encode()
+        files[RUN_FILE] = [len(settings), _checksum(settings)]
+        (target / RUN_FILE).write(settings)
         (target / "state.json").write(json.dumps({"step": step, "order": order, "files": files}).encode())
     except BaseException:
         target.remove_folder()
@@ -151,7 +169,7 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State, ord
 
 def copy(source: Place, folder: Place, run: Run) -> Place:
     """Copy a checkpoint of another run into this run's folder, with this run's settings."""
-    weights, moments = _load_tensors(source / "weights.safetensors"), load_moments(source)
+    weights, moments = _load_tensors(source / WEIGHTS), load_moments(source)
     return save(folder, run, step_of(source), weights, moments, order_of(source))
 
 
@@ -170,7 +188,7 @@ def discard_unfinished(folder: Place) -> None:
 def load_weights(checkpoint: Place, module: nn.Module, prefix: str = "") -> None:
     """Load the weights whose names start with a prefix into a module; UsageError where they do not fit it."""
     try:
-        tensors = _load_tensors(checkpoint / "weights.safetensors")
+        tensors = _load_tensors(checkpoint / WEIGHTS)
         chosen = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         module.load_state_dict(chosen)
     except (RuntimeError, OSError, SafetensorError) as error:
@@ -180,7 +198,7 @@ def load_weights(checkpoint: Place, module: nn.Module, prefix: str = "") -> None
 
 def load_moments(checkpoint: Place) -> State:
     """AdamW's two moments, by name of the weight."""
-    return _load_tensors(checkpoint / "optimizer.safetensors")
+    return _load_tensors(checkpoint / MOMENTS)
 
 
 def write_score(checkpoint: Place, score: Mapping[str, float]) -> None:
@@ -189,8 +207,11 @@ def write_score(checkpoint: Place, score: Mapping[str, float]) -> None:
 
 
 def score_of(checkpoint: Place) -> dict[str, float] | None:
-    """The scores of a checkpoint on held-out subjects, or None where it has none yet."""
-    return json.loads((checkpoint / "score.json").read()) if (checkpoint / "score.json").exists() else None
+    """The scores of a checkpoint on held-out subjects, or None where it has none yet, or none that can be read."""
+    try:
+        return read(dict[str, float], checkpoint / "score.json")
+    except (ValueError, OSError):
+        return None
 
 
 def _load_tensors(place: Place) -> State:

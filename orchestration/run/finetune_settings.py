@@ -78,6 +78,7 @@ class FinetuneRun(Run):
             raise UsageError("--data.sampling balanced is for one question, and attributes are several: take plain")
         if self.head.triplet and self.data.sampling == "people" and self.data.each < 2:
             raise UsageError("--data.each 1 leaves triplets no positive: give at least 2, or --head.triplet 0")
+        self.check_seed()
         self.check_shares()
 
 

@@ -1,4 +1,7 @@
-"""Settings as plain values and back. Reading is strict: a setting that is unknown, missing or mistyped is an error."""
+"""Settings as plain values and back. Reading is strict: unknown and mistyped settings are errors.
+
+A setting that is missing has its default, as in the runs of earlier versions.
+"""
 
 import dataclasses
 import json

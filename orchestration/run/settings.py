@@ -199,6 +199,11 @@ class Run:
         counts = range(fewest, self.cluster.workers + 1)
         return [count for count in counts if self.schedule.batch % (count * self.unit.clips) == 0]
 
+    def check_seed(self) -> None:
+        """UsageError for a seed that random streams do not take (datasets/random_streams.py)."""
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed {self.seed} must be at least 0 and below 2**63")
+
     def check_shares(self) -> None:
         """UsageError unless the batch divides among the workers, and their shares into micro batches."""
         batch, workers, micro = self.schedule.batch, self.cluster.workers, self.cluster.micro_batch
@@ -250,7 +255,8 @@ class PretrainRun(Run):
             raise UsageError("--schedule.steps 0 trains nothing: give at least 1, or a published checkpoint as --start")
         if self.start is not None and self.network.size not in sizes.P3D:
             raise UsageError(
-                f"--start is for checkpoints of the published P3D encoder, of which {self.network.size!r} is no size: "
+                "--start is for checkpoints of the published P3D encoder, of which "
+                f"{self.network.size!r} is not a size: "
                 f"take the recipe p3d-0.03b or p3d-0.13b, or give --network.size as one of {', '.join(sizes.P3D)}"
             )
         least = self.objective.least_batch
@@ -258,6 +264,7 @@ class PretrainRun(Run):
             raise UsageError(
                 f"--schedule.batch {self.schedule.batch} must be at least {least} for {self.objective.name}"
             )
+        self.check_seed()
         self.check_shares()
         self.check_norms(self.network.size)
 

@@ -80,7 +80,7 @@ def _inputs(run: FinetuneRun, start: Start, scoring: Scoring) -> Inputs:
     store = Store.open(run.shards)
     if scoring.split == "holdout":
         if not run.data.holdout:
-            raise UsageError(f"{run.out} held no subject back (--data.holdout): score it with --split test")
+            raise UsageError(f"{run.out} held out no subject (--data.holdout): score it with --split test")
         test = store.rows(start.collections, "train")
         test = test.filter(held_out(test["sequence_id"], run.data.holdout))
     else:

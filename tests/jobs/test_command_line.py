@@ -40,7 +40,7 @@ def mistake(capsys, main, *argv: str) -> str:
         (["--root", "CASIA-B=/nowhere", "--out", "OUT"], "no folder /nowhere for CASIA-B: check the path"),
         (
             ["--root", "casia_b=/tmp", "--out", "OUT"],
-            "'casia_b' is too like the collection CASIA-B: did you mean CASIA-B?",
+            "'casia_b' is too similar to the collection CASIA-B: did you mean CASIA-B?",
         ),
         (["--root", "CASIA-B", "--out", "OUT"], "--root 'CASIA-B' must be NAME=<folder>"),
         (["--root", "CASIA-B=/a", "--root", "CASIA-B=/b", "--out", "OUT"], "--root CASIA-B is given twice"),
@@ -77,7 +77,10 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
         ),
         (["tiny", "--shards", "S", "--out", "OUT", "--network.size", "giant"], "unknown encoder size 'giant'"),
         (["tiny", "--shards", "S", "--out", "OUT", "--schedule.steps", "0"], "--schedule.steps 0 trains nothing: give"),
-        (["tiny", "--shards", "S", "--out", "OUT", "--start", "p3d.pt"], "'xxs' is no size: take the recipe p3d-0.03b"),
+        (
+            ["tiny", "--shards", "S", "--out", "OUT", "--start", "p3d.pt"],
+            "'xxs' is not a size: take the recipe p3d-0.03b",
+        ),
         (
             ["p3d-0.03b", "--shards", "S", "--out", "OUT", "--start", "/nowhere/p3d.pt", "--schedule.steps", "0"],
             "cannot read /nowhere/p3d.pt (No such file or directory): give a checkpoint of OpenGait's FoundationGait",
@@ -85,7 +88,7 @@ def test_ingest_mistakes(capsys, tmp_path: Path, argv: list[str], message: str) 
         (["tiny", "--shards", "S", "--out", "OUT", "--cluster.workers", "3"], "does not divide among"),
         (
             ["tiny", "--shards", "S", "--out", "OUT", "--objective.name", "magic"],
-            "--objective.name magic: there is none of this name, only part-contrast, part-regression",
+            "--objective.name magic is unknown: give one of part-contrast, part-regression",
         ),
         (
             ["tiny", "--shards", "S", "--out", "OUT", "--objective.name", "part-regression", "--objective.joint", "1"],

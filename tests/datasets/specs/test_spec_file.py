@@ -163,7 +163,7 @@ def test_a_spec_file_needs_its_file_its_root_and_a_name_of_its_own(tmp_path: Pat
         resolve("CASIA-B", documented)
     with pytest.raises(UsageError, match=r"--spec your-walks=.* has no collection: give --root your-walks=<folder>"):
         resolve_all(["my-walks"], {"your-walks": documented}, {})
-    with pytest.raises(UsageError, match="too like the collection"):
+    with pytest.raises(UsageError, match="too similar to the collection"):
         resolve_all(["my-walks", "MyWalks"], {}, {})
     found = resolve_all(["my-walks", "CASIA-B"], {"my-walks": documented}, {})
     assert found == {"my-walks": resolve("my-walks", documented), "CASIA-B": CATALOG["CASIA-B"]}
@@ -212,7 +212,7 @@ def test_ingest_can_say_how_a_collection_is_read(documented: str) -> None:
     ]
     assert describe(said, said.layouts[1]) == [
         "my-walks is not in the catalog: read as <subject>/<condition>/<view>, arrays, taken as aligned",
-        "my-walks: all others in the split 'train'; a spec file can say otherwise",
+        "my-walks: all others in the split 'train'",
     ]
     assert describe(CATALOG["CASIA-B"], CATALOG["CASIA-B"].layouts[0]) == []
 

@@ -246,7 +246,7 @@ def mistake(capsys, *argv: str) -> str:
         (["--", "ingest", "--out", "shards"], "--out shards would lie in the job's own folder on the cluster"),
         (["--", "ingest", "--out=shards"], "--out shards would lie in the job's own folder on the cluster"),
         (["--", "ingest", "--out", "s3://me:secret@bucket/shards"], "the arguments hold a password"),
-        (["--address", "ray://head:10001", "--", "ingest"], "is no job server"),
+        (["--address", "ray://head:10001", "--", "ingest"], "is not a job server"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_sent(capsys, monkeypatch, words: list[str], message: str) -> None:

@@ -160,4 +160,4 @@ def test_the_holdout_split_holds_the_held_out_subjects(asked: EmbedRun, store: P
     with pytest.raises(SystemExit) as end:
         embed_job.main([*argv[:5], str(tmp_path / "other"), *argv[6:], "--collections", "GaitLU-1M"])
     assert end.value.code == 2
-    assert "held no subject of GaitLU-1M back" in capsys.readouterr().err
+    assert "held out no subject of GaitLU-1M" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A checkpoint says in which version of the data order it was trained, and training goes on in no other one."""
+"""Checkpoints: damage in any file is found, and training resumes only in the data order that it began with."""
 
 import json
 from dataclasses import replace
@@ -102,3 +102,45 @@ def test_what_is_taken_over_keeps_its_order(older: PretrainRun, uri: str, tmp_pa
     assert checkpoint.order_of(taken) == 1
     with pytest.raises(UsageError, match=REFUSED):
         pretrain(other, uri)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "damage"),
+    [
+        ("run.json", "{}", "run.json does not match its checksum"),
+        ("run.json", None, "run.json"),
+        ("state.json", "[]", "state.json cannot be read"),
+        ("state.json", '{"step": 4, "files": null}', "state.json cannot be read"),
+        ("state.json", '{"step": 4, "files": {"weights.safetensors": 1}}', "state.json cannot be read"),
+        ("state.json", '{"step": 4, "files": {}, "order": "2"}', "state.json cannot be read"),
+        ("state.json", '{"step": 4, "files": {}}', "state.json does not name optimizer.safetensors"),
+        ("state.json", '{"step": 5, "files": {}}', "state.json is that of step 5"),
+    ],
+)
+def test_damage_is_found_in_every_file(tmp_path: Path, name: str, content: str | None, damage: str) -> None:
+    run, folder = PretrainRun(recipe="any", shards="S", out=str(tmp_path)), open_place(str(tmp_path))
+    saved = checkpoint.save(folder, run, 4, {"a": torch.ones(2)}, {"a.exp_avg": torch.zeros(2)})
+    assert checkpoint.damage_of(saved) is None and checkpoint.newest_intact(folder) == saved
+    file = Path(str(saved)) / name
+    file.unlink() if content is None else file.write_text(content)
+    found = checkpoint.damage_of(saved)
+    assert found is not None and found.startswith(damage)
+    assert checkpoint.newest_intact(folder, on_damage=lambda _line: None) is None
+
+
+def test_what_is_not_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    run, folder = PretrainRun(recipe="any", shards="S", out=str(tmp_path)), open_place(str(tmp_path))
+    saved = checkpoint.save(folder, run, 4, {"a": torch.ones(2)}, {})
+    (tmp_path / "checkpoints/step-x").mkdir()
+    (tmp_path / "checkpoints/step-x/state.json").write_text("{}")
+    (Path(str(saved)) / "score.json").write_text("nothing")
+    assert checkpoint.newest_step(folder) == 4
+    assert checkpoint.score_of(saved) is None
+    checkpoint.write_score(saved, {"mean": 50.0})
+    assert checkpoint.score_of(saved) == {"mean": 50.0}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70])
+def test_a_seed_that_no_stream_takes_is_refused(seed: int) -> None:
+    with pytest.raises(UsageError, match="--seed"):
+        PretrainRun(recipe="any", shards="S", out="R", seed=seed)

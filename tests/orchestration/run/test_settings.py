@@ -103,7 +103,7 @@ def test_a_run_of_an_earlier_program_is_read_as_it_was(tmp_path: Path) -> None:
         ),
         (
             lambda: PretrainRun(recipe="x", shards="s", out="o", start="p3d.pt"),
-            "of which 'xxs' is no size: take the recipe p3d-0.03b or p3d-0.13b",
+            "of which 'xxs' is not a size: take the recipe p3d-0.03b or p3d-0.13b",
         ),
         (lambda: Schedule(steps=10, warmup=20), "--schedule.warmup 20 must lie within --schedule.steps 10"),
         (lambda: Schedule(lr=-1.0), r"--schedule.lr -1.0 must be positive"),

@@ -204,7 +204,7 @@ def test_mistakes_are_found_before_a_worker_starts(
         with pytest.raises(UsageError, match=message):
             finetune(wrong, uri)
     assert not Path(out).exists()
-    with pytest.raises(UsageError, match="held no subject back"):
+    with pytest.raises(UsageError, match="held out no subject"):
         score(screened, Scoring(split="holdout"), uri)
     for arguments, message in [
         (["scolios"], "unknown task 'scolios': the tasks are identification, scoliosis, depression, attributes"),
