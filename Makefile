@@ -28,7 +28,8 @@ setup: $(STAMP)  ## the virtual environment alone
 $(STAMP): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=<python>" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	@echo 'installing requirements.lock into .venv: a minute or two'
+	$(PY) -m pip install --disable-pip-version-check -qq -r requirements.lock  # -qq: errors alone
 	touch $@
 
 lock:  ## resolve pyproject.toml anew
