@@ -29,13 +29,18 @@ class Arguments:
     """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
 
 
+def parse(argv: list[str]) -> Arguments:
+    """The arguments of a command line."""
+    return cli.parse(Arguments, argv, "evaluate")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, evaluate, and print the table."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["identify"]:
         _identify(argv[1:])
         return
-    arguments = cli.parse(Arguments, argv, "evaluate")
+    arguments = parse(argv)
 
     def job() -> None:
         rows = evaluate(arguments.settings, arguments.tracking)

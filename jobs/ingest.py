@@ -71,9 +71,14 @@ def _pairs(option: str, what: str, given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
+def parse(argv: list[str] | None) -> Arguments:
+    """The arguments of a command line."""
+    return cli.parse(Arguments, argv, "ingest")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, ingest, and print counts and the path of the report."""
-    arguments = cli.parse(Arguments, argv, "ingest")
+    arguments = parse(argv)
 
     def job() -> None:
         manifest = ingest(arguments.settings()).manifest

@@ -39,6 +39,15 @@ class ForecastArguments:
     """Tracking store of MLflow: the URL of a server, or sqlite:///<file>."""
 
 
+def parse(argv: list[str]) -> Arguments:
+    """The plan named by the first argument, with the settings that follow it."""
+    name, settings = argv[0], argv[1:]
+    if name not in PLANS:
+        cli.fail(f"unknown plan {name!r}: the plans are {', '.join(PLANS)}; or give forecast")
+    plan = cli.choose_member(PLANS[name](tyro.MISSING, tyro.MISSING), "objective", OBJECTIVES, settings)
+    return cli.parse(Arguments, settings, f"scaling {name}", Arguments(plan=plan))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, run, and print the path of the report."""
     argv = sys.argv[1:] if argv is None else argv
@@ -47,16 +56,11 @@ def main(argv: list[str] | None = None) -> None:
         print("       python -m jobs.scaling forecast --study <study> --sequences <n> --gpu-hours <hours>")
         print(f"\nplans:{cli.summaries(PLANS)}\n\npython -m jobs.scaling <plan> --help lists the settings of a plan")
         raise SystemExit(0 if argv else 2)
-    name, settings = argv[0], argv[1:]
-    if name == "forecast":
-        asked = cli.parse(ForecastArguments, settings, "scaling forecast")
+    if argv[0] == "forecast":
+        asked = cli.parse(ForecastArguments, argv[1:], "scaling forecast")
         cli.run(lambda: print("\n".join(forecast_study(asked.settings, asked.tracking))))
         return
-    if name not in PLANS:
-        cli.fail(f"unknown plan {name!r}: the plans are {', '.join(PLANS)}; or give forecast")
-    plan = cli.choose_member(PLANS[name](tyro.MISSING, tyro.MISSING), "objective", OBJECTIVES, settings)
-    default = Arguments(plan=plan)
-    arguments = cli.parse(Arguments, settings, f"scaling {name}", default)
+    arguments = parse(argv)
 
     def job() -> None:
         if arguments.dry_run:
