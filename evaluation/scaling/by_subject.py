@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.bootstrap import RESAMPLES, draw_clusters, percentile_interval
 from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
 
 Array = NDArray[np.floating]
@@ -35,6 +36,14 @@ def mean_by_subject(values: Array, subjects: NDArray[np.str_]) -> BySubject:
         values=tuple(means.tolist()),
         weights=tuple(counts.astype(float).tolist()),
     )
+
+
+def subject_interval_of(measure: BySubject, seed: int = 0) -> tuple[float, float]:
+    """The 95% interval of a measure over subjects, drawn with replacement; NaN for fewer than two subjects."""
+    if len(measure.subjects) < 2:
+        return np.nan, np.nan
+    drawn = draw_clusters(len(measure.subjects), RESAMPLES, np.random.default_rng(seed)) * np.array(measure.weights)
+    return percentile_interval(drawn @ np.array(measure.values) / drawn.sum(axis=1))
 
 
 def rank1_errors(results: Sequence[ProtocolResult], collection: str) -> dict[str, BySubject]:

@@ -3,7 +3,7 @@
 Each figure is written to a file; its suffix determines the format.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.typing import ColorType
 
 from evaluation.figures import PALETTE, blank
+from evaluation.scaling.by_subject import subject_interval_of
+from evaluation.scaling.cells import MeasuredCell
 from evaluation.scaling.compute_optimal import Envelope, IsoFlop, PowerLaw
 from evaluation.scaling.fit import Fit
 from evaluation.scaling.law_bootstrap import intervals
@@ -98,6 +100,42 @@ def error_figure(
         logarithmic(axes, label, name if axis == "parameters" else "")
         _level_legend(axes, levels(getattr(runs, other)), hue, "sequences" if other == "seen" else "parameters")
     figure.legend(handles=_BANDS, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    figure.savefig(path)
+
+
+def measured_figure(cells: Sequence[MeasuredCell], titles: Mapping[str, str], path: Path) -> None:
+    """A panel for each measure: its value against the FLOP of the training, a line for each size of encoder.
+
+    Bars are 95% intervals over subjects. All runs are measured on the same subjects, so two points whose bars overlap
+    may still differ.
+
+    Args:
+        cells: the runs, of one seed.
+        titles: measures of every run, and the titles of their panels.
+        path: its suffix chooses the format.
+    """
+    figure = blank(width=4.6 * len(titles), height=3.8)
+    sizes = sorted(dict.fromkeys(cell.size for cell in cells), key=lambda size: _parameters(cells, size))
+    for axes, (name, title) in zip(figure.subplots(1, len(titles), squeeze=False)[0], titles.items(), strict=True):
+        for index, size in enumerate(sizes):
+            mine = sorted((cell for cell in cells if cell.size == size), key=lambda cell: cell.flop)
+            flop, values = np.array([(cell.flop, cell.measures[name].value) for cell in mine]).T
+            low, high = np.array([subject_interval_of(cell.measures[name]) for cell in mine]).T
+            axes.errorbar(
+                flop,
+                values,
+                yerr=np.maximum([values - low, high - values], 0),
+                color=PALETTE[index % len(PALETTE)],
+                label=f"{size}: {short(_parameters(cells, size))} parameters",
+                marker="o",
+                markersize=5,
+                linewidth=1.6,
+                elinewidth=1,
+                capsize=3,
+            )
+        logarithmic(axes, AXES["flop"], "", y=False)
+        axes.set_title(title, fontsize=11)
+        axes.legend(frameon=False, fontsize=8)
     figure.savefig(path)
 
 
@@ -219,3 +257,7 @@ def _exponent(text: str, law: PowerLaw, draws: PowerLaw | None) -> str:
         return f"{text} {law.exponent:.2f}"
     ends = intervals(finite)
     return f"{text} {law.exponent:.2f} (80%: {ends.low80:.2f} to {ends.high80:.2f})"
+
+
+def _parameters(cells: Sequence[MeasuredCell], size: str) -> int:
+    return next(cell.parameters for cell in cells if cell.size == size)

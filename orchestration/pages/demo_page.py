@@ -12,8 +12,9 @@ from datasets.store.files import read_files
 from datasets.store.reader import Store
 from evaluation.reports.results import ResultRow
 from evaluation.reports.tables import Block, blocks, rank1_table
+from evaluation.scaling.by_subject import subject_interval_of
 from evaluation.scaling.cells import LOSS, MeasuredCell
-from evaluation.scaling.measured_figure import measured_figure, subject_interval_of
+from evaluation.scaling.plots import measured_figure
 from orchestration.pages.evaluation_page import best_of
 
 _RUN = ["Size", "Parameters", "Steps", "FLOP", "Loss", "Error in %", "Time"]  # the head of the table of runs

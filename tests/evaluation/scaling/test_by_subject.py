@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.retrieval.outcomes import Outcomes, ProtocolResult
-from evaluation.scaling.by_subject import class_error, mean_by_subject, rank1_errors
+from evaluation.scaling.by_subject import BySubject, class_error, mean_by_subject, rank1_errors, subject_interval_of
 
 
 def test_values_by_subject_make_up_the_whole() -> None:
@@ -44,3 +44,15 @@ def test_classes_count_alike_and_people_weigh_what_their_rows_do() -> None:
     assert found.subjects == ("a", "b") and found.values[0] == 0
     assert found.values[1] == pytest.approx(100 * (1 / 3) / (1 / 3 + 1))
     assert np.average(found.values, weights=found.weights) == pytest.approx(found.value)
+
+
+def test_the_interval_is_that_of_the_weighted_mean_over_subjects() -> None:
+    values = np.random.default_rng(1).normal(10, 2, 400)
+    many = BySubject(value=10.0, subjects=tuple(map(str, range(400))), values=tuple(values), weights=(1.0,) * 400)
+    low, high = subject_interval_of(many)
+    error = values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.05)
+    two = BySubject(value=2.0, subjects=("a", "b"), values=(1.0, 5.0), weights=(3.0, 1.0))
+    assert subject_interval_of(two) == (1.0, 5.0)
+    alone = BySubject(value=1.0, subjects=("a",), values=(1.0,), weights=(1.0,))
+    assert np.isnan(subject_interval_of(alone)).all()

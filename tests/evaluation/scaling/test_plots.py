@@ -16,6 +16,7 @@ from evaluation.scaling.laws import FlopRule
 from evaluation.scaling.panels import levels, power_of_ten, short
 from evaluation.scaling.predictions import hold_out_largest
 from evaluation.scaling.runs import Runs
+from tests.fixtures.study_records import cells_of, plan_of
 
 
 def drawn(path: Path) -> np.ndarray:
@@ -85,3 +86,13 @@ def test_numbers_on_axes_can_be_read() -> None:
     assert [power_of_ten(value) for value in (1e13, 3.2e16, 1e15)] == ["$10^{13}$", r"$3.2\times10^{16}$", "$10^{15}$"]
     np.testing.assert_allclose(levels(np.array([3.0, 1.0, 1.0 + 1e-9, 2.0])), [1, 2, 3])
     assert len(levels(np.geomspace(1, 1e6, 200))) == 4
+
+
+def test_what_was_measured_is_drawn_without_a_law(tmp_path: Path) -> None:
+    cells = cells_of(plan_of(tmp_path, sizes=("xxs", "xs"), seeds=(0,)))
+    titles = {"loss": "Loss", "error/X/view-pairs/NM": "Error"}
+    plots.measured_figure(cells, titles, tmp_path / "all.png")
+    plots.measured_figure(cells[:4], titles, tmp_path / "one.png")
+    both, one = (imread(tmp_path / name) for name in ("all.png", "one.png"))
+    assert both.shape == one.shape
+    assert (both != one).any()
