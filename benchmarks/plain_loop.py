@@ -60,7 +60,9 @@ def main(arguments: Arguments) -> None:
     run = replace(
         run,
         data=replace(run.data, collections=(arguments.collection,), holdout=()),
-        schedule=replace(run.schedule, batch=arguments.batch),
+        schedule=replace(
+            run.schedule, batch=arguments.batch, steps=arguments.steps, warmup=min(run.schedule.warmup, arguments.steps)
+        ),
         cluster=replace(run.cluster, precision=arguments.precision),
     )
     loop, seconds = PlainLoop(run), []
