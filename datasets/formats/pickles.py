@@ -19,11 +19,11 @@ MAX_SIDE = 4096
 
 @dataclass(frozen=True)
 class LoadedArray:
-    """One sequence as it was stored: its frames, and the places of the missing ones."""
+    """One sequence as it was stored: its frames, and the positions of the missing ones."""
 
     frames: np.ndarray  # [T, H, W], bool, integer or float, in this machine's byte order; T, H and W are at least 1
-    numbers: list[int]  # T places in the stored sequence, ascending: 0, 1, 2, ... without the missing ones
-    missing: list[int]  # places at which None was stored, for a frame that could not be normalised
+    numbers: list[int]  # T positions in the stored sequence, ascending: 0, 1, 2, ... without the missing ones
+    missing: list[int]  # positions at which None was stored, for a frame that could not be normalised
 
 
 def load_array(data: bytes) -> LoadedArray:
@@ -62,11 +62,11 @@ def _content(value: object) -> object:
 
 
 def _listed(items: list[object]) -> LoadedArray:
-    places = [place for place, item in enumerate(items) if item is not None]
-    if not places:
+    positions = [position for position, item in enumerate(items) if item is not None]
+    if not positions:
         raise Unreadable("no frames", f"a list of {len(items)} frames, all of them missing")
     frames = [item for item in items if isinstance(item, np.ndarray) and item.ndim == 2]
-    if len(frames) < len(places):
+    if len(frames) < len(positions):
         raise not_frames("a list of other things than arrays [height, width]")
     shapes = {frame.shape for frame in frames}
     if len(shapes) > 1:
@@ -74,8 +74,8 @@ def _listed(items: list[object]) -> LoadedArray:
     if len({frame.dtype for frame in frames}) > 1:
         raise not_frames("arrays of several types")
     _check_size(len(items), frames[0])
-    missing = [place for place, item in enumerate(items) if item is None]
-    return LoadedArray(_native(np.stack(frames)), places, missing)
+    missing = [position for position, item in enumerate(items) if item is None]
+    return LoadedArray(_native(np.stack(frames)), positions, missing)
 
 
 def _check_size(count: int, frame: np.ndarray) -> None:

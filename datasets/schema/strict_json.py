@@ -76,13 +76,13 @@ def _as_usage_error(
 ) -> UsageError:
     """The first mistake in one line; unknown keys go first, since a misspelt key is also missing under its name."""
     first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN_KEY)
-    what, place, context, found = first["type"], first["loc"][1:], first.get("ctx", {}), first["input"]
+    what, location, context, found = first["type"], first["loc"][1:], first.get("ctx", {}), first["input"]
     if isinstance(cause := context.get("error"), UsageError):
         return cause
     if "discriminator" in context:  # of a union, whose members have a key that tells them apart
-        place, found = (*place, context["discriminator"].strip("'")), context.get("tag")
+        location, found = (*location, context["discriminator"].strip("'")), context.get("tag")
         what = what if found else "missing"
-    steps = list(_steps(place, data, what == "missing"))
+    steps = list(_steps(location, data, what == "missing"))
     if what in _UNKNOWN_KEY:
         schema = adapter.json_schema()
         known = _keys_at(schema["items"], steps[:-1], schema, data)
@@ -109,7 +109,7 @@ def _likely(written: str, options: Collection[str]) -> str:
 
 
 def _steps(path: tuple[int | str, ...], data: object, missing: bool) -> Iterator[int | str]:
-    """The keys and positions of a place, without what pydantic adds to them ([key], and which member of a union)."""
+    """The keys and positions of a location, without what pydantic adds to them ([key], and which member of a union)."""
     for step in path:
         inside = data if isinstance(data, dict) else dict(enumerate(data)) if isinstance(data, list) else {}
         if step in inside:
@@ -120,7 +120,7 @@ def _steps(path: tuple[int | str, ...], data: object, missing: bool) -> Iterator
 
 
 def _keys_at(node: Mapping[str, Any], steps: list[int | str], root: Mapping[str, Any], data: Any) -> list[str]:  # noqa: ANN401
-    """The keys that the object at a place may have, by a JSON Schema: references followed, unions taken as one.
+    """The keys that the object at a location may have, by a JSON Schema: references followed, unions taken as one.
 
     data: the values; of a union with a discriminator, the member that they choose counts alone.
     """
