@@ -230,7 +230,7 @@ def test_datasets_is_ours_on_the_driver_and_in_a_task(local_ray) -> None:
 
 RANK = """
 import sys
-import orchestration.rank.{work}
+import {module}
 sys.modules.setdefault("mlflow", None)  # as orchestration/rank/entry.py does
 import orchestration.rank.loop
 import orchestration.training.restarts  # with the settings of Ray Train, which reach every rank
@@ -238,7 +238,12 @@ print(*sorted(name for name in ("mlflow", "matplotlib") if sys.modules.get(name)
 """
 
 
-@pytest.mark.parametrize("work", ["pretrain", "finetune"])
-def test_a_rank_waits_for_no_import_that_it_does_not_need(work: str) -> None:
-    asked = subprocess.run([sys.executable, "-c", RANK.format(work=work)], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("module", ["rank.pretrain", "rank.finetune", "scaling.cell_worker"])
+def test_a_rank_waits_for_no_import_that_it_does_not_need(module: str) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-c", RANK.format(module=f"orchestration.{module}")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert asked.stdout.splitlines()[-1] == ""  # DeepSpeed may have spoken before

@@ -25,25 +25,30 @@ class Progress:
         unit: of what is counted, in the plural.
         total: how much there is to do; None if that is not known.
         done: how much was done before this task began.
+        silent: show nothing, as for a task whose caller shows its progress.
     """
 
-    def __init__(self, task: str, unit: str, total: int | None = None, done: int = 0) -> None:
+    def __init__(self, task: str, unit: str, total: int | None = None, done: int = 0, *, silent: bool = False) -> None:
         self.task, self.unit, self.total, self.done = task, unit, total, done
+        self.silent = silent
         self._first = done
         self._notes = ""
         self._bar: tqdm | None = None
 
     def __enter__(self) -> Self:
         self._began = self._shown = time.monotonic()
-        if sys.stderr.isatty() and not _open:
+        if sys.stderr.isatty() and not _open and not self.silent:
             unit, total, first = f" {self.unit}", self.total, self.done
             self._bar = tqdm(desc=self.task, unit=unit, total=total, initial=first, dynamic_ncols=True, smoothing=0)
-        _open.append(self)
+        if not self.silent:
+            _open.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        if self.silent:
+            return
         _open.remove(self)
         if self._bar is not None:
             self._bar.close()
@@ -60,7 +65,7 @@ class Progress:
         self.done = done
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
-        elif not sys.stderr.isatty() and time.monotonic() - self._shown >= INTERVAL:
+        elif not (self.silent or sys.stderr.isatty()) and time.monotonic() - self._shown >= INTERVAL:
             self._shown = time.monotonic()
             logger.info(self._line())
 

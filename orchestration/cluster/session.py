@@ -165,8 +165,3 @@ def _inside_job() -> bool:
 def on_cluster() -> bool:
     """Whether this process uses a Ray that it does not start itself."""
     return _inside_job() or bool(os.environ.get("RAY_ADDRESS"))
-
-
-def environment_of_drivers() -> dict[str, str]:
-    """Environment variables with which a task, as the driver of a run, connects to the same Ray as this process."""
-    return {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "auto")} if on_cluster() else {}

@@ -1,11 +1,12 @@
 """The sequences that a rank trains on, from one memory-mapped copy of their contours a node."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
-import ray.train
 import torch.distributed as dist
 
 from datasets.loading.corpus import Corpus, write_map
@@ -14,21 +15,23 @@ from datasets.store.reader import Store
 from datasets.store.selection import Selection, training_tables
 
 
+@lru_cache(maxsize=1)  # a worker of a study trains several cells on the same sequences, one after the other
 def map_corpus(shards: str, selection: Selection) -> tuple[Corpus, Mapping[str, CollectionSpec]]:
     """The selected sequences of a store, and the specs of their collections, by name.
 
-    Every rank must call it: the first of each node writes the copy, which all of them map.
+    Every rank must call it: the first of each node writes the copy, which all of them map. Ranks and nodes are those of
+    the process group and of torchrun's environment variables.
     """
-    context = ray.train.get_context()
+    node = int(os.environ["NODE_RANK"])
     store = Store.open(shards)
     specs = store.specs(selection.collections)
     folder = None
-    if context.get_local_rank() == 0:
+    if dist.get_node_local_rank() == 0:
         folder = Path(tempfile.mkdtemp(prefix="foundationgait-"))
         write_map(training_tables(store, selection), specs, folder)
-    everyone: list[tuple[int, Path | None]] = [(0, None)] * context.get_world_size()
-    dist.all_gather_object(everyone, (context.get_node_rank(), folder))
-    (mapped,) = (one for node, one in everyone if node == context.get_node_rank() and one is not None)
+    everyone: list[tuple[int, Path | None]] = [(0, None)] * dist.get_world_size()
+    dist.all_gather_object(everyone, (node, folder))
+    (mapped,) = (one for other, one in everyone if other == node and one is not None)
     sequences = Corpus(mapped)
     dist.barrier()
     if folder is not None:

@@ -5,14 +5,19 @@ import what drivers alone need, MLflow and matplotlib (tests/test_architecture.p
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestration.rank.work import Work
 
 
 def enter(work: Work, config: Mapping[str, Any]) -> None:
-    """Train as a rank. config: `status` (the actor) and `profile`, from the driver.
+    """Train as a rank. config: `status` (the actor) and `profile`, from the driver."""
+    import_loop()(work, config["status"], config["profile"])
+
+
+def import_loop() -> Callable[..., None]:
+    """Import the training loop, which takes seconds; returns its `train_rank`.
 
     DeepSpeed inspects the machine when it is imported, so ranks alone import it; and it imports its autotuner, which
     nobody uses and which would import MLflow.
@@ -20,4 +25,4 @@ def enter(work: Work, config: Mapping[str, Any]) -> None:
     sys.modules.setdefault("mlflow", None)  # type: ignore[arg-type]  # None makes an import fail, as if it was missing
     from orchestration.rank.loop import train_rank
 
-    train_rank(work, config["status"], config["profile"])
+    return train_rank

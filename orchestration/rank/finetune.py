@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import ray.train
+import torch.distributed as dist
 
 from datasets.loading.labelled import LabelledBatch, LabelledLoader, PKSampler, RoundRobinSampler, RowSampler
 from datasets.loading.labels import SUBJECT, Label, class_indices, subjects_of
@@ -30,13 +30,13 @@ class FinetuneWork:
 
     def batches(self, start: int) -> Iterator[LabelledBatch]:
         """The clips of this rank, from step `start` to the last."""
-        run, context = self.run, ray.train.get_context()
+        run = self.run
         selection = replace(run.data.selection, collections=self.start.collections)
         sequences, _ = map_corpus(run.shards, selection)
         rows = sequences.described()
         classes = class_indices(self.start.labels, rows)
         sampler = sampler_of(run, classes, subjects_of(rows))
-        rank, ranks = context.get_world_rank(), context.get_world_size()
+        rank, ranks = dist.get_rank(), dist.get_world_size()
         loader = LabelledLoader(sequences, classes, sampler, run.clips, run.schedule.batch, run.seed, rank, ranks)
         return loader.steps(start, run.schedule.steps)
 

@@ -40,12 +40,12 @@ def train_rank(work: Work, status: ActorHandle, profiled: bool) -> None:
 
     status: the status actor (orchestration/rank/status.py). profiled: whether a few steps are traced.
     """
-    heartbeat = HeartbeatThread(status, dist.get_rank())
-    try:
-        _train(work, status, heartbeat, profiled)
-    except (NotFinite, SaveFailed) as error:  # another attempt would end the same way
-        ray.get(status.report.remote(TrainingFailed(str(error))))
-        raise
+    with HeartbeatThread(status, dist.get_rank()) as heartbeat:
+        try:
+            _train(work, status, heartbeat, profiled)
+        except (NotFinite, SaveFailed) as error:  # another attempt would end the same way
+            ray.get(status.report.remote(TrainingFailed(str(error))))
+            raise
 
 
 def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled: bool) -> None:
@@ -84,6 +84,7 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
             heartbeat.update(done, "data")
     heartbeat.update(run.schedule.steps, "checkpoint")
     writer.finish()
+    dist.barrier()  # a rank that stopped its heartbeats while another one still writes would be taken for dead
     # An actor takes calls in order: once this one is answered, no report can be lost with this process.
     ray.get(status.heartbeat.remote(dist.get_rank(), run.schedule.steps, "checkpoint"))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ray.train
+import torch.distributed as dist
 
 from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
@@ -27,11 +27,11 @@ class PretrainWork:
 
     def batches(self, start: int) -> Iterator[PairBatch]:
         """The pairs of this rank, from step `start` to the last."""
-        run, data, context = self.run, self.run.data, ray.train.get_context()
+        run, data = self.run, self.run.data
         sequences, specs = map_corpus(run.shards, data.selection)
         discounts = {name: spec.sampling_discount for name, spec in specs.items()}
         sampler = GlobalSampler(sequences.sizes(), discounts, run.schedule.batch, run.seed, data.mixing)
-        rank, ranks = context.get_world_rank(), context.get_world_size()
+        rank, ranks = dist.get_rank(), dist.get_world_size()
         batch, positives = run.schedule.batch, data.positives
         loader = PairLoader(sequences, sampler, run.clips, batch, run.seed, rank, ranks, positives)
         return loader.steps(start, run.schedule.steps)

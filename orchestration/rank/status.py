@@ -6,6 +6,7 @@ Ranks send and never wait for an answer. The driver's side is orchestration/trai
 import threading
 import time
 from dataclasses import dataclass
+from typing import Self
 
 import ray
 from ray.actor import ActorHandle
@@ -86,6 +87,10 @@ class StatusActor:
         """Add an event."""
         self._events.append(event)
 
+    def clear(self) -> None:
+        """Forget everything, before another run."""
+        self._events, self._heartbeats = [], {}
+
     def set_world_size(self, ranks: int) -> None:
         """Forget heartbeats of ranks that no longer exist, after a restart with fewer workers."""
         self._heartbeats = {rank: beat for rank, beat in self._heartbeats.items() if rank < ranks}
@@ -112,7 +117,7 @@ def start_status_actor() -> ActorHandle:
 
 
 class HeartbeatThread:
-    """Sends heartbeats of one rank from a thread until its process ends.
+    """A context manager that sends heartbeats of one rank from a thread.
 
     A process that is stopped or killed sends none, which is how the driver tells it from one that is slow.
     """
@@ -120,13 +125,20 @@ class HeartbeatThread:
     def __init__(self, status: ActorHandle, rank: int) -> None:
         self._status, self._rank = status, rank
         self._position = (-1, PHASES[0])  # one tuple: two attributes could be read between two assignments
-        threading.Thread(target=self._send_forever, name="heartbeat", daemon=True).start()
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._send, name="heartbeat", daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
 
     def update(self, step: int, phase: str) -> None:
         """Set the step and phase that the next heartbeats carry."""
         self._position = (step, phase)
 
-    def _send_forever(self) -> None:
-        while True:
+    def _send(self) -> None:
+        self._status.heartbeat.remote(self._rank, *self._position)
+        while not self._stop.wait(_HEARTBEAT_INTERVAL):
             self._status.heartbeat.remote(self._rank, *self._position)
-            time.sleep(_HEARTBEAT_INTERVAL)

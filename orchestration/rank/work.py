@@ -4,7 +4,7 @@ Pretraining and fine-tuning share everything else: the loop (orchestration/rank/
 the driver. The two kinds are orchestration/rank/pretrain.py and orchestration/rank/finetune.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from model.objectives.interface import Objective
@@ -22,6 +22,7 @@ class Batch(Protocol):
         ...
 
 
+Rank = Callable[[dict[str, object]], None]  # runs on every rank, given its settings (orchestration/rank/entry.py)
 BatchT = TypeVar("BatchT", bound=Batch)
 
 

@@ -19,11 +19,11 @@ from model.network import NetworkSettings
 from model.tokens import num_tubelets
 from orchestration.embedding.sequences import autocast
 from orchestration.run.precision import resolved
-from orchestration.scaling.examined import HeldOutData, held_out_data, held_out_pairs
+from orchestration.scaling.examined import HeldOut, read_held_out
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import check_probes
 
-_START_SECONDS = 20.0  # of starting and stopping the workers of a cell
+_START_SECONDS = 2.0  # of starting, recording and measuring a cell in a worker that stays
 _PAIRS = 16  # in the timed step
 
 
@@ -54,14 +54,14 @@ class CellEstimate:
 
 def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str, float]) -> list[CellEstimate]:
     """The cost of every cell. done: names of measured cells; speeds: their FLOP per second, by size."""
-    data = held_out_data(plan, store)
-    sequences = sum(rows.num_rows for rows in data.rows.values()) + check_probes(plan, store)
+    held_out = read_held_out(plan)
+    sequences = sum(rows.num_rows for rows in held_out.rows.values()) + check_probes(plan, store)
     found, selection = [], plan.data.selection
     uniques = {
         one: training_rows(store, replace(selection, unique=one), ["sequence_id"]).num_rows
         for one in {cell.unique for cell in plan.cells()}
     }
-    timed = None if speeds or plan.cluster.gpu else plan.cluster.workers * core_speed(plan, data)
+    timed = None if speeds or plan.cluster.gpu else plan.cluster.workers * core_speed(plan, held_out)
     for cell in plan.cells():
         branch_step = 0 if cell == plan.trunk_of(cell) else plan.run_of(cell).schedule.branch
         cost, seen = sizes.cost(cell.size, plan.channels), cell.steps * plan.schedule.batch
@@ -86,19 +86,19 @@ def estimate(plan: StudyPlan, store: Store, done: set[str], speeds: Mapping[str,
     return found
 
 
-def core_speed(plan: StudyPlan, data: HeldOutData) -> float:
+def core_speed(plan: StudyPlan, held_out: HeldOut) -> float:
     """FLOP per second of one core of this machine in a training step of the smallest size on held-out clips."""
     size = min(plan.sizes, key=lambda one: plan.flop_of(Cell(size=one, unique=None, seed=0, steps=1)))
-    held_out = held_out_pairs(plan, data)
-    clips = (held_out.query, held_out.query_times, held_out.key, held_out.key_times)
-    pairs = [torch.from_numpy(one[:_PAIRS]) for one in clips]
+    pairs = held_out.pairs
+    clips = (pairs.query, pairs.query_times, pairs.key, pairs.key_times)
+    batch = [torch.from_numpy(one[:_PAIRS]) for one in clips]
     module = plan.objective.build(NetworkSettings(size=size, channels=plan.channels))
     threads, best = torch.get_num_threads(), float("inf")
     torch.set_num_threads(1)
     for _ in range(3):
         began = time.perf_counter()
         with autocast(torch.device("cpu"), resolved(plan.cluster.precision)):
-            loss = module(*(one.repeat(-(-_PAIRS // len(one)), *[1] * (one.ndim - 1))[:_PAIRS] for one in pairs))
+            loss = module(*(one.repeat(-(-_PAIRS // len(one)), *[1] * (one.ndim - 1))[:_PAIRS] for one in batch))
         loss["loss"].backward()
         best = min(best, time.perf_counter() - began)
     torch.set_num_threads(threads)

@@ -17,11 +17,12 @@ from orchestration.scaling.plan import StudyPlan
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutData:
-    """The held-out rows of each collection of a study, and the specs of these collections."""
+class HeldOut:
+    """What every cell of a study is measured on."""
 
-    rows: dict[str, pa.Table]
-    specs: dict[str, CollectionSpec]
+    rows: dict[str, pa.Table]  # the held-out sequences of each collection
+    specs: dict[str, CollectionSpec]  # of these collections
+    pairs: Bank  # of held-out clips
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Examined:
     run: PretrainRun
     network: GaitNetwork  # the teacher's, which is what is evaluated and released
     device: torch.device
-    held_out: HeldOutData
+    held_out: HeldOut
 
     def autocast(self) -> torch.autocast:
         """The context in which the network computes with the precision of its training."""
@@ -45,14 +46,15 @@ class Examined:
         return embed_rows(self.network, rows, run.clips.frames, self.device, precision, max_frames=most)
 
 
-def held_out_data(plan: StudyPlan, store: Store) -> HeldOutData:
-    """Read the held-out rows of a study. UsageError if the store lacks a held-out subject."""
+def read_held_out(plan: StudyPlan) -> HeldOut:
+    """Read what the cells of a study are measured on, the same for all.
+
+    UsageError if the store lacks a held-out subject, or has fewer than two walks of them.
+    """
+    store = Store.open(plan.shards)
     names = sorted({subject.split("/")[0] for subject in plan.data.holdout})
     rows = {name: held_out_rows(store, name, plan.run_of(plan.cells()[0])) for name in names}
-    return HeldOutData(rows, store.specs(names))
-
-
-def held_out_pairs(plan: StudyPlan, data: HeldOutData) -> Bank:
-    """Pairs of held-out clips, the same for every cell of a study. UsageError for fewer than two walks."""
-    rows = pa.concat_tables(data.rows.values())
-    return draw_bank(rows, data.specs, plan.clips, plan.data.positives, plan.measure.keys, plan.measure.seed)
+    specs = store.specs(names)
+    everyone = pa.concat_tables(rows.values())
+    pairs = draw_bank(everyone, specs, plan.clips, plan.data.positives, plan.measure.keys, plan.measure.seed)
+    return HeldOut(rows, specs, pairs)

@@ -21,7 +21,7 @@ from orchestration.embedding.sequences import BATCH
 from orchestration.run import checkpoint
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
-from orchestration.scaling.examined import Examined, held_out_data, held_out_pairs
+from orchestration.scaling.examined import Examined, HeldOut
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.probes import probe_errors
 
@@ -30,7 +30,7 @@ History = Sequence[tuple[int, float]]  # (step, value) of a metric
 
 def held_out_loss(examined: Examined) -> dict[str, BySubject]:
     """The loss of the objective on pairs of held-out clips, which are not augmented and the same for every cell."""
-    pairs = held_out_pairs(examined.plan, examined.held_out)
+    pairs = examined.held_out.pairs
     predictions, keys = (np.concatenate(one) for one in zip(*_embedded(examined, pairs), strict=True))
     losses = examined.run.objective.heldout_losses(predictions, keys, pairs.walks)
     return {name: mean_by_subject(values, pairs.subjects) for name, values in losses.items()}
@@ -52,19 +52,25 @@ MEASURES: tuple[Callable[[Examined], dict[str, BySubject]], ...] = (held_out_los
 
 
 def measure(
-    plan: StudyPlan, cell: Cell, branch_step: int, seconds: float, histories: Mapping[str, History]
+    plan: StudyPlan,
+    cell: Cell,
+    held_out: HeldOut,
+    branch_step: int,
+    seconds: float,
+    histories: Mapping[str, History],
 ) -> MeasuredCell:
     """The record of a trained cell.
 
     Args:
         plan, cell: the study and its cell.
+        held_out: what all its cells are measured on.
         branch_step: the steps that the cell shares with its trunk.
         seconds: what the other steps took.
         histories: of `tokens_kept` and `flops_per_second`; up to `branch_step` those of the trunk.
     """
     run = plan.run_of(cell)
     store = Store.open(run.shards)
-    measures = _measures(plan, store, run)
+    measures = _measures(plan, store, run, held_out)
     cost = sizes.cost(cell.size, plan.channels)
     kept = mean_over_steps(histories["tokens_kept"])
     seen = cell.steps * plan.schedule.batch
@@ -98,10 +104,10 @@ def mean_over_steps(history: History) -> float | None:
     return float(np.average(values, weights=np.diff(steps, prepend=0)))
 
 
-def _measures(plan: StudyPlan, store: Store, run: PretrainRun) -> dict[str, BySubject]:
+def _measures(plan: StudyPlan, store: Store, run: PretrainRun, held_out: HeldOut) -> dict[str, BySubject]:
     network = teacher_of(checkpoint.at_step(folder_of(run), run.schedule.steps))
     device = torch.device("cuda" if run.cluster.gpu and torch.cuda.is_available() else "cpu")
-    examined = Examined(plan, store, run, network.to(device).eval(), device, held_out_data(plan, store))
+    examined = Examined(plan, store, run, network.to(device).eval(), device, held_out)
     found: dict[str, BySubject] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(max(run.cluster.workers, 1))  # the cores that its workers had; others are other cells'

@@ -1,4 +1,4 @@
-"""One cell of a study, trained and measured in a Ray task.
+"""One cell of a study, driven from a thread of the study's driver: trained, and measured.
 
 A cell starts from a checkpoint of another cell of its trunk, as far as both have been the same run, and resumes from it
 as a killed run does. A cell is finished once its record lies in its folder.
@@ -11,25 +11,21 @@ as a killed run does. A cell is finished once its record lies in its folder.
 import json
 import time
 from dataclasses import replace
-from typing import Any
 
 from datasets import storage
-from datasets.schema.errors import Unfinished, UsageError
 from datasets.storage import Place
 from evaluation.scaling.cells import MeasuredCell
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
 from orchestration.run.folder import folder_of, tracked_run
-from orchestration.run.serialise import build
 from orchestration.run.settings import Keep, PretrainRun
-from orchestration.scaling.measure import measure
 from orchestration.scaling.plan import Cell, StudyPlan
+from orchestration.scaling.runners import CellRunner
 from orchestration.training.monitor import prune_checkpoints
 from orchestration.training.pretrain import pretrain
 
 RECORD = "measures.json"
 _BRANCH = "branch.json"
-_LONGEST_REASON = 400  # characters
 
 
 def record_of(plan: StudyPlan, cell: Cell) -> MeasuredCell | None:
@@ -53,25 +49,15 @@ def check_orders(plan: StudyPlan) -> None:
             checkpoint.check_order(newest)
 
 
-def run_cell_task(plan: dict[str, Any], cell: dict[str, Any], uri: str, parent: str) -> dict[str, str]:
-    """What runs in a Ray task. Returns the record of the cell as `measured`, or as `failed` the reason in one line."""
-    try:
-        return {"measured": run_cell(build(StudyPlan, plan), Cell(**cell), uri, parent).to_json()}
-    except (UsageError, Unfinished) as error:
-        return {"failed": _one_line(str(error))}
-    except Exception as error:  # any failure is reported with its cell, and the other cells go on
-        return {"failed": _one_line(f"{type(error).__name__}: {error}")}
-
-
-def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str) -> MeasuredCell:
+def run_cell(plan: StudyPlan, cell: Cell, uri: str, parent: str, runner: CellRunner) -> MeasuredCell:
     """Train a cell, or resume its training, and measure it. parent: the study's run in MLflow."""
     run, began = run_folder.with_absolute_paths(plan.run_of(cell)), time.monotonic()
     branch_off(plan, cell)
-    pretrain(run, uri, parent=parent)
+    pretrain(run, uri, parent=parent, launcher=runner)
     folder = folder_of(run)
     cells = storage.open_place(plan.out) / "cells"
     histories = {name: history_of(cells, cell.name, uri, name) for name in ("tokens_kept", "flops_per_second")}
-    record = measure(plan, cell, _branch_of(folder)[1], time.monotonic() - began, histories)
+    record = runner.measure(cell, _branch_of(folder)[1], time.monotonic() - began, histories)
     (folder / RECORD).write(record.to_json().encode())
     return record
 
@@ -132,8 +118,3 @@ def _branch_of(folder: Place) -> tuple[str, int]:
         return "", 0
     branch = json.loads((folder / _BRANCH).read())
     return branch["from"], branch["step"]
-
-
-def _one_line(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _LONGEST_REASON else f"{words[: _LONGEST_REASON - 3]}..."

@@ -25,7 +25,7 @@ from orchestration.run.precision import bf16_support, resolve
 from orchestration.run.serialise import flatten, to_json
 from orchestration.scaling.cell_queue import CellQueue
 from orchestration.scaling.estimate import estimate, render
-from orchestration.scaling.examined import held_out_data, held_out_pairs
+from orchestration.scaling.examined import read_held_out
 from orchestration.scaling.plan import STUDY_FILE, StudyPlan, check_study, recorded_precision
 from orchestration.scaling.probes import check_probes
 from orchestration.scaling.records import read_study, record_cell, recorded, write_study
@@ -88,7 +88,7 @@ def check(plan: StudyPlan) -> tuple[StudyPlan, Store]:
     store = Store.open(plan.shards)
     for unique in dict.fromkeys(cell.unique for cell in plan.cells()):
         check_data(plan.run_of(next(cell for cell in plan.cells() if cell.unique == unique)), store)
-    held_out_pairs(plan, held_out_data(plan, store))
+    read_held_out(plan)
     check_probes(plan, store)
     return plan, store
 

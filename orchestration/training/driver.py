@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 from datasets.storage import Place
 from orchestration.cluster import session
+from orchestration.rank.work import Rank
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
 from orchestration.run.folder import folder_of
 from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import Run
-from orchestration.training import ray_internals, train
+from orchestration.training import ray_internals
+from orchestration.training.ray_train import RayTrain
+from orchestration.training.train import Launcher, train
 from orchestration.training.validation import Scorer
 
 logger = logging.getLogger(__name__)
@@ -23,20 +26,27 @@ class Job:
 
     name: str  # of the kind
     tags: dict[str, str]  # in MLflow, beside the name
-    rank: train.Rank
+    rank: Rank
     write_first_checkpoint: Callable[[], Place] | None  # of a new run that starts from given weights
     scored: list[str] = field(default_factory=list)  # collections on which checkpoints are scored
     score_every: int = 1  # checkpoints from one that is scored to the next
     data: Sequence[str] = ()  # what it is trained on: a summary, then details; logged once nothing is refused any more
+    silent: bool = False  # whether the caller shows progress, as a study does
 
 
-def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool) -> Place:
+def drive(
+    run: Run,
+    plan: Callable[[Place | None], Job],
+    uri: str,
+    profile: bool,
+    launcher: Launcher | None = None,
+) -> Place:
     """Train a run, or resume it, to its last step; returns the last checkpoint.
 
     run: with whole paths (run_folder.with_absolute_paths). plan: given the checkpoint to resume from, or None for a new
     run, checks all that can be wrong before a worker starts. uri: where MLflow keeps its records. profile: also trace
-    a few steps, into the run's folder. UsageError where the run cannot start. Unfinished where it ends too early; the
-    same call resumes it.
+    a few steps, into the run's folder. launcher: starts the ranks; None for Ray Train. UsageError where the run cannot
+    start. Unfinished where it ends too early; the same call resumes it.
     """
     ray_internals.check_version()
     run_folder.check_folder(run)
@@ -47,8 +57,9 @@ def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool
         return newest
     if newest is not None:
         checkpoint.check_order(newest)
-        logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     job = plan(newest)
+    if newest is not None and not job.silent:
+        logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     if steps:
         session.start(run.cluster.workers)
         if run.cluster.gpu:
@@ -65,6 +76,7 @@ def drive(run: Run, plan: Callable[[Place | None], Job], uri: str, profile: bool
         if steps:
             scorer = Scorer(run, tracker, job.scored, job.score_every)
             done = checkpoint.step_of(newest) if newest is not None else 0
-            train.train(run, tracker, scorer, job.rank, done, profile)
+            launcher = launcher or RayTrain()
+            train(run, tracker, scorer, launcher, job.rank, done, profile, job.silent)
     assert checkpoint.newest_step(folder) == steps, "the run ended before its last step"
     return checkpoint.at_step(folder, steps)

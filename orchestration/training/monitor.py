@@ -90,6 +90,11 @@ class Monitor:
                 self._flushed = time.monotonic()
             self._end_if_stalled(heartbeats)
 
+    def end(self, reason: str) -> None:
+        """End the run, from any thread."""
+        self.failure = self.failure or reason
+        self._end_run()
+
     def _end_run(self) -> None:
         """Kill the controller, and with it the workers: ranks that hang answer no request to stop."""
         if self._controller is not None:
@@ -99,6 +104,8 @@ class Monitor:
         match event:
             case WorkersStarted(controller):
                 self._controller = controller
+                if self.failure:
+                    self._end_run()
             case CheckpointDamaged(message):
                 if self._starts:  # before the first start, the driver has logged it itself
                     logger.warning(message)
@@ -117,7 +124,8 @@ class Monitor:
         step, workers = event.step, event.workers
         self._step, self._progressed = step, time.monotonic()
         if not self._starts:
-            logger.info(f"precision {event.precision}: {event.reason}")
+            if not self.progress.silent:
+                logger.info(f"precision {event.precision}: {event.reason}")
             self.tracker.set_param(PRECISION, event.precision)
         self.progress.reach(step)
         if self._starts or workers != self.run.cluster.workers:

@@ -27,15 +27,18 @@ from orchestration.run.checkpoint import State
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
 from orchestration.training.driver import Job, drive
+from orchestration.training.train import Launcher
 from orchestration.training.validation import scored_collections
 
 logger = logging.getLogger(__name__)
 
 
-def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | None = None) -> Place:
+def pretrain(
+    run: PretrainRun, uri: str, profile: bool = False, parent: str | None = None, launcher: Launcher | None = None
+) -> Place:
     """Train a run, or resume it; returns its last checkpoint. For the arguments and errors, see `drive`.
 
-    parent: the MLflow run below which this one is recorded.
+    parent: the MLflow run, of a study, below which this one is recorded; the study checks the data and shows progress.
     """
     run = run_folder.with_absolute_paths(run)
     data: list[str] = []
@@ -43,7 +46,7 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
     if run.schedule.steps or run.data.leave_out:
         store = Store.open(run.shards)
         run = without_left_out(run, store)
-    if run.schedule.steps:
+    if run.schedule.steps and parent is None:
         data = check_data(run, store)
         scored = scored_collections(run, store)
 
@@ -59,9 +62,10 @@ def pretrain(run: PretrainRun, uri: str, profile: bool = False, parent: str | No
             scored=scored,
             score_every=run.score.every,
             data=data,
+            silent=parent is not None,
         )
 
-    return drive(run, plan, uri, profile)
+    return drive(run, plan, uri, profile, launcher)
 
 
 def without_left_out(run: PretrainRun, store: Store) -> PretrainRun:

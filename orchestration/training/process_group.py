@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
-import psutil
 import ray
 import torch.distributed as dist
 from ray.actor import ActorHandle
@@ -21,6 +20,7 @@ from ray.train import BackendConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
 
+from orchestration.rank.group import bind_to_node_address
 from orchestration.rank.status import WorkersStarted
 
 _SHUTDOWN_TIMEOUT = 30.0  # seconds
@@ -117,10 +117,7 @@ def _set_rank_variables() -> None:
 
 def _join(rank: int, ranks: int, address: tuple[str, int], backend: str, timeout: int) -> None:
     """Join the process group."""
-    mine = ray.util.get_node_ip_address()
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(one.address == mine for one in addresses):
-            os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = name
+    bind_to_node_address()
     store = _opened.pop() if rank == 0 else dist.TCPStore(*address, ranks, timeout=timedelta(seconds=timeout))
     dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timedelta(seconds=timeout))
 

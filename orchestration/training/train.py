@@ -1,59 +1,66 @@
-"""Training on Ray Train, whatever is trained: workers, restarts and failures.
+"""Training, whatever is trained and wherever its ranks run: monitored to its end, then plotted.
 
-What the ranks run is passed in (orchestration/rank/loop.py).
+What the ranks run (orchestration/rank/loop.py) and what starts them (a `Launcher`) are passed in.
 """
 
-import hashlib
 import logging
-import os
 import tempfile
-from collections.abc import Callable
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
-from ray.train import ControllerError, TrainingFailedError
 
 from datasets.schema.errors import Unfinished
 from evaluation.reports.loss_curve import loss_figure
-from orchestration.cluster import session
 from orchestration.cluster.progress import Progress
-from orchestration.rank.status import start_status_actor
-from orchestration.run import checkpoint
+from orchestration.rank.work import Rank
 from orchestration.run.folder import folder_of
-from orchestration.run.serialise import to_json
 from orchestration.run.settings import Run
 from orchestration.run.tracking import Tracker
 from orchestration.training.monitor import Monitor, prune_checkpoints
-from orchestration.training.process_group import ProcessGroupConfig
-from orchestration.training.ray_internals import Trainer
-from orchestration.training.restarts import RestartPolicy, RunFailed, is_lost
 from orchestration.training.validation import Scorer
 
-if TYPE_CHECKING:  # to a type checker, ray.train has the classes of its first version
-    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-else:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-
 logger = logging.getLogger(__name__)
-Rank = Callable[[dict[str, object]], None]
-_CONTROLLER_RESTARTS = 3  # losses of the controller without a checkpoint between them that are survived
+_plotting = threading.Lock()  # a study trains cells from several threads, and matplotlib is not made for that
 
 
-def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, profile: bool) -> None:
+class Launcher(Protocol):
+    """Starts the ranks of a run."""
+
+    def status(self) -> ActorHandle:
+        """The status actor of the next run, which is empty."""
+        ...
+
+    def fit(self, run: Run, rank: Rank, status: ActorHandle, monitor: Monitor, profile: bool) -> str | None:
+        """Run the ranks to their end, with restarts; returns why the run failed, or None.
+
+        rank: runs on every rank, given the settings as plain values, the status actor and whether to profile.
+        """
+        ...
+
+
+def train(
+    run: Run,
+    tracker: Tracker,
+    scorer: Scorer,
+    launcher: Launcher,
+    rank: Rank,
+    done: int,
+    profile: bool = False,
+    silent: bool = False,
+) -> None:
     """Train all steps after the first `done`, and plot the loss curve. Unfinished where the run ends too early.
 
-    rank: runs on every rank, given the settings as plain values, the status actor and whether to profile. profile:
-    also trace a few steps, into the run's folder.
+    rank: what every rank runs (`Launcher.fit`). profile: also trace a few steps, into the run's folder. silent: show no
+    progress.
     """
-    status = start_status_actor()
-    trainer = _trainer(run, status, rank, profile)
+    status = launcher.status()
     with (
-        Progress("train", "steps", run.schedule.steps, done) as progress,
+        Progress("train", "steps", run.schedule.steps, done, silent=silent) as progress,
         Monitor(run, status, tracker, scorer, progress) as monitor,
     ):
-        failure = _fit(run, trainer, monitor)
+        failure = launcher.fit(run, rank, status, monitor, profile)
     if failure:
         raise Unfinished(failure)
     if scorer.pending():
@@ -65,85 +72,7 @@ def train(run: Run, tracker: Tracker, scorer: Scorer, rank: Rank, done: int, pro
         figure = Path(made) / "loss.png"
         tracker.flush()
         steps, losses = zip(*tracker.history("loss"), strict=True)
-        loss_figure(steps, losses, figure)
+        with _plotting:
+            loss_figure(steps, losses, figure)
         tracker.attach(figure)
         (folder_of(run) / "loss.png").move_from(figure)
-
-
-def _fit(run: Run, trainer: Trainer, monitor: Monitor) -> str | None:
-    """Run the trainer, again where its controller is lost; returns why the run failed, or None."""
-    losses, newest = 0, -1
-    while True:
-        try:
-            trainer.fit()
-        except (RayActorError, TrainingFailedError) as error:
-            monitor.update()
-            if monitor.failure or not _is_lost_controller(error):
-                return monitor.failure or _reason(error)
-            step = checkpoint.resumable_step(folder_of(run))
-            losses, newest = (losses + 1 if step == newest else 1), step
-            if losses > _CONTROLLER_RESTARTS:
-                return f"Ray lost the run's controller {losses} times after step {step}: {_reason(error)}"
-            logger.warning(f"Ray lost the run's controller: restarting after step {step}")
-        else:
-            monitor.update()
-            return monitor.failure
-        finally:
-            session.free_placement_groups(_memory_mark(run))
-
-
-def _is_lost_controller(error: RayActorError | TrainingFailedError) -> bool:
-    """Whether the controller's process died, or it gave up since a worker died while it was starting the workers.
-
-    Ray Train restarts workers that die later, by itself (orchestration/training/restarts.py).
-    """
-    cause = error.controller_failure if isinstance(error, ControllerError) else error
-    return not isinstance(cause, RunFailed) and is_lost(cause)
-
-
-def _reason(error: RayActorError | TrainingFailedError) -> str:
-    """One line for what Ray Train raises."""
-    cause = error.controller_failure if isinstance(error, ControllerError) else error
-    return str(cause) if isinstance(cause, RunFailed) else f"Ray Train failed: {' '.join(str(cause).split())[:400]}"
-
-
-def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Trainer:
-    """Ray Train over the run's workers; it keeps records in the run's folder, which this project never reads."""
-    variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # to notice a death sooner than after Ray's 2 s
-    counts, folder = run.worker_counts(), folder_of(run)
-    elastic = len(counts) > 1
-    marked = {"GPU" if run.cluster.gpu else "CPU": 1.0, "memory": float(_memory_mark(run))}
-    return Trainer(
-        worker_counts=counts,
-        train_loop_per_worker=rank,
-        train_loop_config={"run": to_json(run), "status": status, "profile": profile},
-        torch_config=ProcessGroupConfig(backend="nccl" if run.cluster.gpu else "gloo", status=status),
-        scaling_config=ScalingConfig(
-            num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
-            use_gpu=run.cluster.gpu,
-            resources_per_worker=None if session.on_cluster() else marked,
-            elastic_resize_monitor_interval_s=run.cluster.resize_every,
-        ),
-        run_config=RunConfig(
-            name=_digest(run),
-            storage_path=(folder / "ray").path,
-            storage_filesystem=(folder / "ray").filesystem,
-            failure_config=FailureConfig(max_failures=-1),  # RestartPolicy decides
-            callbacks=[RestartPolicy(folder, run.cluster.restarts)],
-            worker_runtime_env={"env_vars": variables},
-        ),
-    )
-
-
-def _digest(run: Run) -> str:
-    """A name that no two runs share."""
-    return hashlib.sha256(run.out.encode()).hexdigest()[:16]
-
-
-def _memory_mark(run: Run) -> int:
-    """Bytes of memory, at most a MiB, that each worker reserves on a local Ray: they mark the run's placement groups.
-
-    Several runs share a Ray, and Ray Train gives its placement groups no name (session.free_placement_groups).
-    """
-    return 1 + int(_digest(run)[:5], base=16)

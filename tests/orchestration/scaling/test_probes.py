@@ -1,6 +1,6 @@
 """Probes of a task's labels in a study: what is planted is found, what is missing is said."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from datasets.loading.clips import ClipSettings
+from datasets.loading.heldout_bank import Bank
 from datasets.schema.errors import UsageError
 from datasets.store.reader import Store
 from model.network import GaitNetwork, NetworkSettings
 from orchestration.run.settings import DataSettings, Schedule
-from orchestration.scaling.examined import Examined, HeldOutData
+from orchestration.scaling.examined import Examined, HeldOut
 from orchestration.scaling.plan import Cell, MeasureSettings, StudyPlan
 from orchestration.scaling.probes import check_probes, labelled_rows, probe_errors
 from tests.fixtures.planted import EACH
@@ -38,7 +39,8 @@ def examined(plan: StudyPlan) -> Examined:
     run = plan.run_of(Cell(size="xxs", unique=None, seed=0, steps=4))
     network = GaitNetwork(NetworkSettings(size="xxs", channels=16)).eval()
     with torch.inference_mode():
-        return Examined(plan, Store.open(plan.shards), run, network, torch.device("cpu"), HeldOutData({}, {}))
+        held_out = HeldOut({}, {}, Bank(**{field.name: np.empty(0) for field in fields(Bank)}))
+        return Examined(plan, Store.open(plan.shards), run, network, torch.device("cpu"), held_out)
 
 
 def test_planted_posture_is_read_off_random_weights(planted: Path) -> None:

@@ -17,7 +17,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import Unfinished, UsageError
 from datasets.storage import open_place
 from jobs import scaling
@@ -25,8 +24,7 @@ from model import sizes
 from orchestration.cluster.session import ROOT
 from orchestration.run import checkpoint, tracking
 from orchestration.run.folder import tracked_run
-from orchestration.run.settings import Cluster, DataSettings, Schedule
-from orchestration.scaling.plan import Cell, MeasureSettings, StudyPlan
+from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.records import read_study
 from orchestration.scaling.run_cell import check_orders
 from orchestration.scaling.study import dry_run, run_study
@@ -35,23 +33,6 @@ from orchestration.training.pretrain import pretrain
 SHORT, LONG, OTHER = (
     Cell(size="xxs", unique=unique, seed=0, steps=steps) for unique, steps in ((None, 4), (None, 8), (16, 4))
 )
-
-
-@pytest.fixture(scope="module")
-def plan(store: Path, tmp_path_factory) -> StudyPlan:
-    return StudyPlan(
-        plan="test",
-        shards=str(store),
-        out=str(tmp_path_factory.mktemp("studies") / "study"),
-        sizes=("xxs",),
-        steps=(4, 8),
-        channels=16,
-        measure=MeasureSettings(keys=12, frames=4),
-        data=DataSettings(collections=("CASIA-B",), holdout=("CASIA-B/003", "CASIA-B/004")),
-        clips=ClipSettings(frames=4),
-        schedule=Schedule(steps=0, batch=8, warmup=1, cooldown=0.5, log_every=1, guard_every=0),
-        cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
-    )
 
 
 @pytest.fixture(scope="module")
