@@ -16,7 +16,7 @@ from torch import Tensor
 from orchestration.rank import collectives
 from orchestration.rank.status import MetricsReported
 from orchestration.rank.work import Batch
-from orchestration.run.precision import Precision
+from orchestration.run.precision import Precision, resolved
 from orchestration.run.settings import Run
 
 MIB = 1 << 20
@@ -74,7 +74,7 @@ class MetricsLogger:
         metrics = dict(zip(names, (sums / ranks).tolist(), strict=True))
         count, seconds, waited = len(self._recorded), time.monotonic() - self._since, self._waited
         self._recorded, self._since, self._waited = [], time.monotonic(), 0.0
-        _raise_not_finite(bad_steps.int().tolist())
+        _raise_not_finite(bad_steps.int().tolist(), resolved(self.run.cluster.precision))
         if dist.get_rank() == 0:
             del metrics["finite"]
             speed = self._speed(metrics, step, count, seconds, waited)
@@ -109,15 +109,16 @@ class MetricsLogger:
         return found
 
 
-def _raise_not_finite(bad_steps: list[int]) -> None:
+def _raise_not_finite(bad_steps: list[int], precision: Precision) -> None:
     """NotFinite where a rank has a bad step; 0 stands for none."""
     steps = [step for step in bad_steps if step]
     if steps:
         first = min(steps)
         which = ", ".join(str(rank) for rank, step in enumerate(bad_steps) if step == first)
+        finer = ", or --cluster.precision fp32" if precision == "bf16" else ""
         raise NotFinite(
-            f"rank {which} produced NaN or Inf at step {first}: give a lower --schedule.lr or --schedule.clip-norm, or "
-            "--cluster.precision fp32; earlier checkpoints are not affected"
+            f"rank {which} produced NaN or Inf at step {first}: give a lower --schedule.lr or --schedule.clip-norm"
+            f"{finer}, and another --out; earlier checkpoints are not affected"
         )
 
 

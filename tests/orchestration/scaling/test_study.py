@@ -24,6 +24,9 @@ from model import sizes
 from orchestration.cluster.session import ROOT
 from orchestration.run import checkpoint, tracking
 from orchestration.run.folder import tracked_run
+from orchestration.run.precision import Bf16Support
+from orchestration.run.settings import Cluster
+from orchestration.scaling import study
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.scaling.records import read_study
 from orchestration.scaling.run_cell import check_orders
@@ -85,12 +88,23 @@ def test_what_was_measured(studied: StudyPlan, uri: str) -> None:
     assert (Path(studied.out) / "report/report.md").is_file()
 
 
+def test_a_new_study_has_one_precision_and_a_resumed_one_keeps_it(
+    plan: StudyPlan, studied: StudyPlan, tmp_path: Path, monkeypatch
+) -> None:
+    for instructions, expected in (("AMX", "bf16"), (None, "fp32")):
+        monkeypatch.setattr(study, "bf16_support", lambda gpu, found=instructions: Bf16Support("a processor", found))
+        auto = replace(plan, out=str(tmp_path / "new"), cluster=Cluster(workers=1))
+        resolved = study.with_precision(auto)
+        assert {resolved.run_of(cell).cluster.precision for cell in resolved.cells()} == {expected}
+        assert study.with_precision(replace(auto, out=studied.out)).cluster.precision == "fp32"
+
+
 def test_finished_cells_are_not_repeated_and_failed_ones_are_named(studied: StudyPlan, uri: str, caplog) -> None:
     before = (Path(studied.out) / f"cells/{LONG.name}/measures.json").stat().st_mtime_ns
-    limited = replace(studied, steps=(4,), most_flop=None)
+    limited = replace(studied, steps=(4,), most_flop=None, cluster=Cluster(workers=1))  # its precision is kept
     with pytest.raises(Unfinished, match=rf"1 of 2 cells failed .* {OTHER.name}: .* is not the folder of a run"):
         run_study(limited, uri)
-    assert "1 of 2 cells are finished already" in caplog.messages
+    assert {"precision fp32: as it was begun", "1 of 2 cells are finished already"} <= set(caplog.messages)
     assert [one.levelname for one in caplog.records if f"{OTHER.name} failed and is left out" in one.message] == [
         "WARNING"
     ]
