@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 import ray
 from ray.actor import ActorHandle
@@ -88,7 +88,7 @@ class StandingWorker:
     def measure(self, cell: Cell, branch_step: int, seconds: float, histories: Mapping[str, History]) -> MeasuredCell:
         """Measure a cell on the worker that trained it."""
         try:
-            record: str = ray.get(self._worker.measure.remote(asdict(cell), branch_step, seconds, histories))
+            record: Any = ray.get(self._worker.measure.remote(asdict(cell), branch_step, seconds, histories))
         except RayError:
             self._replace()
             raise

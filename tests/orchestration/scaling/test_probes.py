@@ -12,7 +12,7 @@ from datasets.loading.heldout_bank import Bank
 from datasets.schema.errors import UsageError
 from datasets.store.reader import Store
 from model.network import GaitNetwork, NetworkSettings
-from orchestration.run.settings import DataSettings, Schedule
+from orchestration.run.settings import Cluster, DataSettings, Schedule
 from orchestration.scaling.examined import Examined, HeldOut
 from orchestration.scaling.plan import Cell, MeasureSettings, StudyPlan
 from orchestration.scaling.probes import check_probes, labelled_rows, probe_errors
@@ -25,6 +25,7 @@ def plan_of(shards: Path, *probes: str, rows: int = 400) -> StudyPlan:
         shards=str(shards),
         out="study",
         sizes=("xxs",),
+        cluster=Cluster(precision="fp32"),
         steps=(4,),
         channels=16,
         measure=MeasureSettings(frames=8, probes=probes, probe_rows=rows),
