@@ -20,7 +20,7 @@ def write_trees(trees: Mapping[Path, tuple[Layout, Sequence[Walk]]], *, num_fram
     total = sum(len(walks) for _, walks in trees.values())
     write = ray.remote(_write_some)
     running = [
-        write.remote(folder, layout, walks[start : start + _WALKS], num_frames)
+        write.remote(folder.resolve(), layout, walks[start : start + _WALKS], num_frames)
         for folder, (layout, walks) in trees.items()
         for start in range(0, len(walks), _WALKS)
     ]
