@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.installed-from-lock
+# Two processes, whatever the machine has: each starts a Ray of its own, and their tests wait for processes half the time.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
 
 .PHONY: demo test test-all check format setup lock clean
 
@@ -9,10 +11,10 @@ demo: $(STAMP)  ## the whole path on synthetic walkers, a few minutes on two cor
 	$(PY) -m jobs.demo
 
 test: $(STAMP)  ## the suite, without what takes longest
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(STAMP)  ## the suite and what takes longer
-	$(PY) -m pytest
+	$(PY) -m pytest $(PARALLEL)
 
 check: $(STAMP)  ## style and types
 	$(PY) -m ruff check .

@@ -29,7 +29,8 @@ from jobs.recipes import RECIPES
 from model.objectives.pairs import PairObjective
 from orchestration.embedding.sequences import decode_walk, embed_walks
 from orchestration.run.folder import with_precision
-from orchestration.run.precision import bf16_support, fastest, resolved
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import fastest, resolved
 from orchestration.run.settings import PretrainRun
 
 _TICKS = 10_000  # into which the time of a training is divided for its schedule

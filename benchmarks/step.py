@@ -34,7 +34,8 @@ from jobs.recipes import RECIPES
 from orchestration.cluster.session import ROOT
 from orchestration.rank import collectives
 from orchestration.run.folder import tracked_run, with_precision
-from orchestration.run.precision import bf16_support, fastest
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import fastest
 from orchestration.run.settings import Keep, PretrainRun, Schedule
 from orchestration.training.pretrain import pretrain
 

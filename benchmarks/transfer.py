@@ -19,7 +19,8 @@ from benchmarks.plain_loop import PlainLoop, map_training_data, pairs_of
 from datasets.loading import corpus
 from jobs.recipes import RECIPES
 from orchestration.run.folder import with_precision
-from orchestration.run.precision import bf16_support, fastest
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import fastest
 from orchestration.run.settings import PretrainRun
 
 LAST = 15  # steps over which the final loss is averaged

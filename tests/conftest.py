@@ -27,6 +27,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start jobs come first: two processes share the suite, and none is to begin the longest file last."""
+    items.sort(key=lambda item: not {"orchestration", "end_to_end", "jobs"} & set(item.path.parts))
+
+
 @pytest.fixture(autouse=True)
 def log_from_info(caplog: pytest.LogCaptureFixture) -> None:
     """Tests see in `caplog` what users see on their terminal, whether or not a job has configured logging."""

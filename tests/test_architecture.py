@@ -65,7 +65,7 @@ WINGS = {
 # Private parts of Ray, and the only files that import from them.
 INSIDE_RAY = {
     "_internal": {"orchestration/training/ray_internals.py"},
-    "_private": {"orchestration/cluster/session.py", "orchestration/cluster/code_package.py"},
+    "_private": {"orchestration/cluster/local_ray.py", "orchestration/cluster/code_package.py"},
 }
 MOST_FILES = 15  # Python files of a folder, its __init__.py aside
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
@@ -230,11 +230,17 @@ def test_datasets_is_ours_on_the_driver_and_in_a_task(local_ray) -> None:
 
 RANK = """
 import sys
+import torch
 import {module}
-sys.modules.setdefault("mlflow", None)  # as orchestration/rank/entry.py does
-import orchestration.rank.loop
 import orchestration.training.restarts  # with the settings of Ray Train, which reach every rank
-print(*sorted(name for name in ("mlflow", "matplotlib") if sys.modules.get(name)))
+from orchestration.rank.entry import import_loop
+import_loop(gpu=False)
+from orchestration.rank.eager_adamw import EagerAdamW
+optimizer = EagerAdamW([torch.nn.Parameter(torch.ones(1))])
+optimizer.zero_grad()
+optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+print(*sorted(name for name in ("mlflow", "matplotlib", "torch._dynamo") if sys.modules.get(name)))
 """
 
 
@@ -247,3 +253,9 @@ def test_a_rank_waits_for_no_import_that_it_does_not_need(module: str) -> None:
         check=True,
     )
     assert asked.stdout.splitlines()[-1] == ""  # DeepSpeed may have spoken before
+
+
+def test_the_status_of_a_run_needs_no_torch() -> None:
+    """Its actor starts while training waits for it."""
+    asked = "import sys, orchestration.rank.status; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True).stdout == b"False\n"

@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.typing import ColorType
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 
 from evaluation.distances.metric import Metric, distances
 from evaluation.figures import PALETTE, blank
@@ -65,6 +64,8 @@ def project(embeddings: NDArray[np.floating], metric: Metric, seed: int) -> NDAr
     perplexity = min(_PERPLEXITY, (len(between) - 1) / 3)
     spread = start[:, 0].std()
     init = 1e-4 * start / spread if spread > 0 else "random"
+    from sklearn.manifold import TSNE  # here, since it takes a second, and few points do not need it
+
     method = TSNE(metric="precomputed", init=init, perplexity=perplexity, random_state=seed)
     return method.fit_transform(between).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""The logging configuration of every process: drivers set it in jobs/cli.py, Ray's workers by a hook in session.py.
+"""The logging configuration of every process: drivers set it in jobs/cli.py, Ray's workers in worker.py.
 
 Modules log through `logging.getLogger(__name__)`: what a user must know at INFO or WARNING, details at DEBUG. Only what
 a job exists to show goes to stdout, and only jobs/ prints it.

@@ -34,12 +34,14 @@ from orchestration.embedding.networks import networks_of, own_method, read_any
 from orchestration.embedding.sequences import decode_walk, embed_walks, held_out_subjects
 from orchestration.embedding.table import EmbeddingTable, Form, Part
 from orchestration.run import checkpoint
-from orchestration.run.precision import Bf16Support, RequestedPrecision, bf16_support, resolve, resolved
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import Bf16Support, RequestedPrecision, resolve, resolved
 
 logger = logging.getLogger(__name__)
 
 Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
 Split = Literal["train", "test", "none", "holdout"]
+_LEAST_SEQUENCES = 4  # for which another actor is worth the two or three seconds that it takes to start
 _MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
     "GEI": baselines.gei,
     "GEI in strips": baselines.gei_strips,
@@ -152,17 +154,18 @@ def _embed(
     ray.data.DataContext.get_current().enable_progress_bars = False
     gpus = int(ray.cluster_resources().get("GPU", 0))
     workers = gpus or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    rows = sum(counts[part.path] for part in todo)
+    workers = min(workers, len(todo), -(-rows // _LEAST_SEQUENCES))
     items = [{"part": json.dumps(dataclasses.asdict(part))} for part in todo]
     made = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Embedder,
         fn_constructor_args=[settings, str(chosen), subjects],
         batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(todo))),
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_gpus=1 if gpus else 0,
     )
-    done = total - sum(counts[part.path] for part in todo)
-    with Progress("embed", "sequences", total, done) as progress:
+    with Progress("embed", "sequences", total, total - rows) as progress:
         for row in made.iter_rows():
             progress.advance(row["sequences"])
 

@@ -41,6 +41,7 @@ from orchestration.ingest import listing
 logger = logging.getLogger(__name__)
 
 _MAX_UNCOMMITTED = 0.01  # share of the sequences in flight at any time, which are lost if everything is killed
+_LEAST_SEQUENCES = 32  # for which another worker is worth the second or two that it takes to start
 _MIN_ROUNDS = 4  # blocks per worker at least, so that all workers finish at about the same time
 
 
@@ -154,7 +155,7 @@ def _run_pipeline(
     # Repartitioned ahead of the pipeline: Ray Data reserves cores for each operator, here half of two for this one.
     references = new.repartition(target_num_rows_per_block=sizes.block, strict=True).materialize()
     # Actors and not tasks: Ray Data polls every 0.1 s for tasks that have ended; an actor has its next block queued.
-    size = min(workers, -(-count // sizes.block))
+    size = min(workers, -(-count // sizes.block), -(-count // _LEAST_SEQUENCES))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2)
     arguments = [roots, blocks, sizes.piece]
     counts = references.map_batches(

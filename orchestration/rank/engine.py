@@ -17,6 +17,7 @@ from model.objectives.interface import Objective
 from model.objectives.teacher import whole_weight
 from model.transfer import BETAS
 from orchestration.rank import collectives
+from orchestration.rank.eager_adamw import EagerAdamW
 from orchestration.rank.optimizer_state import prepare_moments, trained_weights
 from orchestration.run.precision import resolved
 from orchestration.run.settings import Run
@@ -34,6 +35,7 @@ def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
         "gradient_accumulation_steps": run.schedule.batch // workers // micro_batch,
         "gradient_clipping": run.schedule.clip_norm,
         "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,  # it knows AdamW, but not that EagerAdamW is one
         "torch_autocast": {"enabled": resolved(run.cluster.precision) == "bf16", "dtype": "bfloat16"},
         "steps_per_print": 2**31,  # never: the rank reports
     }
@@ -48,7 +50,7 @@ def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
     groups = module.parameter_groups(run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,
-        optimizer=torch.optim.AdamW(groups, lr=run.schedule.lr, betas=BETAS),
+        optimizer=EagerAdamW(groups, lr=run.schedule.lr, betas=BETAS),
         config=deepspeed_config(run, dist.get_world_size()),
         dist_init_required=False,
     )

@@ -29,7 +29,8 @@ from orchestration.rank.work import Work
 from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.folder import folder_of
-from orchestration.run.precision import Precision, bf16_support, resolve
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import Precision, resolve
 from orchestration.run.settings import Run
 
 PROFILED = 3  # steps of a profile

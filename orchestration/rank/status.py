@@ -51,20 +51,13 @@ class TrainingFailed:
 
 
 @dataclass(frozen=True)
-class WorkersStarted:
-    """Ray Train has started the processes of the ranks; sent by its controller, again after each restart."""
-
-    controller: ActorHandle
-
-
-@dataclass(frozen=True)
 class CheckpointDamaged:
     """A checkpoint whose files are not what was written; ranks resume from an older one."""
 
     message: str
 
 
-Event = WorkersStarted | CheckpointDamaged | TrainingStarted | MetricsReported | CheckpointSaved | TrainingFailed
+Event = CheckpointDamaged | TrainingStarted | MetricsReported | CheckpointSaved | TrainingFailed
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 Without such instructions a processor converts every operand: on Zen 3 a training step takes eight times as long in bf16
 as in fp32. So settings have `auto`, which is resolved once, when a job begins, from what its machines have. What
-computes takes a `Precision`, never `auto`.
+computes takes a `Precision`, never `auto`. What a machine has: orchestration/run/hardware.py.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
+from typing import Literal
 
 Precision = Literal["fp32", "bf16"]
 RequestedPrecision = Literal["auto", "fp32", "bf16"]
@@ -21,21 +19,6 @@ class Bf16Support:
 
     device: str
     instructions: str | None
-
-
-def bf16_support(gpu: bool) -> Bf16Support:
-    """The support for bf16 of this process's current GPU, or else of its processor."""
-    if gpu:
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Bf16Support(torch.cuda.get_device_name(), "tensor cores for bf16" if fast else None)
-    return cpu_support(torch.cpu.get_capabilities())
-
-
-def cpu_support(capabilities: Mapping[str, Any]) -> Bf16Support:
-    """The support for bf16 of a processor with these capabilities (torch.cpu.get_capabilities)."""
-    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
-    found = [name for key, name in names.items() if capabilities.get(key)]
-    return Bf16Support(capabilities.get("cpu_name") or "unknown processor", found[0] if found else None)
 
 
 def resolve(

@@ -1,7 +1,8 @@
 """Everything that this project does with MLflow: open a run, log metrics in batches, attach files, close it.
 
-No other file may import mlflow. Metrics are buffered and written with one call (7,000 a second against 150 one by one),
-from one process at a time.
+No other file may import mlflow, and this one imports it where it is used: that takes a second, for which a job that
+needs Ray does not wait (`prepare`). Metrics are buffered and written with one call (7,000 a second against 150 one by
+one), from one process at a time.
 """
 
 import logging
@@ -13,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import mlflow
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING
 
 from datasets.schema.errors import Unfinished, UsageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,24 @@ def ui_command(uri: str) -> str:
     return f"{python} -m mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
 
 
+def prepare(uri: str) -> None:
+    """Import MLflow and open its store, making it where it is missing, so that this takes no time later.
+
+    UsageError where MLflow cannot be used at this URI.
+    """
+    _connect(uri)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A metric at a step. time: in milliseconds since 1970."""
+
+    name: str
+    value: float
+    time: int
+    step: int
+
+
 @dataclass
 class Tracker:
     """One MLflow run, written from one process. `open_run` makes it and closes it."""
@@ -50,8 +69,8 @@ class Tracker:
     uri: str
     run_id: str
     known: dict[str, int] = field(default_factory=dict)  # the step up to which each metric was logged
-    _pending: list[Metric] = field(default_factory=list)
-    _params: list[Param] = field(default_factory=list)
+    _pending: list[_Point] = field(default_factory=list)
+    _params: dict[str, str] = field(default_factory=dict)
     _failing: bool = False
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -61,26 +80,31 @@ class Tracker:
         now = int(time.time() * 1000)
         for name, value in metrics.items():
             if value == value and step > self.known.get(name, -1):
-                self._pending.append(Metric(name, value, now, step))
+                self._pending.append(_Point(name, value, now, step))
                 self.known[name] = step
 
     def set_param(self, name: str, value: str) -> None:
         """Buffer a parameter. MLflow refuses another value for one that the run has."""
-        self._params.append(Param(name, value))
+        self._params[name] = value
 
     def flush(self) -> None:
         """Write the buffer. Where MLflow is unreachable, print that once, and keep the buffer for the next flush."""
+        from mlflow.entities import Metric, Param
+        from mlflow.exceptions import MlflowException
+
         while self._pending or self._params:
             some = self._pending[:1000]  # the most that one call takes
+            metrics = [Metric(one.name, one.value, one.time, one.step) for one in some]
+            params = [Param(name, value) for name, value in self._params.items()]
             try:
-                self._client.log_batch(self.run_id, metrics=some, params=self._params)
+                self._client.log_batch(self.run_id, metrics=metrics, params=params)
             except MlflowException as error:
                 if not self._failing:
                     logger.warning(f"MLflow is unreachable; buffering metrics: {_first_line(error)}")
                 self._failing = True
                 return
             self._failing = False
-            self._pending, self._params = self._pending[len(some) :], []
+            self._pending, self._params = self._pending[len(some) :], {}
 
     def close(self) -> None:
         """Write the buffer, with retries. Unfinished where MLflow stays unreachable."""
@@ -102,10 +126,12 @@ class Tracker:
         known = dict(self.history(name)) if name in self.known else {}
         for step, value in sorted(points.items()):
             if value == value and known.get(step) != value:
-                self._pending.append(Metric(name, value, int(time.time() * 1000), step))
+                self._pending.append(_Point(name, value, int(time.time() * 1000), step))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
+        from mlflow.entities import RunTag
+
         self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def attach(self, path: Path, folder: str | None = None) -> None:
@@ -113,8 +139,10 @@ class Tracker:
         self._client.log_artifact(self.run_id, str(path), folder)
 
     @property
-    def _client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(tracking_uri=self.uri)
+    def _client(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
 
 
 @contextmanager
@@ -126,8 +154,9 @@ def open_run(
     tags: `mlflow.parentRunId` makes it a child of another run. resume: the id of a run to continue. UsageError where
     MLflow cannot be used at this URI; Unfinished where it does not take the last metrics.
     """
-    for library in ("mlflow", "alembic"):
-        logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
+    from mlflow.entities import Param, RunTag
+    from mlflow.exceptions import MlflowException
+
     client, experiment = _connect(uri)
     run_id = _existing(client, resume)
     if run_id is None:
@@ -181,16 +210,21 @@ def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
 
 def read_artefact(uri: str, run_id: str, path: str) -> bytes:
     """An artefact of a run. UsageError where there is none."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         with tempfile.TemporaryDirectory() as made:
-            return Path(mlflow.MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
+            return Path(MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
     except (MlflowException, OSError) as error:
         raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {_first_line(error)}") from error
 
 
-def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
+def _existing(client: "MlflowClient", run_id: str | None) -> str | None:
     """The run id, or None where MLflow has no such run."""
+    from mlflow.exceptions import MlflowException
+
     if run_id is None:
         return None
     try:
@@ -199,7 +233,7 @@ def _existing(client: mlflow.MlflowClient, run_id: str | None) -> str | None:
         return None  # recorded in another MLflow: open_run makes a new run in this one
 
 
-def _known(client: mlflow.MlflowClient, run_id: str) -> dict[str, int]:
+def _known(client: "MlflowClient", run_id: str) -> dict[str, int]:
     """The newest step of each metric of a run."""
     return {
         name: max((one.step for one in client.get_metric_history(run_id, name)), default=-1)
@@ -211,12 +245,18 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200]
 
 
-def _connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
+def _connect(uri: str) -> tuple["MlflowClient", str]:
     """A client and the id of the experiment, made where it is missing; artefacts lie beside a SQLite store."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for library in ("mlflow", "alembic"):  # after the import, which sets its own level
+        logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
+
     for name, value in _TIMEOUTS.items():
         os.environ.setdefault(name, value)
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
     except (MlflowException, OSError) as error:
         raise UsageError(f"MLflow cannot be used at {uri} (--tracking): {_first_line(error)}") from error

@@ -5,7 +5,6 @@ sequences, and to read the held-out ones. It runs the same loop as a rank of Ray
 """
 
 import gc
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,8 @@ class CellWorker:
         self._plan = build(StudyPlan, plan)
         self._held_out: HeldOut | None = None
         gpu = self._plan.cluster.gpu
-        os.environ["DS_ACCELERATOR"] = "cuda" if gpu else "cpu"
         form_group_of_one("nccl" if gpu else "gloo")
-        import_loop()
+        import_loop(gpu)
 
     def train(self, rank: Rank, config: dict[str, object]) -> None:
         """Train a cell as a rank does. config: as for a rank of Ray Train."""

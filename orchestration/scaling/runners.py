@@ -12,7 +12,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluation.scaling.cells import MeasuredCell
-from orchestration.rank.status import WorkersStarted, start_status_actor
+from orchestration.rank.status import start_status_actor
 from orchestration.rank.work import Rank
 from orchestration.run.folder import folder_of
 from orchestration.run.serialise import to_json
@@ -69,7 +69,7 @@ class StandingWorker:
         policy = RestartPolicy(folder_of(run), run.cluster.restarts)
         config = {"run": to_json(run), "status": status, "profile": profile}
         while True:
-            ray.get(status.report.remote(WorkersStarted(self._worker)))
+            monitor.control(self._worker)
             try:
                 ray.get(self._worker.train.remote(rank, config))
             except RayError as error:

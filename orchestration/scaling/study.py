@@ -21,7 +21,8 @@ from orchestration.cluster.nodes import ask_nodes
 from orchestration.cluster.progress import Progress
 from orchestration.run import tracking
 from orchestration.run.folder import TRACKED, folder_of, tracked_run
-from orchestration.run.precision import bf16_support, resolve
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import resolve
 from orchestration.run.serialise import flatten, to_json
 from orchestration.scaling.cell_queue import CellQueue
 from orchestration.scaling.estimate import estimate, render

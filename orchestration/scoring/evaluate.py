@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,7 @@ from evaluation.retrieval.outcomes import ProtocolResult
 from evaluation.retrieval.pooled import submission
 from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
+from orchestration.cluster import session
 from orchestration.embedding.embed import EmbedRun, Method, embed_store
 from orchestration.embedding.networks import PRETRAINED
 from orchestration.embedding.sequences import decode_walk
@@ -93,6 +94,7 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
         tags["mlflow.parentRunId"] = parent
     name = f"evaluate {folder.name} {settings.split}"
     kinds = zero_shot(run, [spec.name for spec in specs])
+    session.start(meanwhile=partial(tracking.prepare, uri))
     table = _embed(settings, store, chosen, [spec.name for spec in specs])
     settings = replace(settings, precision=resolved(recorded_precision(table) or settings.precision))
     with tempfile.TemporaryDirectory() as made:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from datasets.storage import Place
 from orchestration.cluster import session
@@ -61,7 +62,7 @@ def drive(
     if newest is not None and not job.silent:
         logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     if steps:
-        session.start(run.cluster.workers)
+        session.start(run.cluster.workers, meanwhile=partial(tracking.prepare, uri))
         if run.cluster.gpu:
             session.require_gpus()
     name, tags, settings = f"{job.name} {folder.name}", {"job": job.name} | job.tags, flatten(to_json(run))

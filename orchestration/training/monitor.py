@@ -24,7 +24,6 @@ from orchestration.rank.status import (
     MetricsReported,
     TrainingFailed,
     TrainingStarted,
-    WorkersStarted,
 )
 from orchestration.run import checkpoint
 from orchestration.run.folder import PRECISION, folder_of
@@ -90,6 +89,12 @@ class Monitor:
                 self._flushed = time.monotonic()
             self._end_if_stalled(heartbeats)
 
+    def control(self, controller: ActorHandle) -> None:
+        """Set the actor whose death ends the run, and all its ranks; from any thread, and again where it is another."""
+        self._controller = controller
+        if self.failure:
+            self._end_run()
+
     def end(self, reason: str) -> None:
         """End the run, from any thread."""
         self.failure = self.failure or reason
@@ -102,10 +107,6 @@ class Monitor:
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case WorkersStarted(controller):
-                self._controller = controller
-                if self.failure:
-                    self._end_run()
             case CheckpointDamaged(message):
                 if self._starts:  # before the first start, the driver has logged it itself
                     logger.warning(message)

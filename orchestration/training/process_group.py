@@ -14,14 +14,12 @@ from typing import Any, Protocol
 
 import ray
 import torch.distributed as dist
-from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 from ray.train import BackendConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
 
 from orchestration.rank.group import bind_to_node_address
-from orchestration.rank.status import WorkersStarted
 
 _SHUTDOWN_TIMEOUT = 30.0  # seconds
 _opened: list[dist.TCPStore] = []  # of rank 0's process: the store, from _open_store until _join
@@ -51,9 +49,7 @@ class WorkerGroup(Protocol):
 
 @dataclass
 class ProcessGroupConfig(TorchConfig):
-    """Ray Train's configuration of torch, with our backend and the status actor to which that reports."""
-
-    status: ActorHandle | None = None
+    """Ray Train's configuration of torch, with our backend."""
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -67,10 +63,8 @@ class ProcessGroupBackend(Backend):
     share_cuda_visible_devices = True  # as Ray's own backend for torch: NCCL needs to see the node's other GPUs
 
     def on_start(self, worker_group: WorkerGroup, backend_config: BackendConfig) -> None:
-        """Report to the driver, and set up the process group; the order of workers in their group is their rank."""
-        assert isinstance(backend_config, ProcessGroupConfig) and backend_config.status is not None
-        # The driver needs the controller's handle to end a run whose ranks hang; Ray keeps it from users of `fit`.
-        ray.get(backend_config.status.report.remote(WorkersStarted(ray.get_runtime_context().current_actor)))
+        """Set up the process group; the order of workers in their group is their rank."""
+        assert isinstance(backend_config, ProcessGroupConfig)
         ranks, timeout = len(worker_group), backend_config.timeout_s
         address = worker_group.execute_single(0, _open_store, ranks, timeout)
         worker_group.execute(_set_rank_variables)

@@ -6,18 +6,20 @@ those tests with it, then change SUPPORTED. Internal names are imported where th
 release `check_version` speaks before an import fails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.actor import ActorHandle
 from ray.train import Result
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets.schema.errors import UsageError
 from orchestration.cluster import session
 
 if TYPE_CHECKING:  # to a type checker, ray.train has the classes of its first version
     from ray.train.v2._internal.execution.callback import RayTrainCallback
-    from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
+    from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, FixedScalingPolicy
     from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.torch.torch_trainer import TorchTrainer
 else:
@@ -50,19 +52,43 @@ def health_check_failure(error: Exception) -> Exception | None:
 class Trainer(TorchTrainer):
     """Ray's trainer, which starts numbers of workers among which a batch divides, and no processes that idle."""
 
-    def __init__(self, *, worker_counts: Sequence[int], scaling_config: ScalingConfig, **of_ray: Any) -> None:  # noqa: ANN401
-        """worker_counts: the allowed numbers of workers. The others are arguments of TorchTrainer."""
+    def __init__(
+        self,
+        *,
+        worker_counts: Sequence[int],
+        scaling_config: ScalingConfig,
+        on_controller: Callable[[ActorHandle], None],
+        **of_ray: Any,  # noqa: ANN401
+    ) -> None:
+        """worker_counts: the allowed numbers of workers. on_controller: is given the controller, once it is started.
+
+        The others are arguments of TorchTrainer.
+        """
         super().__init__(scaling_config=scaling_config, **of_ray)
-        self._worker_counts, self._scaling = worker_counts, scaling_config
+        self._worker_counts, self._scaling, self._on_controller = worker_counts, scaling_config, on_controller
 
     def _initialize_and_run_controller(self, **of_controller: Any) -> Result:  # noqa: ANN401
-        """Run the controller with our scaling policy where the run is elastic.
+        """Run the controller in an actor on this node, with our scaling policy, and hand it to `on_controller`.
 
-        Relies on: `fit` passes the scaling policy by this name and to this method.
+        As Ray's own, without Ray's handler of interrupts, since the driver ends a run itself, and on a local Ray
+        without a runtime environment, for which Ray would start another process: there all processes have the driver's
+        variables. Relies on: `fit` passes the scaling policy by this name and to this method, and the controller has
+        these two methods.
         """
+        from ray.train.v2._internal.constants import get_env_vars_to_propagate
+        from ray.train.v2._internal.execution.controller import TrainController
+
         if self._scaling.elasticity_enabled:
             of_controller["scaling_policy"] = elastic_policy(self._scaling, self._worker_counts)
-        return super()._initialize_and_run_controller(**of_controller)
+        elif not session.on_cluster():
+            of_controller["scaling_policy"] = local_policy(self._scaling)
+        environment = {"env_vars": get_env_vars_to_propagate()} if session.on_cluster() else None
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(TrainController).options(num_cpus=0, scheduling_strategy=here, runtime_env=environment)
+        controller: Any = actor.remote(**of_controller)
+        self._on_controller(controller)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
 
     def _create_default_callbacks(self) -> "list[RayTrainCallback]":
         """Ray's callbacks, without those that keep a process busy beside the ranks and do nothing here.
@@ -92,3 +118,20 @@ def elastic_policy(scaling_config: ScalingConfig, worker_counts: Sequence[int]) 
             return max((count for count in worker_counts if count <= possible), default=0)
 
     return AllowedCounts(scaling_config)
+
+
+def local_policy(scaling_config: ScalingConfig) -> "FixedScalingPolicy":
+    """Ray's policy of a fixed number of workers, which does not ask an autoscaler for machines: there is none.
+
+    Relies on: the policy asks by `_send_resource_request`, through an actor that would have to be started, and takes
+    nothing from the answer.
+    """
+    from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+
+    class NoRequests(FixedScalingPolicy):
+        def _send_resource_request(self) -> None:
+            return
+
+        _maybe_send_resource_request = _cancel_resource_request = _send_resource_request
+
+    return NoRequests(scaling_config)

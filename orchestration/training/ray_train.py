@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ray.actor import ActorHandle
@@ -43,7 +44,7 @@ class RayTrain:
     def fit(self, run: Run, rank: Rank, status: ActorHandle, monitor: Monitor, profile: bool) -> str | None:
         """Run the trainer, again where its controller is lost; returns why the run failed, or None."""
         self._monitor = monitor
-        trainer = _trainer(run, status, rank, profile)
+        trainer = _trainer(run, status, rank, profile, monitor.control)
         losses, newest = 0, -1
         while True:
             try:
@@ -84,10 +85,11 @@ def _reason(error: RayActorError | TrainingFailedError) -> str:
     return str(cause) if isinstance(cause, RunFailed) else f"Ray Train failed: {' '.join(str(cause).split())[:400]}"
 
 
-def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Trainer:
+def _trainer(
+    run: Run, status: ActorHandle, rank: Rank, profile: bool, on_controller: Callable[[ActorHandle], None]
+) -> Trainer:
     """Ray Train over the run's workers; it keeps records in the run's folder, which this project never reads."""
-    variables = {"DS_ACCELERATOR": "cuda" if run.cluster.gpu else "cpu", **session.QUIET}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # to notice a death sooner than after Ray's 2 s
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # to notice ends and deaths sooner than after 2 s
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
     marked = {"GPU" if run.cluster.gpu else "CPU": 1.0, "memory": float(_memory_mark(run))}
@@ -95,7 +97,8 @@ def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Traine
         worker_counts=counts,
         train_loop_per_worker=rank,
         train_loop_config={"run": to_json(run), "status": status, "profile": profile},
-        torch_config=ProcessGroupConfig(backend="nccl" if run.cluster.gpu else "gloo", status=status),
+        torch_config=ProcessGroupConfig(backend="nccl" if run.cluster.gpu else "gloo"),
+        on_controller=on_controller,
         scaling_config=ScalingConfig(
             num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
             use_gpu=run.cluster.gpu,
@@ -108,7 +111,6 @@ def _trainer(run: Run, status: ActorHandle, rank: Rank, profile: bool) -> Traine
             storage_filesystem=(folder / "ray").filesystem,
             failure_config=FailureConfig(max_failures=-1),  # RestartPolicy decides
             callbacks=[RestartPolicy(folder, run.cluster.restarts)],
-            worker_runtime_env={"env_vars": variables},
         ),
     )
 

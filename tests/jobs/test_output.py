@@ -12,7 +12,8 @@ from datasets.storage import open_place
 from orchestration.cluster.session import ROOT
 from orchestration.run import checkpoint
 from orchestration.run.folder import read_run, tracked_run
-from orchestration.run.precision import bf16_support, fastest
+from orchestration.run.hardware import bf16_support
+from orchestration.run.precision import fastest
 
 LOGGED = r"\d\d-\d\d \d\d:\d\d:\d\d INFO "
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from orchestration.run.precision import Bf16Support, bf16_support, cpu_support, fastest, resolve, resolved
+from orchestration.run.hardware import bf16_support, cpu_support
+from orchestration.run.precision import Bf16Support, fastest, resolve, resolved
 
 ZEN_3 = {"architecture": "x86_64", "cpu_name": "AMD EPYC 7R13", "avx2": True, "avx512_bf16": False}
 AMX, NONE = Bf16Support("Intel Xeon", "AMX"), Bf16Support("AMD EPYC 7R13", None)

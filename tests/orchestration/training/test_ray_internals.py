@@ -8,15 +8,16 @@ from types import ModuleType
 
 import pytest
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
 from datasets.schema.errors import UsageError
-from orchestration.rank.status import WorkersStarted, start_status_actor
 from orchestration.training import ray_internals
 from orchestration.training.process_group import ProcessGroupConfig
-from orchestration.training.ray_internals import Trainer, elastic_policy, health_check_failure
+from orchestration.training.ray_internals import Trainer, elastic_policy, health_check_failure, local_policy
 
 
 class Seen(Exception):
@@ -30,11 +31,12 @@ class Raising(UserCallback):
         raise Seen(worker_exceptions)
 
 
-def trainer(folder: Path, rank, workers: int | tuple[int, int] = 2, counts: tuple[int, ...] = (2,)) -> Trainer:
+def trainer(folder: Path, rank, workers: int | tuple[int, int] = 2, on_controller=lambda _: None) -> Trainer:
     return Trainer(
-        worker_counts=counts,
+        worker_counts=(2,),
+        on_controller=on_controller,
         train_loop_per_worker=rank,
-        torch_config=ProcessGroupConfig(backend="gloo", status=start_status_actor()),
+        torch_config=ProcessGroupConfig(backend="gloo"),
         scaling_config=ScalingConfig(num_workers=workers),
         run_config=RunConfig(
             name="run",
@@ -73,15 +75,14 @@ def test_an_error_of_the_program_arrives_as_it_was_raised(local_ray: ModuleType,
     def fail() -> None:
         raise ValueError("a shape does not fit")
 
-    started = trainer(tmp_path, fail)
+    controllers: list[ActorHandle] = []
     with pytest.raises(ControllerError) as raised:
-        started.fit()
+        trainer(tmp_path, fail, on_controller=controllers.append).fit()
     (errors,) = raised.value.controller_failure.args
     assert {type(error) for error in errors.values()} == {ValueError}
     assert all(health_check_failure(error) is None for error in errors.values())
-    events, _ = ray.get(started.backend_config.status.drain.remote())
-    (workers,) = [one for one in events if isinstance(one, WorkersStarted)]
-    assert ray.get(workers.controller.get_state.remote()).is_terminal()  # the handle is that of the controller
+    (controller,) = controllers
+    assert ray.get(controller.get_state.remote()).is_terminal()
 
 
 def test_an_elastic_run_takes_the_most_workers_that_are_allowed() -> None:
@@ -93,19 +94,39 @@ def test_an_elastic_run_takes_the_most_workers_that_are_allowed() -> None:
     assert policy._count_possible_workers({}) == 0
 
 
-@pytest.mark.parametrize(("workers", "ours"), [((1, 2), True), (2, False)])
+@pytest.mark.parametrize(
+    ("workers", "address", "policy"),
+    [
+        ((1, 2), "", "AllowedCounts"),
+        ((1, 2), "10.0.0.1:6379", "AllowedCounts"),
+        (2, "", "NoRequests"),
+        (2, "10.0.0.1:6379", "FixedScalingPolicy"),
+    ],
+)
 def test_ray_runs_its_controller_with_the_scaling_policy(
-    local_ray: ModuleType, monkeypatch, tmp_path: Path, workers: int | tuple[int, int], ours: bool
+    local_ray: ModuleType, monkeypatch, tmp_path: Path, workers: int | tuple[int, int], address: str, policy: str
 ) -> None:
-    given = {}
+    class Controller:
+        def __init__(self, scaling_policy: object, **others: object) -> None:
+            self.metrics = {"policy": type(scaling_policy).__name__}
 
-    def run_controller(_self: TorchTrainer, **of_controller: object) -> ray.train.Result:
-        given.update(of_controller)
-        return ray.train.Result(metrics=None, checkpoint=None, error=None, path="")
+        async def run(self) -> None:
+            pass
 
-    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", run_controller)
-    trainer(tmp_path, lambda: None, workers).fit()
-    assert given["scaling_policy"].__class__.__name__ == ("AllowedCounts" if ours else "FixedScalingPolicy")
+        def get_result(self) -> ray.train.Result:
+            return ray.train.Result(metrics=self.metrics, checkpoint=None, error=None, path="")
+
+    monkeypatch.setattr("ray.train.v2._internal.execution.controller.TrainController", Controller)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert trainer(tmp_path, lambda: None, workers).fit().metrics == {"policy": policy}
+
+
+def test_a_fixed_number_of_workers_is_requested_from_no_autoscaler() -> None:
+    """Its methods would fail, since the client that they use is made by the controller."""
+    policy = local_policy(ScalingConfig(num_workers=2))
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 2
+    with pytest.raises(AssertionError):
+        FixedScalingPolicy(ScalingConfig(num_workers=2)).make_decision_for_non_running_worker_group()
 
 
 @pytest.mark.parametrize(
