@@ -44,8 +44,8 @@ class Arguments:
     """Pairs, or clips, of a step."""
     first: int = 100
     """The step, part or cell from which memory should not grow any more."""
-    parts: int = 600
-    """Parts that the embedder writes."""
+    parts: int = 400
+    """Parts of eight walks that the embedder writes."""
     cells: int = 12
     """Lengths of training in the study, each a cell of one size."""
 
@@ -108,7 +108,7 @@ def embedder(arguments: Arguments, run: str, out: str) -> list[tuple[int, float]
     settings = EmbedRun(
         run=run, shards=arguments.shards, out=out, split="train", methods=("pretrained",), precision="fp32"
     )
-    parts = [part for part, _ in embed._parts(store, settings, None)]
+    parts = [replace(part, stop=min(part.stop, part.start + 8)) for part, _ in embed._parts(store, settings, None)]
     actor = Embedder(settings, str(checkpoint.newest_intact(open_place(run))), None)
     found = []
     for number in range(arguments.parts):

@@ -8,6 +8,7 @@ import json
 import logging
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -52,7 +53,7 @@ def run_study(plan: StudyPlan, uri: str) -> Analysis:
     """Run the cells that are not finished and report on all. Unfinished, after the report, if cells failed."""
     plan, _ = check(plan)
     check_orders(plan)
-    session.start()
+    session.start(meanwhile=partial(tracking.prepare, uri))
     plan = with_precision(plan)
     if plan.cluster.gpu:
         session.require_gpus()

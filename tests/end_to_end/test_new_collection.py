@@ -61,7 +61,7 @@ write_tree(Path("tree"), spec.layouts[0], cast_of(spec), num_frames=8)
 ingest.main(["--root", "Promenade=tree", "--out", "shards"])
 small = ["--schedule.steps", "3", "--schedule.batch", "8", "--schedule.warmup", "1", "--cluster.workers", "1"]
 pretrain.main(["tiny", "--shards", "shards", "--out", "run", *small, "--clips.frames", "4", *tracked])
-evaluate.main(["--run", "run", "--shards", "shards", *tracked])
+evaluate.main(["--run", "run", "--shards", "shards", "--pictures", *tracked])
 """
 
 

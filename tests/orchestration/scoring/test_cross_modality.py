@@ -82,7 +82,7 @@ def run(store: Path, tmp_path_factory) -> Path:
 def test_the_job_compares_across_modalities_and_keeps_the_results_apart(
     store: Path, run: Path, tmp_path: Path, capsys
 ) -> None:
-    argv = ["--run", str(run), "--shards", str(store), "--tracking", f"sqlite:///{tmp_path}/mlflow.db", "--no-pictures"]
+    argv = ["--run", str(run), "--shards", str(store), "--tracking", f"sqlite:///{tmp_path}/mlflow.db", "--pictures"]
     tables = {}
     for name, chosen in (
         ("test", []),
