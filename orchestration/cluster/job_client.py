@@ -12,7 +12,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -129,6 +129,9 @@ def follow(client: JobSubmissionClient, job: str, show: Callable[[str], None]) -
         failed = 0 if whole else failed + 1
         info = _details(client, job)
         if info.status.is_terminal() and (whole or failed > _RETRIES):
+            with suppress(OSError, RuntimeError):  # the job's node may be gone, and with it the log
+                # A stream ends when it has no new line and the job has ended: it misses lines between these two looks.
+                show(client.get_job_logs(job)[shown:])
             return _exit_status(info)
         time.sleep(_POLL_INTERVAL)
 

@@ -49,20 +49,22 @@ def start(num_cpus: int | None = None, meanwhile: Callable[[], None] = lambda: N
         return
     for library in ("ray", "ray.data"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    of_job = set(os.environ) if _inside_job() else set()  # its workers have the variables that it was submitted with
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(meanwhile)
         if on_cluster():
-            _join_cluster()
+            _join_cluster({name: os.environ[name] for name in QUIET if name not in of_job})
         else:
             local_ray.start(ROOT, num_cpus or max(os.cpu_count() or 1, 2))  # the default of two ranks needs two
         done.result()
 
 
-def _join_cluster() -> None:
+def _join_cluster(variables: dict[str, str]) -> None:
+    """variables: of the workers, beside those of the job, which must not be repeated: Ray takes that for a conflict."""
     verbose = {logs.VERBOSE: os.environ[logs.VERBOSE]} if logs.VERBOSE in os.environ else {}
-    runtime_env: dict[str, Any] = {"worker_process_setup_hook": worker.HOOK, "env_vars": QUIET | verbose}
+    runtime_env: dict[str, Any] = {"worker_process_setup_hook": worker.HOOK, "env_vars": variables | verbose}
     if not _inside_job():
         runtime_env |= {"working_dir": str(ROOT), "excludes": EXCLUDES}
     # RAY_AUTH_MODE is left to the user: a cluster without tokens does not answer a driver that sends one.

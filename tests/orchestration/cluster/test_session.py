@@ -1,6 +1,9 @@
 """The connection to Ray: a local one is closed to others, and errors are one line."""
 
+import logging
 import os
+import subprocess
+import sys
 
 import grpc
 import psutil
@@ -37,6 +40,45 @@ def test_a_second_start_is_the_first(local_ray) -> None:
     before = local_ray.get_runtime_context().get_node_id()
     session.start()
     assert ray.get_runtime_context().get_node_id() == before
+
+
+def test_workers_of_a_local_ray_have_our_code_and_the_priority_of_the_driver(local_ray) -> None:
+    def asked() -> tuple[str, str, int]:
+        from orchestration.cluster import session as theirs
+
+        return str(theirs.ROOT), logging.getLevelName(logging.getLogger("orchestration").level), os.nice(0)
+
+    assert local_ray.get(local_ray.remote(asked).remote()) == (str(session.ROOT), "INFO", os.nice(0))
+
+
+LEFT = """
+import os, time
+import psutil
+import ray
+from orchestration.cluster import session
+
+session.start(num_cpus=1)
+worker = ray.get(ray.remote(num_cpus=0)(lambda: os.getpid()).remote())
+(raylet,) = [one for one in psutil.Process().children() if one.name() == "raylet"]
+os.kill(worker, 19)  # SIGSTOP: it cannot notice that its node is gone
+raylet.kill()
+psutil.wait_procs([psutil.Process(worker)], timeout=20) if psutil.pid_exists(worker) else None
+left = psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE
+print("left" if left else "ended", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ends a process with the one that started it")
+def test_no_worker_outlives_its_node() -> None:
+    asked = subprocess.run([sys.executable, "-c", LEFT], cwd=session.ROOT, capture_output=True, text=True, check=False)
+    assert asked.stdout.splitlines()[-1:] == ["ended"], asked.stderr[-2000:]  # Ray reports the death before
+
+
+def test_what_a_job_needs_beside_ray_is_done_in_any_case(local_ray) -> None:
+    done: list[str] = []
+    session.start(meanwhile=lambda: done.append("again"))
+    assert done == ["again"]
 
 
 def test_placement_groups_are_freed_by_the_memory_that_marks_them(local_ray) -> None:
