@@ -75,7 +75,7 @@ def summaries(named: Mapping[str, Callable[..., object]]) -> str:
 
 def run(job: Callable[[], None]) -> None:
     """Run a job. Errors end the program with one line: exit status 2 for a UsageError or a place without permission,
-    1 for work that could not be finished although the command was right."""
+    1 for work that could not be finished although the command was right, 130 for an interrupt."""
     try:
         job()
     except UsageError as error:
@@ -84,6 +84,8 @@ def run(job: Callable[[], None]) -> None:
         fail(str(error), status=1)
     except PermissionError as error:
         fail(f"{error.strerror}: {error.filename}: give a place that you can read and write")
+    except KeyboardInterrupt:
+        fail("interrupted", status=130)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

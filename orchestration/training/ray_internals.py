@@ -95,7 +95,7 @@ class Trainer(TorchTrainer):
 
         DatasetsCallback starts an actor to split Ray datasets among ranks, and this project passes none.
         PlacementGroupCleanerCallback starts an actor that asks Ray's dashboard whether the controller lives, and a
-        local Ray has none (orchestration/cluster/session.py). Relies on: no other callback needs these two.
+        local Ray has none (orchestration/cluster/local_ray.py). Relies on: no other callback needs these two.
         """
         from ray.train.v2._internal.callbacks import DatasetsCallback
         from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback

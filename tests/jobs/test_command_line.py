@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Unfinished, UsageError
 from datasets.storage import open_place
 from datasets.store.reader import Manifest, Store
-from jobs import evaluate, ingest, pretrain, scaling
+from jobs import cli, evaluate, ingest, pretrain, scaling
 from jobs.recipes import RECIPES
 from model.objectives.part_contrast import ContrastSettings
 from model.objectives.part_regression import RegressionSettings
@@ -32,6 +32,26 @@ def mistake(capsys, main, *argv: str) -> str:
     assert len(lines) == 1, said.err
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (UsageError("no such run"), 2, "error: no such run\n"),
+        (Unfinished("the disk is full"), 1, "error: the disk is full\n"),
+        (PermissionError(13, "Permission denied", "/root/run"), 2, "error: Permission denied: /root/run: give a place"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+    ],
+)
+def test_what_ends_a_job_is_one_line(capsys, raised: BaseException, status: int, said: str) -> None:
+    def job() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(job)
+    assert end.value.code == status
+    err = capsys.readouterr().err
+    assert err.startswith(said) and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
