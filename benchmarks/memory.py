@@ -67,8 +67,8 @@ def main(arguments: Arguments) -> None:
         if "study" in arguments.what:
             plan = replace(miniature(arguments.shards, f"{made}/study"), sizes=("xxs",), steps=lengths(arguments))
             run_study(plan, uri)
-            cells = [open_place(one) for one in sorted(Path(f"{made}/study").glob("*-b*"), key=length)]
-            show("study", [(n, run_memory(uri, str(cell))[-1][1]) for n, cell in enumerate(cells)], 0)
+            folders = sorted(Path(f"{made}/study/cells").iterdir(), key=length, reverse=True)  # the longest run first
+            show("study", [(n, run_memory(uri, str(cell))[-1][1]) for n, cell in enumerate(folders)], 0)
 
 
 def lengths(arguments: Arguments) -> tuple[int, ...]:
