@@ -1,6 +1,7 @@
-"""python -m benchmarks.startup [--repeats 3]
+"""python -m benchmarks.startup [--repeats 3] [--metrics 10000] [--one-by-one 500]
 
-Overhead of the jobs: wall time of ingest, pretrain, embed and evaluate on eight short sequences, a process for each.
+Overhead of the jobs: wall time of ingest, pretrain, embed and evaluate on eight short sequences, a process for each;
+and the time that a driver spends on writing metrics to a SQLite file, in batches and one by one: no rank waits for it.
 """
 
 import subprocess
@@ -17,14 +18,19 @@ import tyro
 from datasets.catalog.registry import find
 from datasets.synthetic import scenes
 from datasets.synthetic.trees import write_tree
+from orchestration.run import tracking
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Number of repetitions."""
+    """Number of repetitions, and of metrics."""
 
     repeats: int = 3
     """How often each job runs."""
+    metrics: int = 10_000
+    """Metrics that are written in batches; they have ten names."""
+    one_by_one: int = 500
+    """Metrics that are written with a flush each."""
 
 
 def main(arguments: Arguments) -> None:
@@ -38,6 +44,7 @@ def main(arguments: Arguments) -> None:
                 seconds.setdefault(job, []).append(time.monotonic() - began)
     for job, took in seconds.items():
         print(f"{job:<9} {np.median(took):5.1f} s, {min(took):.1f} to {max(took):.1f}")
+    write_metrics(arguments.metrics, arguments.one_by_one)
 
 
 def jobs(made: Path) -> dict[str, list[str]]:
@@ -53,6 +60,22 @@ def jobs(made: Path) -> dict[str, list[str]]:
         "embed": ["--run", run, *store, "--out", str(made / "table")],
         "evaluate": ["--run", run, *store, *tracked],
     }
+
+
+def write_metrics(batched: int, one_by_one: int) -> None:
+    """Write metrics in one batch, then others with a flush each, and print the times."""
+    with (
+        tempfile.TemporaryDirectory() as made,
+        tracking.open_run(f"sqlite:///{made}/mlflow.db", "metrics", {}, {}) as tracker,
+    ):
+        for count, together in ((batched, batched), (one_by_one, 1)):
+            began = time.perf_counter()
+            for number in range(count):
+                tracker.log(number // 10, {f"{together}/{number % 10}": float(number)})
+                if (number + 1) % together == 0:
+                    tracker.flush()
+            spent = time.perf_counter() - began
+            print(f"{count:,} metrics, {together:,} at once: {spent:.2f} s, {count / spent:,.0f} a second")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def mistake(capsys, main, *argv: str) -> str:
     [
         (UsageError("no such run"), 2, "error: no such run\n"),
         (Unfinished("the disk is full"), 1, "error: the disk is full\n"),
-        (PermissionError(13, "Permission denied", "/root/run"), 2, "error: Permission denied: /root/run: give a place"),
+        (PermissionError(13, "Permission denied", "/data/run"), 2, "error: Permission denied: /data/run: give a place"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],
 )
