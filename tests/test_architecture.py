@@ -64,7 +64,7 @@ WINGS = {
 }
 # Private parts of Ray, and the only files that import from them.
 INSIDE_RAY = {
-    "_internal": {"orchestration/training/ray_internals.py"},
+    "_internal": {"orchestration/training/ray_internals.py", "orchestration/cluster/bookkeeping.py"},
     "_private": {"orchestration/cluster/local_ray.py", "orchestration/cluster/code_package.py"},
 }
 MOST_FILES = 15  # Python files of a folder, its __init__.py aside

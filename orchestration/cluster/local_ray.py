@@ -1,5 +1,6 @@
 """A local Ray that starts in a second or two: closed to others, without processes and records that nobody needs."""
 
+import atexit
 import logging
 import os
 import secrets
@@ -14,7 +15,7 @@ from ray._private import ray_constants
 from ray._private.node import Node
 
 from datasets.schema.errors import Unfinished
-from orchestration.cluster import worker
+from orchestration.cluster import bookkeeping, worker
 
 # Records that nobody reads on a local Ray, which shares its cores with the work: together they cost 3% of two cores.
 _NO_RECORDS = {
@@ -63,6 +64,7 @@ def start(root: Path, num_cpus: int) -> None:
     # A token of its own: Ray would use the one in the home folder, or write one there, where others may read it.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     _leave_out_processes()
+    bookkeeping.keep_in_driver()
     try:
         with _silent_stderr():
             ray.init(
@@ -71,6 +73,7 @@ def start(root: Path, num_cpus: int) -> None:
     except Exception as error:  # Ray raises plain ones
         reason = str(error).partition("\n")[0]
         raise Unfinished(f"Ray did not start ({reason}): run the same command again when less else runs") from error
+    atexit.register(ray.shutdown)  # before Ray's own call, which sleeps half a second for the output of workers
 
 
 def _leave_out_processes() -> None:

@@ -26,7 +26,9 @@ EXCLUDES += ["*.parquet", "*.safetensors", "*.pt", "*.pkl", "*.db", "*.db-*", "*
 EXCLUDES += [".env*", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_ed25519*", "id_ecdsa*", ".netrc", ".pypirc"]
 EXCLUDES += [".aws/", ".config/", ".kube/", ".ray/", ".ssh/", "secrets/", "auth_token", "credentials*", "kubeconfig*"]
 
-QUIET = {
+# Of drivers and of what Ray starts for them. Ray reads most of them when it starts a process, not later.
+VARIABLES = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # to notice ends and deaths sooner than after 2 s
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
@@ -50,12 +52,12 @@ def start(num_cpus: int | None = None, meanwhile: Callable[[], None] = lambda: N
     for library in ("ray", "ray.data"):
         logging.getLogger(library).setLevel(logging.ERROR)
     of_job = set(os.environ) if _inside_job() else set()  # its workers have the variables that it was submitted with
-    for name, value in QUIET.items():
+    for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(meanwhile)
         if on_cluster():
-            _join_cluster({name: os.environ[name] for name in QUIET if name not in of_job})
+            _join_cluster({name: os.environ[name] for name in VARIABLES if name not in of_job})
         else:
             local_ray.start(ROOT, num_cpus or max(os.cpu_count() or 1, 2))  # the default of two ranks needs two
         done.result()

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from orchestration.cluster import logs
+from orchestration.cluster import garbage, logs
 
 HOOK = f"{__name__}.set_up"
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
@@ -18,6 +18,7 @@ def set_up() -> None:
     it forever. On other systems than Linux this is left to Ray.
     """
     logs.configure()
+    garbage.collect_less_often()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == 1:  # it ended before that call

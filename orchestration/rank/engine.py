@@ -43,8 +43,9 @@ def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
 
 def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
     """An engine that trains the student of an objective, in the process group of Ray Train."""
-    # DeepSpeed would compile a collective of its own on CPU, for which every machine would need a C++ compiler.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # None of DeepSpeed's own kernels is used. It would run the compiler to see which it could build, and build one of
+    # its own for collectives on CPU, for which every machine would need a C++ compiler.
+    vars(deepspeed.ops)["__compatible_ops__"] = {}
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
     module.set_recompute(run.cluster.recompute)
     groups = module.parameter_groups(run.schedule.weight_decay)

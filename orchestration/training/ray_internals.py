@@ -19,6 +19,7 @@ from orchestration.cluster import session
 
 if TYPE_CHECKING:  # to a type checker, ray.train has the classes of its first version
     from ray.train.v2._internal.execution.callback import RayTrainCallback
+    from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, FixedScalingPolicy
     from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.torch.torch_trainer import TorchTrainer
@@ -71,20 +72,20 @@ class Trainer(TorchTrainer):
         """Run the controller in an actor on this node, with our scaling policy, and hand it to `on_controller`.
 
         As Ray's own, without Ray's handler of interrupts, since the driver ends a run itself, and on a local Ray
-        without a runtime environment, for which Ray would start another process: there all processes have the driver's
-        variables. Relies on: `fit` passes the scaling policy by this name and to this method, and the controller has
-        these two methods.
+        without runtime environments (`local_controller`). Relies on: `fit` passes the scaling policy by this name and
+        to this method, and the controller has these two methods.
         """
         from ray.train.v2._internal.constants import get_env_vars_to_propagate
         from ray.train.v2._internal.execution.controller import TrainController
 
+        controller_class = TrainController if session.on_cluster() else local_controller()
         if self._scaling.elasticity_enabled:
             of_controller["scaling_policy"] = elastic_policy(self._scaling, self._worker_counts)
         elif not session.on_cluster():
             of_controller["scaling_policy"] = local_policy(self._scaling)
         environment = {"env_vars": get_env_vars_to_propagate()} if session.on_cluster() else None
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = ray.remote(TrainController).options(num_cpus=0, scheduling_strategy=here, runtime_env=environment)
+        actor = ray.remote(controller_class).options(num_cpus=0, scheduling_strategy=here, runtime_env=environment)
         controller: Any = actor.remote(**of_controller)
         self._on_controller(controller)
         ray.get(controller.run.remote())
@@ -102,6 +103,27 @@ class Trainer(TorchTrainer):
 
         unneeded = (DatasetsCallback,) if session.on_cluster() else (DatasetsCallback, PlacementGroupCleanerCallback)
         return [one for one in super()._create_default_callbacks() if not isinstance(one, unneeded)]
+
+
+def local_controller() -> "type[TrainController]":
+    """Ray's controller, whose ranks have no runtime environment.
+
+    For one, Ray would start further processes, and replace each of them before the rank begins. On a local Ray all
+    processes have the driver's variables. Relies on: the controller makes its worker group by this attribute, and the
+    group asks `_get_worker_runtime_env`.
+    """
+    from ray.train.v2._internal.execution.controller import TrainController
+    from ray.train.v2._internal.execution.worker_group import WorkerGroup
+
+    class LocalGroup(WorkerGroup):
+        @staticmethod
+        def _get_worker_runtime_env(custom_runtime_env: object) -> dict[str, Any]:  # noqa: ARG004 Ray's signature
+            return {}
+
+    class LocalController(TrainController):
+        worker_group_cls = LocalGroup
+
+    return LocalController
 
 
 def elastic_policy(scaling_config: ScalingConfig, worker_counts: Sequence[int]) -> "ElasticScalingPolicy":

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -89,7 +88,6 @@ def _trainer(
     run: Run, status: ActorHandle, rank: Rank, profile: bool, on_controller: Callable[[ActorHandle], None]
 ) -> Trainer:
     """Ray Train over the run's workers; it keeps records in the run's folder, which this project never reads."""
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # to notice ends and deaths sooner than after 2 s
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
     marked = {"GPU" if run.cluster.gpu else "CPU": 1.0, "memory": float(_memory_mark(run))}

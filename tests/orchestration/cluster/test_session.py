@@ -9,6 +9,7 @@ import grpc
 import psutil
 import pytest
 import ray
+import ray.data
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.exceptions import AuthenticationError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
@@ -49,6 +50,25 @@ def test_workers_of_a_local_ray_have_our_code_and_the_priority_of_the_driver(loc
         return str(theirs.ROOT), logging.getLevelName(logging.getLogger("orchestration").level), os.nice(0)
 
     assert local_ray.get(local_ray.remote(asked).remote()) == (str(session.ROOT), "INFO", os.nice(0))
+
+
+def test_workers_of_a_local_ray_have_the_variables_that_drivers_set(local_ray) -> None:
+    there = local_ray.get(local_ray.remote(lambda: dict(os.environ)).remote())
+    assert {name: there.get(name) for name in session.VARIABLES} == {
+        name: os.environ[name] for name in session.VARIABLES
+    }
+
+
+def test_ray_data_starts_no_actors_for_its_bookkeeping(local_ray) -> None:
+    class AddOne:
+        def __call__(self, batch: dict) -> dict:
+            return {"id": batch["id"] + 1}
+
+    pool = ray.data.ActorPoolStrategy(size=1)
+    rows = ray.data.range(8, override_num_blocks=4).map_batches(AddOne, compute=pool)
+    assert sorted(row["id"] for row in rows.take_all()) == list(range(1, 9))
+    names = {one["name"] for one in ray.util.list_named_actors(all_namespaces=True)}
+    assert not {name for name in names if "Stats" in name or "Coordinator" in name}
 
 
 LEFT = """
