@@ -29,7 +29,7 @@ from orchestration.run.settings import Cluster, Keep, PretrainRun, Schedule
 from orchestration.training import monitor
 from orchestration.training.pretrain import pretrain
 
-WORKER, CONTROLLER = "ray::RayTrainWorker", "ray::TrainController"
+WORKER, CONTROLLER = "ray::RayTrainWorker", "ray::LocalController"
 
 
 def run_of(store: Path, out: Path, steps: int = 12, **cluster: object) -> PretrainRun:
