@@ -89,7 +89,7 @@ def pretraining(arguments: Arguments, out: str) -> PretrainRun:
         data=replace(run.data, collections=("CASIA-B",), holdout=()),
         schedule=replace(run.schedule, batch=arguments.batch, steps=arguments.steps, warmup=10, log_every=10),
         keep=Keep(every=arguments.steps),
-        cluster=Cluster(workers=1),
+        cluster=Cluster(workers=1, device="cpu"),
     )
 
 
@@ -97,7 +97,9 @@ def finetune_rank(arguments: Arguments, run: str, out: str, uri: str) -> None:
     """Fine-tune for identification, with one worker."""
     tuned = FINETUNING["identification"](run, arguments.shards, out)
     schedule = replace(tuned.schedule, batch=arguments.batch, steps=arguments.steps, warmup=10, log_every=10)
-    tuned = replace(tuned, schedule=schedule, keep=Keep(every=arguments.steps), cluster=Cluster(workers=1))
+    tuned = replace(
+        tuned, schedule=schedule, keep=Keep(every=arguments.steps), cluster=Cluster(workers=1, device="cpu")
+    )
     finetune(tuned, uri)
     show("finetune", run_memory(uri, out), arguments.first)
 

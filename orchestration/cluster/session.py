@@ -80,16 +80,28 @@ def _join_cluster(variables: dict[str, str]) -> None:
         ) from error
 
 
-def require_gpus() -> None:
-    """UsageError where a local Ray has no GPU: workers would wait for one forever.
+def count_gpus() -> int:
+    """The GPUs of the Ray that this process is connected to. A cluster may start more on request."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def require_gpus(needed: int) -> None:
+    """UsageError where a local Ray has fewer GPUs than workers need: they would wait for one forever.
 
     A cluster may start machines with GPUs on request; `ray status` shows whether it does.
     """
-    if ray.cluster_resources().get("GPU"):
+    found = count_gpus()
+    if found >= needed:
         return
-    if not on_cluster():
-        raise UsageError("--cluster.gpu: this Ray has no GPU; leave it out, or set RAY_ADDRESS to a cluster with GPUs")
-    logger.info("no GPU in the cluster yet: training starts once its autoscaler has added some")
+    if on_cluster():
+        logger.info(f"the cluster has {found} of {needed} GPUs yet: training starts once its autoscaler has added some")
+    elif found:
+        raise UsageError(
+            f"each worker needs a GPU, and this Ray has {found} for {needed}: "
+            f"give --cluster.workers {found}, or --cluster.device cpu"
+        )
+    else:
+        raise UsageError("this Ray has no GPU: give --cluster.device cpu, or set RAY_ADDRESS to a cluster with GPUs")
 
 
 def free_placement_groups(memory: int) -> None:

@@ -6,7 +6,8 @@
           evaluation/       results
 
 A folder belongs to one run: the same settings resume it, others are refused. It holds
-`cluster.precision auto` until the ranks have resolved it, and a resumed run keeps what they resolved.
+`cluster.precision auto` until the ranks have resolved it, and a resumed run keeps what they resolved. The driver
+resolves `cluster.device auto` before it writes the folder; a run that is resumed with auto keeps it as well.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from datasets.schema.errors import UsageError
 from datasets.storage import Place, open_place
+from orchestration.run.device import Device, RequestedDevice
 from orchestration.run.precision import Precision, RequestedPrecision
 from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import PretrainRun, Run
@@ -103,15 +105,37 @@ def recorded_precision(folder: Place) -> RequestedPrecision:
 
 def record_precision(folder: Place, precision: Precision) -> None:
     """Write the precision that a run's ranks resolved into the settings in its folder, unless it is there already."""
-    if recorded_precision(folder) != precision:
-        settings = read(dict[str, Any], folder / RUN_FILE)
-        settings["cluster"]["precision"] = precision
-        (folder / RUN_FILE).write(json.dumps(settings, indent=1).encode())
+    _record(folder, "precision", precision)
+
+
+def with_device(run: AnyRun, device: Device) -> AnyRun:
+    """The run with a device in place of the requested one."""
+    settings: Any = run  # a dataclass, as every kind of run
+    return dataclasses.replace(settings, cluster=dataclasses.replace(run.cluster, device=device))
+
+
+def recorded_device(folder: Place) -> RequestedDevice | None:
+    """The device that the settings in a run's folder have; None where there are none yet."""
+    exists = (folder / RUN_FILE).exists()
+    return read(dict[str, Any], folder / RUN_FILE)["cluster"]["device"] if exists else None
+
+
+def record_device(run: Run) -> None:
+    """Write the device that a run trains on from now on into the settings in its folder, unless it is there already."""
+    _record(folder_of(run), "device", run.cluster.device)
 
 
 def tracked_run(folder: Place) -> str | None:
     """The id in MLflow of the run in a folder, or None where it is not recorded."""
     return (folder / TRACKED).read().decode() if (folder / TRACKED).exists() else None
+
+
+def _record(folder: Place, name: str, value: str) -> None:
+    """Change one of the cluster settings in a run's folder."""
+    settings = read(dict[str, Any], folder / RUN_FILE)
+    if settings["cluster"][name] != value:
+        settings["cluster"][name] = value
+        (folder / RUN_FILE).write(json.dumps(settings, indent=1).encode())
 
 
 def _may_change(name: str) -> bool:

@@ -20,6 +20,7 @@ from model.network import NetworkSettings
 from model.objectives.pairs import ShareUnit
 from model.objectives.part_contrast import ContrastSettings
 from model.objectives.part_regression import RegressionSettings
+from orchestration.run.device import RequestedDevice
 from orchestration.run.precision import RequestedPrecision
 
 # What a network can be pretrained by. To add an objective, add its settings to the union.
@@ -144,7 +145,7 @@ class Cluster:
 
     workers: int = 2
     at_least: int | None = None  # minimum number of workers to start or continue with; all if None
-    gpu: bool = False  # one GPU per worker
+    device: RequestedDevice = "auto"  # gpu: one per worker. auto: gpu if Ray has one for each worker, else cpu
     zero_stage: Literal[0, 1, 2, 3] = 0  # what is sharded: 1 optimizer state, 2 also gradients, 3 also weights
     # Of matrix products; weights and optimizer stay in fp32. auto: bf16 if all workers have it in hardware, else fp32
     precision: RequestedPrecision = "auto"
@@ -167,6 +168,17 @@ class Cluster:
             raise UsageError(f"--cluster.restarts {self.restarts} must not be negative")
         if min(self.patience, self.resize_every) <= 0:
             raise UsageError("--cluster.patience and --cluster.resize-every must be positive")
+
+    @property
+    def gpu(self) -> bool:
+        """Whether each worker trains on a GPU; `auto` must have been resolved before."""
+        assert self.device != "auto", "auto is resolved before anything is computed"
+        return self.device == "gpu"
+
+    @property
+    def fewest_workers(self) -> int:
+        """The number of workers that training starts with at least."""
+        return self.at_least or self.workers
 
 
 class Run:
@@ -195,8 +207,7 @@ class Run:
 
     def worker_counts(self) -> list[int]:
         """The allowed numbers of workers that divide the batch, ascending."""
-        fewest = self.cluster.at_least or self.cluster.workers
-        counts = range(fewest, self.cluster.workers + 1)
+        counts = range(self.cluster.fewest_workers, self.cluster.workers + 1)
         return [count for count in counts if self.schedule.batch % (count * self.unit.clips) == 0]
 
     def check_seed(self) -> None:

@@ -17,7 +17,6 @@ from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
 from model.sizes import KEPT
 from orchestration.run.folder import PRECISION
-from orchestration.run.precision import RequestedPrecision
 from orchestration.run.serialise import flatten, read, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
@@ -212,9 +211,9 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
         raise UsageError(f"{folder} exists and is not the folder of a study: give another --out")
 
 
-def recorded_precision(folder: Place) -> RequestedPrecision | None:
-    """The precision that the study in a folder was begun in; None where there is no study yet."""
-    return read(StudyPlan, folder / STUDY_FILE).cluster.precision if (folder / STUDY_FILE).exists() else None
+def begun_on(folder: Place) -> Cluster | None:
+    """The device, the precision and the workers that the study in a folder has; None where there is no study yet."""
+    return read(StudyPlan, folder / STUDY_FILE).cluster if (folder / STUDY_FILE).exists() else None
 
 
 def _may_change(name: str) -> bool:

@@ -21,6 +21,7 @@ from orchestration.cluster import session
 from orchestration.cluster.nodes import ask_nodes
 from orchestration.cluster.progress import Progress
 from orchestration.run import tracking
+from orchestration.run.device import resolve_device
 from orchestration.run.folder import TRACKED, folder_of, tracked_run
 from orchestration.run.hardware import bf16_support
 from orchestration.run.precision import resolve
@@ -28,7 +29,7 @@ from orchestration.run.serialise import flatten, to_json
 from orchestration.scaling.cell_queue import CellQueue
 from orchestration.scaling.estimate import estimate, render
 from orchestration.scaling.examined import read_held_out
-from orchestration.scaling.plan import STUDY_FILE, StudyPlan, check_study, recorded_precision
+from orchestration.scaling.plan import STUDY_FILE, StudyPlan, begun_on, check_study
 from orchestration.scaling.probes import check_probes
 from orchestration.scaling.records import read_study, record_cell, recorded, write_study
 from orchestration.scaling.run_cell import check_orders, record_of
@@ -43,7 +44,7 @@ def dry_run(plan: StudyPlan) -> str:
     """A table of all cells with their cost; nothing is run. UsageError for whatever would stop the study."""
     plan, store = check(plan)
     session.start()
-    plan = with_precision(plan)
+    plan = with_precision(with_device(plan))
     records = {cell: record for cell in plan.cells() if (record := record_of(plan, cell))}
     speeds = {one.size: one.speed for one in records.values() if one.speed is not None}
     return render(plan, estimate(plan, store, {cell.name for cell in records}, speeds), cells_at_once(plan))
@@ -54,9 +55,7 @@ def run_study(plan: StudyPlan, uri: str) -> Analysis:
     plan, _ = check(plan)
     check_orders(plan)
     session.start(meanwhile=partial(tracking.prepare, uri))
-    plan = with_precision(plan)
-    if plan.cluster.gpu:
-        session.require_gpus()
+    plan = with_precision(with_device(plan))
     folder = storage.open_place(plan.out)
     tags, settings = {"job": "scaling"}, flatten(to_json(plan))
     with tracking.open_run(uri, f"scaling {folder.name}", settings, tags, tracked_run(folder)) as tracker:
@@ -95,10 +94,27 @@ def check(plan: StudyPlan) -> tuple[StudyPlan, Store]:
     return plan, store
 
 
+def with_device(plan: StudyPlan) -> StudyPlan:
+    """The plan with the one device of all cells: what the study was begun on, or what its Ray has.
+
+    UsageError where a local Ray lacks what a cell needs.
+    """
+    gpus, needed = session.count_gpus(), plan.cluster.fewest_workers
+    begun = begun_on(storage.open_place(plan.out))
+    device, reason = resolve_device(plan.cluster.device, begun.device if begun else None, gpus, needed)
+    if device == "gpu":
+        session.require_gpus(needed)
+    logger.info(f"device {device}: {reason}")
+    if gpus and device == "cpu":
+        logger.warning(f"the study leaves {gpus} GPUs unused: --cluster.device gpu uses them")
+    return replace(plan, cluster=replace(plan.cluster, device=device))
+
+
 def with_precision(plan: StudyPlan) -> StudyPlan:
     """The plan with the one precision of all cells: what the study was begun in, or what fits the machines."""
-    recorded = recorded_precision(storage.open_place(plan.out))
-    precision, reason = resolve(plan.cluster.precision, recorded, lambda: ask_nodes(bf16_support, plan.cluster.gpu))
+    begun, gpu = begun_on(storage.open_place(plan.out)), plan.cluster.gpu
+    recorded_in = begun.precision if begun else None
+    precision, reason = resolve(plan.cluster.precision, recorded_in, lambda: ask_nodes(bf16_support, gpu))
     logger.info(f"precision {precision}: {reason}")
     return replace(plan, cluster=replace(plan.cluster, precision=precision))
 

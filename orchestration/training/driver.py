@@ -10,7 +10,8 @@ from orchestration.cluster import session
 from orchestration.rank.work import Rank
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
-from orchestration.run.folder import folder_of
+from orchestration.run.device import resolve_device, unused_gpus
+from orchestration.run.folder import AnyRun, folder_of
 from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import Run
 from orchestration.training import ray_internals
@@ -63,12 +64,12 @@ def drive(
         logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     if steps:
         session.start(run.cluster.workers, meanwhile=partial(tracking.prepare, uri))
-        if run.cluster.gpu:
-            session.require_gpus()
+        run = _with_device(run, job.silent)
     name, tags, settings = f"{job.name} {folder.name}", {"job": job.name} | job.tags, flatten(to_json(run))
     del settings[run_folder.PRECISION]  # logged once the ranks have resolved it: MLflow's parameters never change
     with tracking.open_run(uri, name, settings, tags, run_folder.tracked_run(folder)) as tracker:
         run_folder.claim_folder(run)
+        run_folder.record_device(run)
         (folder / run_folder.TRACKED).write(tracker.run_id.encode())
         for number, line in enumerate(job.data):
             logger.log(logging.DEBUG if number else logging.INFO, line)
@@ -81,3 +82,16 @@ def drive(
             train(run, tracker, scorer, launcher, job.rank, done, profile, job.silent)
     assert checkpoint.newest_step(folder) == steps, "the run ended before its last step"
     return checkpoint.at_step(folder, steps)
+
+
+def _with_device(run: AnyRun, silent: bool) -> AnyRun:
+    """The run with the device that it trains on. UsageError where a local Ray lacks what it needs."""
+    needed, gpus = run.cluster.fewest_workers, session.count_gpus()
+    device, reason = resolve_device(run.cluster.device, run_folder.recorded_device(folder_of(run)), gpus, needed)
+    if device == "gpu":
+        session.require_gpus(needed)
+    if not silent:
+        logger.info(f"device {device}: {reason}")
+        if unused := unused_gpus(device, run.cluster.workers, gpus):
+            logger.warning(unused)
+    return run_folder.with_device(run, device)

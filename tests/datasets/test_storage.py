@@ -155,7 +155,7 @@ def test_a_run_trains_and_resumes_in_object_storage(bucket: tuple[str, str], sto
         network=NetworkSettings(channels=8),
         schedule=Schedule(steps=2, batch=16, warmup=1, guard_every=0),
         keep=Keep(every=1, last=0),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
     )
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     last = pretrain(run, uri)

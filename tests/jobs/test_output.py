@@ -1,5 +1,6 @@
 """What a job writes where its output is no terminal: lines of its own, and none of the libraries below it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def trained(store: Path, tmp_path_factory, new_records) -> tuple[Path, str, list
     done = subprocess.run(
         [sys.executable, "-m", "jobs.pretrain", "tiny", "--shards", store, "--out", out, *few, "--tracking", records],
         cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -37,6 +39,7 @@ def test_the_whole_output_of_a_training_is_its_own(trained: tuple[Path, str, lis
     out, _, lines = trained
     lines = [line for line in lines if "train: 1 of 2 steps" not in line]  # of a machine that takes longer than 30 s
     expected = [
+        LOGGED + "device cpu: this Ray has no GPU",
         LOGGED + r"encoder xxs: 393,984 parameters; training on 64 sequences of CASIA-B, GaitLU-1M",
         LOGGED + r"precision (fp32: rank 0 \(.+\) has no bf16 instructions|bf16: all 2 ranks have (AMX|AVX512-BF16))",
         LOGGED + r"train: 2 of 2 steps after \d+ s, [\d.e-]+ a second, loss [\d.]+, pairs/s \d+, data \d+%, use \d+%",

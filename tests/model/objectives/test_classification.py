@@ -29,7 +29,7 @@ RUN = FinetuneRun(
     out="o",
     head=HeadSettings(triplet=0.5, momentum=0.9, encoder_rate=0.5),
     schedule=Schedule(steps=STEPS, batch=BATCH, warmup=2, lr=1e-2, clip_norm=0.5),
-    cluster=Cluster(workers=2, precision="fp32"),
+    cluster=Cluster(workers=2, device="cpu", precision="fp32"),
 )
 ARMS = [(0, 8, "all"), (1, 4, "all"), (2, 8, "head"), (3, 4, "all")]  # ZeRO stage, clips at once, what is trained
 

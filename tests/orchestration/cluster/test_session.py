@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import grpc
 import psutil
@@ -120,19 +121,25 @@ def test_placement_groups_are_freed_by_the_memory_that_marks_them(local_ray) -> 
     remove_placement_group(groups[2])
 
 
-def test_missing_gpus_are_an_error(local_ray) -> None:
-    if local_ray.cluster_resources().get("GPU"):
-        session.require_gpus()
-    else:
-        with pytest.raises(UsageError, match=r"--cluster\.gpu: this Ray has no GPU"):
-            session.require_gpus()
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (0, r"this Ray has no GPU: give --cluster\.device cpu"),
+        (2, r"this Ray has 2 for 4: give --cluster\.workers 2"),
+        (4, None),
+    ],
+)
+def test_missing_gpus_are_an_error(local_ray, monkeypatch, found: int, message: str | None) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": float(found)})
+    with pytest.raises(UsageError, match=message) if message else nullcontext():
+        session.require_gpus(4)
 
 
 def test_a_cluster_may_start_gpus_on_request(local_ray, monkeypatch, caplog) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    session.require_gpus()
-    assert "no GPU in the cluster yet" in caplog.text
+    session.require_gpus(4)
+    assert "the cluster has 0 of 4 GPUs yet" in caplog.text
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no GCS"), AuthenticationError("no token")])

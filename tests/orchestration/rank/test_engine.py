@@ -23,7 +23,7 @@ RUN = PretrainRun(
     network=NetworkSettings(size="xxs", channels=8),
     objective=ContrastSettings(momentum=0.9, teacher_from=10, joint=0.5),  # both clips trained, then one
     schedule=Schedule(steps=STEPS, batch=BATCH, warmup=4, lr=1e-3, weight_decay=0.2, clip_norm=0.5),
-    cluster=Cluster(workers=2, precision="fp32"),
+    cluster=Cluster(workers=2, device="cpu", precision="fp32"),
 )
 RUNS = {
     "part-contrast": RUN,
@@ -128,7 +128,7 @@ def _rates(_rank: int, folder: str) -> None:
             out="o",
             network=NetworkSettings(size="xs", channels=8),
             schedule=Schedule(batch=8, weight_decay=0.2),
-            cluster=Cluster(workers=1, zero_stage=stage, precision="fp32"),
+            cluster=Cluster(workers=1, zero_stage=stage, device="cpu", precision="fp32"),
         )
         started = engine.start_engine(run, run.objective.build(run.network))
         engine.set_lr(started, 0.03)

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from jobs.recipes import RECIPES
-from orchestration.run.folder import claim_folder, folder_of, read_run
+from orchestration.run.folder import claim_folder, folder_of, read_run, with_device
 from orchestration.run.precision import Bf16Support
 
 HAVE = [Bf16Support("Intel Xeon", "AMX"), Bf16Support("AMD EPYC 7R13", None)]  # by rank
@@ -18,7 +18,7 @@ def _rank(rank: int, folder: str) -> None:
     from orchestration.rank import loop  # DeepSpeed looks at the environment when it is imported
 
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    run = RECIPES["tiny"]("shards", f"{folder}/run")
+    run = with_device(RECIPES["tiny"]("shards", f"{folder}/run"), "cpu")
     found = []
     for support in (HAVE[rank], HAVE[0]):
         loop.bf16_support = lambda gpu, answer=support: answer

@@ -47,7 +47,7 @@ def older(store: Path, tmp_path: Path) -> PretrainRun:
         clips=ClipSettings(frames=4),
         network=NetworkSettings(channels=8),
         schedule=Schedule(steps=8, batch=16, warmup=1),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
     )
     claim_folder(run)
     torch.manual_seed(3)

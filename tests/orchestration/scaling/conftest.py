@@ -22,5 +22,5 @@ def plan(store: Path, tmp_path_factory) -> StudyPlan:
         data=DataSettings(collections=("CASIA-B",), holdout=("CASIA-B/003", "CASIA-B/004")),
         clips=ClipSettings(frames=4),
         schedule=Schedule(steps=0, batch=8, warmup=1, cooldown=0.5, log_every=1, guard_every=0),
-        cluster=Cluster(workers=1, zero_stage=0, precision="fp32"),
+        cluster=Cluster(workers=1, zero_stage=0, device="cpu", precision="fp32"),
     )

@@ -11,7 +11,7 @@ from jobs.plans import PLANS
 from orchestration.run.folder import check_folder, claim_folder
 from orchestration.run.serialise import build, to_json
 from orchestration.run.settings import DataSettings, Keep, Schedule
-from orchestration.scaling.plan import STUDY_FILE, Cell, StudyPlan, check_study, recorded_precision
+from orchestration.scaling.plan import STUDY_FILE, Cell, StudyPlan, begun_on, check_study
 
 
 def plan(**given: object) -> StudyPlan:
@@ -101,7 +101,8 @@ def test_a_folder_belongs_to_one_study_which_may_grow(tmp_path) -> None:
     (tmp_path / STUDY_FILE).write_text(
         json.dumps(to_json(replace(made, cluster=replace(made.cluster, precision="fp32"))))
     )
-    assert recorded_precision(open_place(tmp_path)) == "fp32"
+    begun = begun_on(open_place(tmp_path))
+    assert begun is not None and begun.precision == "fp32"
     check_study(auto, open_place(tmp_path))
     with pytest.raises(UsageError, match=r"holds a study with cluster\.precision fp32, not bf16"):
         check_study(replace(made, cluster=replace(made.cluster, precision="bf16")), open_place(tmp_path))

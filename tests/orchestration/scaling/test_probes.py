@@ -25,7 +25,7 @@ def plan_of(shards: Path, *probes: str, rows: int = 400) -> StudyPlan:
         shards=str(shards),
         out="study",
         sizes=("xxs",),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
         steps=(4,),
         channels=16,
         measure=MeasureSettings(frames=8, probes=probes, probe_rows=rows),

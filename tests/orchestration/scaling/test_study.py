@@ -93,7 +93,7 @@ def test_a_new_study_has_one_precision_and_a_resumed_one_keeps_it(
 ) -> None:
     for instructions, expected in (("AMX", "bf16"), (None, "fp32")):
         monkeypatch.setattr(study, "bf16_support", lambda gpu, found=instructions: Bf16Support("a processor", found))
-        auto = replace(plan, out=str(tmp_path / "new"), cluster=Cluster(workers=1))
+        auto = replace(plan, out=str(tmp_path / "new"), cluster=Cluster(workers=1, device="cpu"))
         resolved = study.with_precision(auto)
         assert {resolved.run_of(cell).cluster.precision for cell in resolved.cells()} == {expected}
         assert study.with_precision(replace(auto, out=studied.out)).cluster.precision == "fp32"

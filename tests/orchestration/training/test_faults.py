@@ -41,7 +41,7 @@ def run_of(store: Path, out: Path, steps: int = 12, **cluster: object) -> Pretra
         network=NetworkSettings(channels=16),
         schedule=Schedule(steps=steps, batch=16, warmup=2, log_every=1, guard_every=0),
         keep=Keep(every=2, last=0),
-        cluster=Cluster(precision="fp32", **cluster),
+        cluster=Cluster(device="cpu", precision="fp32", **cluster),
     )
 
 

@@ -52,7 +52,7 @@ def run_of(task: str, pretrained: PretrainRun, shards: Path, out: Path, steps: i
         head=replace(run.head, momentum=0.8, encoder_rate=1.0),
         schedule=Schedule(steps=steps, batch=24, lr=3e-3, warmup=4, log_every=1, guard_every=20),
         keep=Keep(every=20, last=0),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
     )
 
 

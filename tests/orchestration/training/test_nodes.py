@@ -33,7 +33,7 @@ def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path
         network=NetworkSettings(channels=8),
         schedule=Schedule(steps=STEPS, batch=32, warmup=2, lr=1e-4, log_every=1, guard_every=0),
         keep=Keep(every=10, last=2),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
     )
     elastic = replace(
         fixed, out=str(tmp_path / "elastic"), cluster=replace(fixed.cluster, at_least=1, resize_every=1.0)

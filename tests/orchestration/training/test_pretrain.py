@@ -39,7 +39,7 @@ def trained(store: Path, uri: str, local_ray, tmp_path_factory) -> PretrainRun:
         network=NetworkSettings(channels=16),
         schedule=Schedule(steps=6, batch=16, warmup=2, log_every=2),
         keep=Keep(every=3),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
     )
     assert str(pretrain(run, uri)) == f"{run.out}/checkpoints/step-00000006"
     return run
@@ -83,10 +83,11 @@ def test_a_run_resumes_from_its_newest_intact_checkpoint_to_the_bit(
     damaged = tmp_path / "run/checkpoints/step-00000006"
     damaged.joinpath("weights.safetensors").write_bytes(b"half of")
     (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
-    resumed = replace(trained, out=str(tmp_path / "run"), cluster=Cluster(precision="auto"))
+    resumed = replace(trained, out=str(tmp_path / "run"), cluster=Cluster(precision="auto"))  # and auto device
     pretrain(resumed, uri)
     said = caplog.text
-    assert "precision fp32: as it was begun" in said and read_run(open_place(resumed.out)).cluster == trained.cluster
+    assert "device cpu: as it was begun" in said and "precision fp32: as it was begun" in said
+    assert read_run(open_place(resumed.out)).cluster == trained.cluster
     assert said.count(f"{damaged} is damaged and skipped: weights.safetensors does not match its checksum") == 1
     assert f"resuming {resumed.out} after step 3" in said
     assert largest_difference(weights(trained), weights(resumed)) == 0
@@ -98,7 +99,7 @@ def test_other_numbers_of_workers_and_stages_resume_a_run(
     trained: PretrainRun, uri: str, tmp_path: Path, workers: int, stage: int
 ) -> None:
     shutil.copytree(trained.out, tmp_path / "run", ignore=LEFT_OUT)
-    cluster = Cluster(workers=workers, zero_stage=stage, precision="fp32")
+    cluster = Cluster(workers=workers, zero_stage=stage, device="cpu", precision="fp32")
     other = replace(trained, out=str(tmp_path / "run"), cluster=cluster)
     pretrain(other, uri)
     assert largest_difference(weights(trained), weights(other)) < 1e-4

@@ -64,7 +64,7 @@ def run_from(start: str, store: Path, out: Path, steps: int) -> PretrainRun:
         clips=ClipSettings(frames=4),
         network=TINY,
         schedule=Schedule(steps=steps, batch=16, warmup=0),
-        cluster=Cluster(precision="fp32"),
+        cluster=Cluster(device="cpu", precision="fp32"),
     )
 
 
