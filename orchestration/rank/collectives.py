@@ -24,21 +24,28 @@ def all_reduce(local: Tensor) -> Tensor:
     return local
 
 
+def broadcast(value: Tensor, device: torch.device) -> Tensor:
+    """The value of rank 0, on the device that its process group communicates on. Ranks give tensors of one shape."""
+    sent = value.to(device).contiguous()
+    dist.broadcast(sent, src=0)
+    return sent
+
+
 class _Gather(torch.autograd.Function):
     """all_gather with a backward pass, which torch.distributed's own has not.
 
     The loss of each rank depends on the tensors of all. Its gradient in this rank's tensor is therefore a sum over the
-    losses of all ranks: an all_reduce, of which each rank keeps its slice. torch.distributed.nn.functional.all_gather
-    does the same by reduce_scatter, which gloo lacks.
+    losses of all ranks.
     """
 
     @staticmethod
     def forward(context: Any, local: Tensor) -> Tensor:  # noqa: ANN401 torch's contexts take any attribute
-        context.local = slice(dist.get_rank() * len(local), (dist.get_rank() + 1) * len(local))
         everyone = [torch.empty_like(local) for _ in range(dist.get_world_size())]
         dist.all_gather(everyone, local.contiguous())
         return torch.cat(everyone)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
-        return all_reduce(gradient.clone())[context.local]
+        local = torch.empty_like(gradient[: len(gradient) // dist.get_world_size()])
+        dist.reduce_scatter_single(local, gradient.contiguous())
+        return local

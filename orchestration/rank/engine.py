@@ -23,10 +23,20 @@ from orchestration.run.precision import resolved
 from orchestration.run.settings import Run
 
 
+# Numbers of a bucket of gradients. DeepSpeed's default of 5e8 is more than any size of the ladder has: nothing would be
+# sent before the backward pass ends, and the two buffers that ZeRO makes of this size would take more than it saves.
+BUCKET = 2**24
+
+
 def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
     """DeepSpeed's JSON for a number of workers; the only place where DeepSpeed is configured."""
     micro_batch = run.micro_batch(workers)
-    zero: dict[str, object] = {"stage": run.cluster.zero_stage}
+    zero: dict[str, object] = {
+        "stage": run.cluster.zero_stage,
+        "reduce_bucket_size": BUCKET,
+        "allgather_bucket_size": BUCKET,
+        "overlap_comm": run.cluster.zero_stage > 0,  # each full bucket is reduced while the backward pass goes on
+    }
     if run.cluster.zero_stage == 3:
         zero["stage3_param_persistence_threshold"] = 0  # a weight that stays whole would miss updates of the teacher
     return {
@@ -36,7 +46,12 @@ def deepspeed_config(run: Run, workers: int) -> dict[str, object]:
         "gradient_clipping": run.schedule.clip_norm,
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,  # it knows AdamW, but not that EagerAdamW is one
-        "torch_autocast": {"enabled": resolved(run.cluster.precision) == "bf16", "dtype": "bfloat16"},
+        "torch_autocast": {
+            "enabled": resolved(run.cluster.precision) == "bf16",
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],  # else ZeRO reduces their gradients in bf16, which stage 0 does not
+        },
+        "timers": {"throughput": {"enabled": False}},  # it waits for the device twice a step
         "steps_per_print": 2**31,  # never: the rank reports
     }
 
@@ -51,7 +66,7 @@ def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
     groups = module.parameter_groups(run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,
-        optimizer=EagerAdamW(groups, lr=run.schedule.lr, betas=BETAS),
+        optimizer=EagerAdamW(groups, lr=run.schedule.lr, betas=BETAS, fused=True),
         config=deepspeed_config(run, dist.get_world_size()),
         dist_init_required=False,
     )

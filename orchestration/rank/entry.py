@@ -24,6 +24,8 @@ def import_loop(gpu: bool) -> Callable[..., None]:
     nobody uses and which would import MLflow.
     """
     os.environ["DS_ACCELERATOR"] = "cuda" if gpu else "cpu"  # else DeepSpeed runs programs to find out
+    # Steps have ever new numbers of tokens, which leave gaps in memory that is reserved in blocks of fixed sizes.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     sys.modules.setdefault("mlflow", None)  # type: ignore[arg-type]  # None makes an import fail, as if it was missing
     from orchestration.rank.loop import train_rank
 

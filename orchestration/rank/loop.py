@@ -72,7 +72,8 @@ def _train(work: Work, status: ActorHandle, heartbeat: HeartbeatThread, profiled
             done = batch.step + 1
             if run.schedule.guards_at(done):
                 some = [one[: trained.train_micro_batch_size_per_gpu()] for one in tensors]  # as many as fit at once
-                metrics |= trained.module.guards(some, batch.step)
+                with engine.engine_precision(trained):
+                    metrics |= trained.module.guards(some, batch.step)
             due = run.keep.due(done) or done == run.schedule.steps
             logger.record(done, metrics, batch, report_now=due)
             if due or writer.failed:
@@ -117,14 +118,22 @@ def _start(work: Work, run: Run, folder: Place, status: ActorHandle) -> tuple[De
     synchronise_norms(module, collectives.all_reduce)
     newest = _newest_checkpoint(folder, status)
     if newest is not None:
-        checkpoint.load_weights(newest, module)
+        if dist.get_rank() == 0:  # it alone reads: storage that many ranks read at once is slow
+            checkpoint.load_weights(newest, module)
+        optimizer_state.share_weights(module, _device(run))
     trained = engine.start_engine(run, module)
     if newest is None:
         return trained, 0
     start = checkpoint.step_of(newest)
     if start:  # the checkpoint of step 0 holds pretrained or published weights and no moments
-        optimizer_state.restore_moments(trained, checkpoint.load_moments(newest), start)
+        moments = checkpoint.load_moments(newest) if dist.get_rank() == 0 else {}
+        optimizer_state.restore_moments(trained, moments, start)
     return trained, start
+
+
+def _device(run: Run) -> torch.device:
+    """Where this rank trains, and communicates."""
+    return torch.device("cuda", torch.cuda.current_device()) if run.cluster.gpu else torch.device("cpu")
 
 
 def _newest_checkpoint(folder: Place, status: ActorHandle) -> Place | None:

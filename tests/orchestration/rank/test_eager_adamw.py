@@ -11,7 +11,7 @@ def trained(kind: type[AdamW], steps: int) -> tuple[list[torch.Tensor], AdamW]:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3))
     groups = [{"params": list(net[0].parameters()), "weight_decay": 0.1}]
-    optimizer = kind(groups, lr=1e-2, betas=(0.9, 0.95))
+    optimizer = kind(groups, lr=1e-2, betas=(0.9, 0.95), fused=True)
     optimizer.add_param_group({"params": list(net[2].parameters()), "lr": 1e-3})
     for step in range(steps):
         optimizer.zero_grad()

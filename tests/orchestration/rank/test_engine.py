@@ -79,12 +79,13 @@ def _rank(rank: int, ranks: int, folder: str, objective: str) -> None:
         trained = engine.start_engine(run, module)
         for step in range(STEPS):
             if step == STEPS // 2:
-                state = [optimizer_state.gather_weights(trained), optimizer_state.gather_moments(trained)]
-                dist.broadcast_object_list(state)
+                weights, moments = optimizer_state.gather_weights(trained), optimizer_state.gather_moments(trained)
                 module = run.objective.build(run.network)
-                module.load_state_dict(state[0])
+                if rank == 0:  # the other has nothing, and gets it from this one
+                    module.load_state_dict(weights)
+                optimizer_state.share_weights(module, torch.device("cpu"))
                 trained = engine.start_engine(run, module)
-                optimizer_state.restore_moments(trained, state[1], step)
+                optimizer_state.restore_moments(trained, moments, step)
             engine.set_lr(trained, run.schedule.lr_at(step))
             watched = engine.train_step(trained, _pairs(step, mine), step)
             assert watched["gradient_norm"] > 0
