@@ -39,13 +39,13 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, local: Tensor) -> Tensor:  # noqa: ANN401 torch's contexts take any attribute
+    def forward(context: Any, local: Tensor) -> Tensor:  # noqa: ANN401, ARG004 as torch calls it
         everyone = [torch.empty_like(local) for _ in range(dist.get_world_size())]
         dist.all_gather(everyone, local.contiguous())
         return torch.cat(everyone)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401, ARG004
         local = torch.empty_like(gradient[: len(gradient) // dist.get_world_size()])
         dist.reduce_scatter_single(local, gradient.contiguous())
         return local

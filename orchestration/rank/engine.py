@@ -22,7 +22,6 @@ from orchestration.rank.optimizer_state import prepare_moments, trained_weights
 from orchestration.run.precision import resolved
 from orchestration.run.settings import Run
 
-
 # Numbers of a bucket of gradients. DeepSpeed's default of 5e8 is more than any size of the ladder has: nothing would be
 # sent before the backward pass ends, and the two buffers that ZeRO makes of this size would take more than it saves.
 BUCKET = 2**24
