@@ -49,8 +49,7 @@ def embed(
     batches = _whole(sequences) if network.encoder.whole_sequences else _chunks(sequences, chunk_length)
     for clips, times, owners in batches:
         for index in _forward_passes(network, clips, max_tokens):
-            some, at = (torch.from_numpy(array[index]).to(device) for array in (clips, times))
-            pooled, _ = network.pool(some, at)
+            pooled, _ = network.pool(torch.from_numpy(clips[index]), torch.from_numpy(times[index]))
             rows = parts.merge(pooled, torch.from_numpy(owners[index]).to(device), rows)
     embeddings = network.embed(rows)
     network.train(training)

@@ -11,11 +11,13 @@ Shapes: B clips, N tokens of all of them, M slots of a packing (model/packing.py
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.device import send
 from model.fused import normalise, queries_keys_values
 from model.packing import Chunk, Layout, Packing, pack
 from model.parts import RowStatistics, Strips, row_statistics
@@ -27,6 +29,20 @@ _AXES = ((12, "time"), (10, "row"), (10, "column"))  # rotary pairs of an axis; 
 # Wavelengths from 2 pi to 200 pi frames or tubelets: a clip has 16 frames and 16 x 11 tubelets, so the usual base of
 # 10,000 for texts would leave most pairs all but unturned.
 _BASE = 100.0
+
+
+@dataclass(frozen=True)
+class EncoderInputs:
+    """What the encoder takes of a batch of clips, on its device: all that depends on how many tokens there are.
+
+    tokens: in order of segment, and of body row within it. rows: the tokens of each body row of each clip, int64 [B,
+    16]. kept: which share of all tubelets are tokens, a scalar.
+    """
+
+    tokens: Tokens
+    packing: Packing
+    rows: Tensor
+    kept: Tensor
 
 
 class ContourEncoder(nn.Module):
@@ -54,15 +70,24 @@ class ContourEncoder(nn.Module):
     ) -> tuple[RowStatistics, dict[str, Tensor]]:
         """Statistics of each body row over clips [B, T, 64, 44] at times [B, T], and the share of tubelets kept.
 
-        strips: how each clip is cut; whole where None.
+        Clips and times lie on the host. strips: how each clip is cut; whole where None.
         """
+        inputs = self.prepare(clips, times, strips)
+        features = self(inputs.tokens, inputs.packing)
+        return row_statistics(features, inputs.rows), {"tokens_kept": inputs.kept}
+
+    def prepare(self, clips: Tensor, times: Tensor, strips: Sequence[Strips] | None = None) -> EncoderInputs:
+        """The inputs of clips, found on the host, which would have to wait for a GPU that counts tokens."""
         tokens, kept = self.tokens(clips, times)
         segment, count = (tokens.clip, len(clips)) if strips is None else _segments(tokens, strips)
-        # In order of segment, as the encoder takes them, and of body row within it, as the statistics are taken.
-        order = (tokens.clip * GRID_ROWS + tokens.row).argsort(stable=True)
-        lengths = segment.bincount(minlength=count).tolist()
-        features = self(tokens.take(order), pack(lengths, REGISTERS, clips.device, self.layout))
-        return row_statistics(features, tokens.clip[order], tokens.row[order], len(clips)), {"tokens_kept": kept}
+        row = tokens.clip * GRID_ROWS + tokens.row
+        order, device = row.argsort(stable=True), self.row.device
+        return EncoderInputs(
+            tokens.take(order).send(device),
+            pack(segment.bincount(minlength=count).tolist(), REGISTERS, device, self.layout),
+            send(row.bincount(minlength=len(clips) * GRID_ROWS).unflatten(0, (-1, GRID_ROWS)), device),
+            send(kept, device),
+        )
 
     def tokens(self, clips: Tensor, times: Tensor) -> tuple[Tokens, Tensor]:
         """The tokens of clips [B, T, 64, 44] at times [B, T], and which share of all tubelets they are, a scalar."""
@@ -161,10 +186,9 @@ class Matrix(nn.Module):
 
 def _segments(tokens: Tokens, strips: Sequence[Strips]) -> tuple[Tensor, int]:
     """The segment of each token, int64 [N], and the number of segments: the strips of all clips, in order."""
-    device = tokens.clip.device
-    heights = torch.tensor([GRID_ROWS // one.number for one in strips], device=device)
-    shifts = torch.tensor([GRID_ROWS // one.number // 2 * one.shifted for one in strips], device=device)
-    counts = torch.tensor([one.number + one.shifted for one in strips], device=device)
+    heights = torch.tensor([GRID_ROWS // one.number for one in strips])
+    shifts = torch.tensor([GRID_ROWS // one.number // 2 * one.shifted for one in strips])
+    counts = torch.tensor([one.number + one.shifted for one in strips])
     first = counts.cumsum(0) - counts
     segment = first[tokens.clip] + (tokens.row + shifts[tokens.clip]) // heights[tokens.clip]
     return segment, sum(one.number + one.shifted for one in strips)
@@ -175,8 +199,11 @@ def _inputs(tokens: Tokens, packing: Packing) -> Tensor:
 
     One matrix product then embeds all of it. Its gradient is deterministic on GPUs, that of indexing is not.
     """
-    row, column = functional.one_hot(tokens.row, GRID_ROWS), functional.one_hot(tokens.column, GRID_COLUMNS)
-    of_tokens = torch.cat([tokens.bits, row.float(), column.float()], dim=1)
+    one_hots = [
+        (position[:, None] == torch.arange(size, device=position.device)).float()
+        for position, size in ((tokens.row, GRID_ROWS), (tokens.column, GRID_COLUMNS))
+    ]
+    of_tokens = torch.cat([tokens.bits, *one_hots], dim=1)
     of_registers = torch.eye(REGISTERS, device=tokens.bits.device)
     width = of_tokens.shape[1]
     return packing.scatter(

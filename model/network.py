@@ -55,7 +55,10 @@ class GaitNetwork(nn.Module):
     def pool(
         self, clips: Tensor, times: Tensor, strips: Sequence[parts.Strips] | None = None
     ) -> tuple[parts.RowStatistics, dict[str, Tensor]]:
-        """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and metrics of the encoder."""
+        """Statistics of each body row over clips [B, T, 64, 44], cut or whole, and metrics of the encoder.
+
+        Clips and times lie on the host, from which the encoder takes what it needs to its own device.
+        """
         return self.encoder.pool(clips, times, strips)
 
     def project(self, rows: parts.RowStatistics) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.device import send
+
 Layout = Literal["padded", "jagged"]
 _SHRINK, _SLACK = 0.9, 4  # a chunk ends where a segment is shorter than this share of its longest, less the slack
 # The most slots of a chunk, unless one segment has more. A block processes one chunk after the other, so that what it
@@ -136,7 +138,7 @@ def pack(lengths: list[int], registers: int, device: torch.device, layout: Layou
     if (layout or ("jagged" if device.type == "cuda" else "padded")) == "jagged":
         offsets = torch.tensor([0, *whole]).cumsum(0)
         slots = _slots(lengths, registers, offsets[:-1], device)
-        return Packing(*slots, (JaggedChunk(sum(whole), offsets.to(device), max(whole)),))
+        return Packing(*slots, (JaggedChunk(sum(whole), send(offsets, device), max(whole)),))
     starts, filled, chunks = torch.zeros(len(whole), dtype=torch.int64), 0, []
     for group in _groups(whole):
         length = whole[group[0]]
@@ -176,7 +178,7 @@ def _mask(lengths: list[int], device: torch.device) -> Tensor | None:
     if lengths[0] == lengths[-1]:
         return None
     mask = torch.arange(lengths[0]) < torch.tensor(lengths)[:, None]
-    return mask[:, None, None].to(device)
+    return send(mask[:, None, None], device)
 
 
 def _slots(lengths: list[int], registers: int, starts: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -185,4 +187,4 @@ def _slots(lengths: list[int], registers: int, starts: Tensor, device: torch.dev
     before = count.cumsum(0) - count
     tokens = torch.arange(int(count.sum())) + (starts + registers - before).repeat_interleave(count)
     first = (starts[:, None] + torch.arange(registers)).flatten()
-    return first.to(device), tokens.to(device)
+    return send(first, device), send(tokens, device)

@@ -38,20 +38,18 @@ class RowStatistics:
     count: Tensor
 
 
-def row_statistics(features: Tensor, clip: Tensor, row: Tensor, clips: int) -> RowStatistics:
+def row_statistics(features: Tensor, count: Tensor) -> RowStatistics:
     """Of tokens in order of clip and row.
 
     Args:
         features: [N, D] of the tokens of all clips.
-        clip: [N] in 0..clips-1.
-        row: [N] in 0..15.
+        count: int64 [B, 16], the number of tokens of each row of each clip.
     """
-    count = (clip * GRID_ROWS + row).bincount(minlength=clips * GRID_ROWS)
     maximum, total = (
-        torch.segment_reduce(features, kind, lengths=count, unsafe=True).unflatten(0, (clips, GRID_ROWS))
+        torch.segment_reduce(features, kind, lengths=count.flatten(), unsafe=True).unflatten(0, count.shape)
         for kind in ("max", "sum")
     )
-    return RowStatistics(maximum, total, count.to(features.dtype).unflatten(0, (clips, GRID_ROWS)))
+    return RowStatistics(maximum, total, count.to(features.dtype))
 
 
 def masked_statistics(features: Tensor, counted: Tensor) -> RowStatistics:

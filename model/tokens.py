@@ -9,12 +9,13 @@ Shapes: B clips, T frames, H x W pixels, N tokens of all clips together, 32 = bi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from datasets.schema.rows import HEIGHT, WIDTH
+from model.device import send
 
 TUBELET_FRAMES, TUBELET_HEIGHT, TUBELET_WIDTH = 2, 4, 4
 BITS = TUBELET_FRAMES * TUBELET_HEIGHT * TUBELET_WIDTH
@@ -33,8 +34,11 @@ class Tokens:
 
     def take(self, index: Tensor) -> "Tokens":
         """The tokens of an index, in its order."""
-        names = ("bits", "time", "row", "column", "clip")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        return Tokens(**{name: value[index] for name, value in vars(self).items()})
+
+    def send(self, device: torch.device) -> "Tokens":
+        """The same on a device."""
+        return Tokens(**{name: send(value, device) for name, value in vars(self).items()})
 
 
 def num_tubelets(frames: int) -> int:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from datasets.schema.errors import UsageError
 from model import sizes
+from model.device import send
 from model.encoder import ContourEncoder
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives import guards, teacher
@@ -141,8 +142,8 @@ class Classifier(nn.Module):
 
     def tensors(self, batch: ClipArrays, device: torch.device) -> list[Tensor]:
         """Clips, their times and labels."""
-        arrays = (batch.clips, batch.times, batch.labels)
-        return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
+        inputs = (batch.clips, batch.times)
+        return [*map(torch.from_numpy, inputs), send(torch.from_numpy(batch.labels), device)]
 
     def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
         """Those of the head, and those of the gait network at `encoder_rate` of the learning rate."""

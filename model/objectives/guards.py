@@ -48,8 +48,7 @@ def match_rate(queries: Tensor, keys: Tensor, walks: Tensor) -> Tensor:
 
 def shuffle_frames(clips: Tensor, seed: int) -> Tensor:
     """Clips [B, T, ...] with their frames in another order, the same for all."""
-    order = torch.randperm(clips.shape[1], generator=torch.Generator().manual_seed(seed))
-    return clips[:, order.to(clips.device)]
+    return clips[:, torch.randperm(clips.shape[1], generator=torch.Generator().manual_seed(seed))]
 
 
 def spread(rows: parts.RowStatistics, embeddings: Tensor) -> dict[str, Tensor]:
@@ -62,7 +61,7 @@ def spread(rows: parts.RowStatistics, embeddings: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def clip_guards(network: GaitNetwork, clips: Tensor, times: Tensor) -> dict[str, Tensor]:
-    """The guards that need no second clip of a walk, on clips [B, T, 64, 44]."""
+    """The guards that need no second clip of a walk, on clips [B, T, 64, 44] on the host."""
     training = network.training
     network.eval()
     rows = network.pool(clips, times)[0]
@@ -82,16 +81,17 @@ def pair_guards(
     *,
     seed: int,
 ) -> dict[str, Tensor]:
-    """All guards, on pairs of whole clips [B, T, 64, 44]. walks: int64 [B]; every pair one of its own where None.
+    """All guards, on pairs of whole clips [B, T, 64, 44] on the host.
 
-    The gaps: by how much the match rate falls when the queries are blank, and when their frames are shuffled.
+    walks: int64 [B], the recorded walk of each pair; every pair one of its own where None. The gaps:
+    by how much the match rate falls when the queries are blank, and when their frames are shuffled.
     """
     training = network.training
     network.eval()
-    if walks is None:
-        walks = torch.arange(len(query), device=query.device)
     rows = network.pool(key, key_times)[0]
     keys = network.embed(rows)
+    if walks is None:
+        walks = torch.arange(len(query), device=keys.device)
     found = {}
     for name, clips in (("as it is", query), ("blank", query * 0), ("shuffled", shuffle_frames(query, seed))):
         found[name] = match_rate(network.embed(network.pool(clips, query_times)[0]), keys, walks)

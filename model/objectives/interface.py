@@ -39,7 +39,7 @@ class Objective(Protocol[BatchT]):
     num_inputs: int
 
     def tensors(self, batch: BatchT, device: torch.device) -> list[Tensor]:
-        """The tensors of a batch on a device, inputs first."""
+        """The tensors of a batch: inputs, which stay on the host (`GaitNetwork.pool`), then targets on a device."""
         ...
 
     def __call__(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from datasets.schema.errors import UsageError
 from model import sizes, transfer
+from model.device import send
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives import guards, teacher
 from model.objectives.interface import Gather, no_gather
@@ -122,8 +123,8 @@ class PairObjective(nn.Module, ABC):
 
     def tensors(self, batch: PairArrays, device: torch.device) -> list[Tensor]:
         """Query, its times, key, its times, and the recorded walk of each pair."""
-        arrays = (batch.query, batch.query_times, batch.key, batch.key_times, batch.walks)
-        return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
+        inputs = (batch.query, batch.query_times, batch.key, batch.key_times)
+        return [*map(torch.from_numpy, inputs), send(torch.from_numpy(batch.walks), device)]
 
     def forward(
         self,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.device import send
 from model.p3d.norm import BatchNorm
 from model.parts import PARTS, PartHead, RowStatistics, Strips
 from model.recompute import run_block
@@ -58,7 +59,7 @@ class P3DEncoder(nn.Module):
     def pool(
         self, clips: Tensor, _times: Tensor, strips: Sequence[Strips] | None = None
     ) -> tuple[RowStatistics, dict[str, Tensor]]:
-        """Statistics of each body row over clips [B, T, 64, 44]: maximum over time, then over the columns.
+        """Statistics of each body row over clips [B, T, 64, 44] on the host: maximum over time, then over the columns.
 
         It takes frames as equally spaced, whatever their times, and has no metrics. strips: how each clip is cut; whole
         where None.
@@ -69,7 +70,7 @@ class P3DEncoder(nn.Module):
 
     def _peaks(self, clips: Tensor) -> Tensor:
         """Maximum over time of the last map: [B, D, h, w]."""
-        return self(clips).max(dim=1).values.float()
+        return self(send(clips, self.stem.conv.weight.device)).max(dim=1).values.float()
 
     def _in_strips(self, clips: Tensor, strips: Sequence[Strips]) -> Tensor:
         """The same of clips that are cut: each strip is encoded alone, all those of one height at once."""
@@ -83,7 +84,8 @@ class P3DEncoder(nn.Module):
             uncut = len(plain) * count
             maps += [_join(peaks[:uncut], rows, 0), _join(peaks[uncut:], rows, margin // _STRIDE)]
             order += plain + shifted
-        return torch.cat(maps)[torch.tensor(order, device=clips.device).argsort()]
+        together = torch.cat(maps)
+        return together[send(torch.tensor(order).argsort(), together.device)]
 
 
 def _cut(clips: Tensor, height: int, margin: int) -> Tensor:

@@ -126,7 +126,7 @@ def _embedded(examined: Examined, pairs: Bank) -> Iterator[tuple[np.ndarray, np.
     for start in range(0, len(pairs.walks), BATCH):
         some = slice(start, start + BATCH)
         given = (pairs.query[some], pairs.query_times[some], pairs.key[some], pairs.key_times[some])
-        query, query_times, key, key_times = (torch.from_numpy(one).to(examined.device) for one in given)
+        query, query_times, key, key_times = map(torch.from_numpy, given)
         with examined.autocast():
             predictions = network.embed(network.pool(query, query_times)[0])
             keys = network.project(network.pool(key, key_times)[0])

@@ -178,8 +178,9 @@ def test_the_largest_size_has_the_parameters_of_the_published_one_and_a_seventh_
 
 def test_the_pyramid_pools_by_body_row() -> None:
     features = torch.tensor([[1.0], [3.0], [10.0], [99.0]])
-    clip, row = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 15, 4])
-    pooled = parts.pyramid(parts.row_statistics(features, clip, row, clips=2))[0, :, 0]
+    count = torch.zeros(2, 16, dtype=torch.int64)
+    count[[0, 0, 1], [0, 15, 4]] = torch.tensor([2, 1, 1])
+    pooled = parts.pyramid(parts.row_statistics(features, count))[0, :, 0]
     assert pooled.shape == (31,)
     assert pooled[0] == 3 + 2  # the first of 16 rows: maximum + mean
     assert pooled[15] == 20
@@ -191,10 +192,11 @@ def test_pooling_in_chunks_is_pooling_at_once() -> None:
     torch.manual_seed(0)
     features, bins = torch.randn(50, 4), torch.randint(0, 48, (50,)).sort().values
     clip, row, owner = bins // 16, bins % 16, torch.tensor([1, 0, 1])
-    order = (owner[clip] * 16 + row).argsort(stable=True)
-    once = parts.pyramid(parts.row_statistics(features[order], owner[clip][order], row[order], clips=2))
+    bin_at_once = owner[clip] * 16 + row
+    count, count_at_once = bins.bincount(minlength=48).view(3, 16), bin_at_once.bincount(minlength=32).view(2, 16)
+    once = parts.pyramid(parts.row_statistics(features[bin_at_once.argsort(stable=True)], count_at_once))
     chunks, taken = (
-        parts.row_statistics(features, clip, row, clips=3),
+        parts.row_statistics(features, count),
         parts.empty_statistics(2, 4, torch.device("cpu")),
     )
     for some in (torch.tensor([2]), torch.tensor([0, 1])):  # in any order, some at a time
