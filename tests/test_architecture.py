@@ -42,7 +42,8 @@ WINGS = {
         ("ingest", "loading", "reports"),
     ),
     "model": (
-        ("fused", "packing", "recompute", "tokens"),
+        ("device", "recompute"),
+        ("fused", "packing", "tokens"),
         ("parts",),
         ("sizes",),
         ("encoder", "p3d", "transfer"),
