@@ -19,7 +19,9 @@ from ray.train import BackendConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
 
+from datasets.schema.errors import UsageError
 from orchestration.rank.group import bind_to_node_address
+from orchestration.run.hardware import gpu_problem
 
 _SHUTDOWN_TIMEOUT = 30.0  # seconds
 _opened: list[dist.TCPStore] = []  # of rank 0's process: the store, from _open_store until _join
@@ -63,8 +65,13 @@ class ProcessGroupBackend(Backend):
     share_cuda_visible_devices = True  # as Ray's own backend for torch: NCCL needs to see the node's other GPUs
 
     def on_start(self, worker_group: WorkerGroup, backend_config: BackendConfig) -> None:
-        """Set up the process group; the order of workers in their group is their rank."""
+        """Set up the process group; the order of workers in their group is their rank.
+
+        UsageError where a rank's GPU is none that this build of torch runs on.
+        """
         assert isinstance(backend_config, ProcessGroupConfig)
+        if backend_config.backend == "nccl":
+            _check_gpus(worker_group)
         ranks, timeout = len(worker_group), backend_config.timeout_s
         address = worker_group.execute_single(0, _open_store, ranks, timeout)
         worker_group.execute(_set_rank_variables)
@@ -78,6 +85,17 @@ class ProcessGroupBackend(Backend):
             ray.get(worker_group.execute_async(_leave), timeout=_SHUTDOWN_TIMEOUT)
         except GetTimeoutError:
             return
+
+
+def _check_gpus(worker_group: WorkerGroup) -> None:
+    """UsageError for the first rank whose GPU cannot be trained on; Ray Train does not start ranks again after it."""
+    for rank, (node, problem) in enumerate(worker_group.execute(_problem_of_rank)):
+        if problem is not None:
+            raise UsageError(f"rank {rank} on node {node}: {problem}")
+
+
+def _problem_of_rank() -> tuple[str, str | None]:
+    return ray.util.get_node_ip_address(), gpu_problem()
 
 
 def _open_store(ranks: int, timeout: int) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train import ControllerError, TrainingFailedError
 
+from datasets.schema.errors import UsageError
 from orchestration.cluster import session
 from orchestration.rank.status import start_status_actor
 from orchestration.rank.work import Rank
@@ -41,7 +42,10 @@ class RayTrain:
         return start_status_actor()
 
     def fit(self, run: Run, rank: Rank, status: ActorHandle, monitor: Monitor, profile: bool) -> str | None:
-        """Run the trainer, again where its controller is lost; returns why the run failed, or None."""
+        """Run the trainer, again where its controller is lost; returns why the run failed, or None.
+
+        UsageError where a rank has a GPU that cannot be trained on.
+        """
         self._monitor = monitor
         trainer = _trainer(run, status, rank, profile, monitor.control)
         losses, newest = 0, -1
@@ -50,6 +54,8 @@ class RayTrain:
                 trainer.fit()
             except (RayActorError, TrainingFailedError) as error:
                 monitor.update()
+                if isinstance(cause := _cause(error), UsageError):
+                    raise cause from error
                 if monitor.failure or not _is_lost_controller(error):
                     return monitor.failure or _reason(error)
                 step = checkpoint.resumable_step(folder_of(run))
@@ -74,13 +80,18 @@ def _is_lost_controller(error: RayActorError | TrainingFailedError) -> bool:
 
     Ray Train restarts workers that die later, by itself (orchestration/training/restarts.py).
     """
-    cause = error.controller_failure if isinstance(error, ControllerError) else error
+    cause = _cause(error)
     return not isinstance(cause, RunFailed) and is_lost(cause)
+
+
+def _cause(error: RayActorError | TrainingFailedError) -> Exception:
+    """What the controller raised, if it was the controller."""
+    return error.controller_failure if isinstance(error, ControllerError) else error
 
 
 def _reason(error: RayActorError | TrainingFailedError) -> str:
     """One line for what Ray Train raises."""
-    cause = error.controller_failure if isinstance(error, ControllerError) else error
+    cause = _cause(error)
     return str(cause) if isinstance(cause, RunFailed) else f"Ray Train failed: {' '.join(str(cause).split())[:400]}"
 
 

@@ -1,8 +1,8 @@
 """Restart policy: which failures of workers a run survives.
 
 Ray Train restarts all workers after any failure, for as long as this policy, which its controller calls first, does not
-raise. A worker that died (killed, out of memory, lost with its node) is restarted as long as the run saves checkpoints
-between deaths. An error of the program ends the run, since another attempt would end in the same way.
+raise. A worker that died (killed, out of memory, lost with its node), or whose GPU failed, is restarted as long as the
+run saves checkpoints between deaths. An error of the program ends the run, since another attempt would end so too.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,23 @@ from ray.train import UserCallback
 from datasets.storage import Place
 from orchestration.run import checkpoint
 from orchestration.training.ray_internals import health_check_failure
+
+# Collectives raise a bare RuntimeError where the other end of a connection is gone.
+_CONNECTIONS = ("gloo", "nccl", "connection")
+# CUDA's errors (cudaGetErrorString) of cards, links and drivers that fail, and what NVIDIA's driver and NVML say then.
+_HARDWARE = (
+    "ecc error",  # uncorrectable
+    "fallen off the bus",
+    "gpu is lost",
+    "launch failure",  # cudaErrorLaunchFailure: "unspecified launch failure"
+    "cudaerrorlaunchfailure",
+    "hardware stack error",
+    "hardware error",  # "invalid access of peer GPU memory over nvlink or a hardware error"
+    "nvlink error",
+    "contained error",
+    "xid",
+)
+_OF_THE_PROGRAM = ("out of memory", "out_of_memory", "alloc_failed", "device-side assert", "assertion")
 
 
 class RunFailed(Exception):
@@ -41,12 +58,18 @@ class RestartPolicy(UserCallback):
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether a worker died, or lost its connection to one that did; False for an error of its program."""
-    if health_check_failure(error) is not None or isinstance(error, (RayActorError, torch.distributed.DistError)):
+    """Whether a worker died, its GPU failed, or it lost its connection to another; False for an error of its program.
+
+    Running out of a GPU's memory and assertions are errors of the program, whatever reports them.
+    """
+    if health_check_failure(error) is not None or isinstance(error, RayActorError):
         return True
-    # Collectives raise a bare RuntimeError where the other end of a connection is gone.
     words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(word in words for word in ("gloo", "nccl", "connection"))
+    if any(one in words for one in _OF_THE_PROGRAM):
+        return False
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(one in words for one in _CONNECTIONS + _HARDWARE)
 
 
 def describe_failure(errors: Mapping[int, Exception], step: int) -> str:

@@ -65,6 +65,50 @@ def test_workers_out_of_memory_are_told_what_to_change(folder: Place) -> None:
         RestartPolicy(folder, restarts=0).after_exception(None, {0: killed})
 
 
+# As torch, NCCL and NVIDIA's driver write them.
+CUDA = "CUDA error: {}\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace \
+below might be incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+WATCHDOG = "[PG ID 0 PG GUID 0(default_pg) Rank 3] Process group watchdog thread terminated with exception: "
+TIMEOUT = "[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=81, OpType=ALLREDUCE, NumelIn=1, \
+NumelOut=1, Timeout(ms)=600000) ran for 600009 milliseconds before timing out."
+NCCL = "NCCL error in: ../torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp:3690, unhandled cuda error (run with \
+NCCL_DEBUG=INFO for details), NCCL version 2.28.3\nncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\n\
+Cuda failure {}"
+OOM = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.19 GiB."
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (torch.AcceleratorError(CUDA.format("uncorrectable ECC error encountered")), True),
+        (torch.AcceleratorError(CUDA.format("unspecified launch failure")), True),
+        (torch.AcceleratorError(CUDA.format("hardware stack error")), True),
+        (torch.AcceleratorError(CUDA.format("uncorrectable NVLink error detected during the execution")), True),
+        (
+            torch.AcceleratorError(CUDA.format("invalid access of peer GPU memory over nvlink or a hardware error")),
+            True,
+        ),
+        (RuntimeError("cudaEventSynchronize failed: cudaErrorLaunchFailure"), True),
+        (RuntimeError("NVRM: Xid (PCI:0000:3b:00): 79, pid=2143, name=ray::Rank, GPU has fallen off the bus."), True),
+        (RuntimeError("Unable to determine the device handle for GPU 0000:3B:00.0: GPU is lost."), True),
+        (dist.DistBackendError(TIMEOUT), True),
+        (RuntimeError(TIMEOUT), True),
+        (dist.DistBackendError(WATCHDOG + CUDA.format("uncorrectable ECC error encountered")), True),
+        (dist.DistBackendError(NCCL.format("719 'unspecified launch failure'")), True),
+        (dist.DistBackendError(NCCL.format("2 'out of memory'")), False),
+        (dist.DistBackendError(WATCHDOG + CUDA.format("device-side assert triggered")), False),
+        (torch.AcceleratorError(CUDA.format("device-side assert triggered")), False),
+        (torch.AcceleratorError(CUDA.format("out of memory")), False),
+        (torch.AcceleratorError(CUDA.format("an illegal memory access was encountered")), False),
+        (torch.OutOfMemoryError(OOM), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), False),
+    ],
+    ids=lambda value: " ".join(str(value).split())[:60],
+)
+def test_hardware_that_fails_is_told_from_programs_that_do(error: Exception, lost: bool) -> None:
+    assert is_lost(error) is lost
+
+
 @pytest.mark.parametrize(
     ("error", "lost"),
     [
