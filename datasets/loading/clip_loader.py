@@ -1,9 +1,6 @@
-"""Load clips from the corpus: sample frames, rasterise their contours, augment them; and prefetch steps."""
+"""Load clips from the corpus: sample frames, rasterise their contours, augment them."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,10 +12,7 @@ from datasets.loading.random_numbers import ClipRng
 from datasets.preprocessing.encoder_input import downsample
 from datasets.schema.rows import HEIGHT, WIDTH
 
-PREFETCH = 2  # steps that are loaded ahead
 _PIXELS_AT_ONCE = 1 << 21  # rasterised together: more do not fit the caches
-
-Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -59,16 +53,6 @@ class ClipLoader:
         """Frames [F] of clips whose outlines are moved, as masks [64, F, 44]. maps: of each clip, see `Movement`."""
         outlines = raster.outlines(self.corpus.coded.choose(frames, grid))
         return downsample(raster.draw(outlines, augment.on_grid(maps, grid), grid))
-
-
-def prefetch(at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Yield `at(step)` for steps start..stop-1, computed up to PREFETCH steps ahead in a thread."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="clips") as pool:
-        pending = [pool.submit(at, step) for step in range(start, min(start + PREFETCH, stop))]
-        for step in range(start, stop):
-            if step + PREFETCH < stop:
-                pending.append(pool.submit(at, step + PREFETCH))
-            yield pending.pop(0).result()
 
 
 def _scatter(masks: np.ndarray, loaded: np.ndarray, members: np.ndarray) -> None:

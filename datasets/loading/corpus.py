@@ -1,11 +1,14 @@
 """The sequences that training visits, memory-mapped for random access to their contours.
 
 `write_map` writes rows of a store to flat files, once a node; every rank of the node maps them as a `Corpus`. Processes
-share these pages and hold no copy of their own, whatever their number.
+share these pages and hold no copy of their own, whatever their number. The files may be removed once they are mapped.
 """
 
+import mmap
+import os
+import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -24,15 +27,34 @@ class Corpus:
     """Sequences by row, 0..len-1, from a folder of `write_map`; a collection is a range of rows, in order of name.
 
     grids, first_frames, num_frames, walks: of each row, [rows]; equal numbers in `walks` are one recorded walk.
-    frame_numbers: of all frames, as numbered on disk, [frames]. coded: the contours of all frames.
+    frame_numbers: of all frames, as numbered on disk, [frames]. coded: the contours of all frames. descriptors: of the
+    open files, by name.
     """
 
     def __init__(self, folder: Path) -> None:
-        with pa.memory_map(str(folder / TABLE)) as source:
-            self._table = pa.ipc.open_file(source).read_all()
+        self._map({name: os.open(folder / name, os.O_RDONLY) for name in (TABLE, *ARRAYS)})
+
+    @classmethod
+    def inherited(cls, descriptors: Mapping[str, int]) -> "Corpus":
+        """The corpus of the process that started this one and passed it the descriptors of the files, by name."""
+        made = cls.__new__(cls)
+        made._map(descriptors)
+        return made
+
+    def __reduce__(self) -> tuple[Callable[[Mapping[str, int]], "Corpus"], tuple[Mapping[str, int]]]:
+        """For a child process to which `descriptors` are passed: it maps the same pages."""
+        return Corpus.inherited, (self.descriptors,)
+
+    def _map(self, descriptors: Mapping[str, int]) -> None:
+        self.descriptors = descriptors
+        for descriptor in descriptors.values():
+            weakref.finalize(self, os.close, descriptor)
+        self._table = pa.ipc.open_file(pa.BufferReader(_mapped(descriptors[TABLE]))).read_all()
         columns = (self._table[name].chunk(0).to_numpy() for name in ("grid", "first_frame", "num_frames", "walk"))
         self.grids, self.first_frames, self.num_frames, self.walks = columns
-        arrays = {name: _mapped(folder / name, kind) for name, kind in ARRAYS.items()}
+        arrays: dict[str, np.ndarray] = {
+            name: np.frombuffer(_mapped(descriptors[name]), kind) for name, kind in ARRAYS.items()
+        }
         self.frame_numbers, self._first_of_walk = arrays.pop("frame_numbers"), arrays.pop("walks")
         self.coded = CodedFrames(**arrays)
         counted = pc.value_counts(self._table["collection"]).to_pylist()
@@ -63,11 +85,11 @@ class Corpus:
         return np.where(end - first > 1, partner + (partner >= rows), rows)
 
 
-def _mapped(path: Path, kind: type) -> np.ndarray:
-    """A memory-mapped file as an array."""
-    if not path.stat().st_size:  # an empty file cannot be mapped
-        return np.zeros(0, dtype=kind)
-    return np.asarray(np.memmap(path, dtype=kind, mode="r"))
+def _mapped(descriptor: int) -> mmap.mmap | bytes:
+    """The content of an open file, memory-mapped."""
+    if not os.fstat(descriptor).st_size:  # an empty file cannot be mapped
+        return b""
+    return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
 
 
 TABLE = "rows.arrow"  # WALK_COLUMNS, grid, first_frame, num_frames, walk

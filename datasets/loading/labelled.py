@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from datasets.loading.clip_loader import ClipLoader, prefetch
+from datasets.loading.clip_loader import ClipLoader
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
+from datasets.loading.prefetch import prefetch
 from datasets.loading.random_numbers import ClipRng
 from datasets.random_streams import stream
 from datasets.schema.errors import UsageError
@@ -124,6 +125,6 @@ class LabelledLoader:
         clips, times = ClipLoader(self.corpus, self.settings).load(rows, rng)
         return LabelledBatch(step, self.sampler.epoch(step), clips, times, self.labels[rows])
 
-    def steps(self, start: int, stop: int) -> Iterator[LabelledBatch]:
-        """The clips of steps start..stop-1, loaded ahead of training in a thread."""
-        return prefetch(self.at, start, stop)
+    def steps(self, start: int, stop: int, processes: int = 0) -> Iterator[LabelledBatch]:
+        """The clips of steps start..stop-1, loaded ahead of training: see `prefetch`."""
+        return prefetch(self, start, stop, processes)

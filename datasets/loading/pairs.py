@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.loading.clip_loader import ClipLoader, prefetch
+from datasets.loading.clip_loader import ClipLoader
 from datasets.loading.clips import ClipSettings
 from datasets.loading.corpus import Corpus
+from datasets.loading.prefetch import prefetch
 from datasets.loading.random_numbers import ClipRng
 from datasets.loading.sampler import GlobalSampler
 
@@ -71,6 +72,6 @@ class PairLoader:
         epoch = float(indices.epochs.mean())
         return PairBatch(step, epoch, names, self.corpus.walks[rows], query, query_times, key, key_times)
 
-    def steps(self, start: int, stop: int) -> Iterator[PairBatch]:
-        """The pairs of steps start..stop-1, loaded ahead of training in a thread."""
-        return prefetch(self.at, start, stop)
+    def steps(self, start: int, stop: int, processes: int = 0) -> Iterator[PairBatch]:
+        """The pairs of steps start..stop-1, loaded ahead of training: see `prefetch`."""
+        return prefetch(self, start, stop, processes)
