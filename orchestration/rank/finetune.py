@@ -10,7 +10,7 @@ import torch.distributed as dist
 from datasets.loading.labelled import LabelledBatch, LabelledLoader, PKSampler, RoundRobinSampler, RowSampler
 from datasets.loading.labels import SUBJECT, Label, class_indices, subjects_of
 from model.objectives.classification import Classifier
-from orchestration.rank.data import map_corpus
+from orchestration.rank.data import loader_processes, map_corpus
 from orchestration.rank.entry import enter
 from orchestration.run.finetune_settings import FinetuneRun, Start, read_start
 from orchestration.run.folder import folder_of
@@ -38,7 +38,7 @@ class FinetuneWork:
         sampler = sampler_of(run, classes, subjects_of(rows))
         rank, ranks = dist.get_rank(), dist.get_world_size()
         loader = LabelledLoader(sequences, classes, sampler, run.clips, run.schedule.batch, run.seed, rank, ranks)
-        return loader.steps(start, run.schedule.steps)
+        return loader.steps(start, run.schedule.steps, loader_processes(run.cluster))
 
 
 def sampler_of(run: FinetuneRun, classes: np.ndarray, subjects: Sequence[str]) -> RowSampler:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from datasets.loading.pairs import PairBatch, PairLoader
 from datasets.loading.sampler import GlobalSampler
 from model.objectives.pairs import PairObjective
-from orchestration.rank.data import map_corpus
+from orchestration.rank.data import loader_processes, map_corpus
 from orchestration.rank.entry import enter
 from orchestration.run.serialise import build
 from orchestration.run.settings import PretrainRun
@@ -34,7 +34,7 @@ class PretrainWork:
         rank, ranks = dist.get_rank(), dist.get_world_size()
         batch, positives = run.schedule.batch, data.positives
         loader = PairLoader(sequences, sampler, run.clips, batch, run.seed, rank, ranks, positives)
-        return loader.steps(start, run.schedule.steps)
+        return loader.steps(start, run.schedule.steps, loader_processes(run.cluster))
 
 
 def pretrain_rank(config: Mapping[str, Any]) -> None:

@@ -151,6 +151,8 @@ class Cluster:
     precision: RequestedPrecision = "auto"
     micro_batch: int | None = None  # items a worker processes at once, to save memory; its whole share if None
     recompute: bool = False  # recompute activations in the backward pass, to save memory
+    # Processes of each worker that load its clips; 0: a thread. None: one for each core that a GPU's share leaves
+    loaders: int | None = None
     restarts: int = 3  # failures in a row, without a checkpoint in between, after which the run ends
     patience: float = 600.0  # seconds without a step, after which the run ends
     resize_every: float = 60.0  # seconds between checks for room for more workers
@@ -164,6 +166,8 @@ class Cluster:
             )
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UsageError(f"--cluster.micro-batch {self.micro_batch} must be at least 1")
+        if self.loaders is not None and self.loaders < 0:
+            raise UsageError(f"--cluster.loaders {self.loaders} must not be negative: give 0 for a thread")
         if self.restarts < 0:
             raise UsageError(f"--cluster.restarts {self.restarts} must not be negative")
         if min(self.patience, self.resize_every) <= 0:

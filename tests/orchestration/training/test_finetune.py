@@ -141,7 +141,7 @@ def test_a_run_starts_from_the_pretrained_teacher(screened: FinetuneRun, pretrai
 def test_a_resumed_run_is_the_same_run_to_the_bit(screened: FinetuneRun, uri: str, tmp_path: Path, caplog) -> None:
     left = shutil.ignore_patterns("step-00000040", "ray", "mlflow_run_id", "evaluation")
     shutil.copytree(screened.out, tmp_path / "run", ignore=left)
-    resumed = replace(screened, out=str(tmp_path / "run"))
+    resumed = replace(screened, out=str(tmp_path / "run"), cluster=replace(screened.cluster, loaders=1))
     finetune(resumed, uri)
     assert "after step 20" in caplog.text
     expected, found = weights(screened, 40), weights(resumed, 40)

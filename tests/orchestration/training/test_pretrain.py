@@ -78,12 +78,14 @@ def test_training_starts_from_the_weights_of_its_seed(trained: PretrainRun) -> N
 def test_a_run_resumes_from_its_newest_intact_checkpoint_to_the_bit(
     trained: PretrainRun, uri: str, tmp_path: Path, caplog
 ) -> None:
-    """The newest one is damaged, and the terminal says so and where the run resumes."""
+    """The newest one is damaged, and the terminal says so and where the run resumes; processes load the rest of it."""
     shutil.copytree(trained.out, tmp_path / "run", ignore=shutil.ignore_patterns("ray", "mlflow_run_id"))
     damaged = tmp_path / "run/checkpoints/step-00000006"
     damaged.joinpath("weights.safetensors").write_bytes(b"half of")
     (tmp_path / "run" / "checkpoints" / ".step-00000006").mkdir()  # what a kill in the middle of a save leaves
-    resumed = replace(trained, out=str(tmp_path / "run"), cluster=Cluster(precision="auto"))  # and auto device
+    resumed = replace(
+        trained, out=str(tmp_path / "run"), cluster=Cluster(precision="auto", loaders=2)
+    )  # and auto device
     pretrain(resumed, uri)
     said = caplog.text
     assert "device cpu: as it was begun" in said and "precision fp32: as it was begun" in said
