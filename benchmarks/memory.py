@@ -111,7 +111,7 @@ def embedder(arguments: Arguments, run: str, out: str) -> list[tuple[int, float]
         run=run, shards=arguments.shards, out=out, split="train", methods=("pretrained",), precision="fp32"
     )
     parts = [replace(part, stop=min(part.stop, part.start + 8)) for part, _ in embed._parts(store, settings, None)]
-    actor = Embedder(settings, str(checkpoint.newest_intact(open_place(run))), None)
+    actor = Embedder(settings, str(checkpoint.newest_intact(open_place(run))), None, gpu=False)
     found = []
     for number in range(arguments.parts):
         actor._make(parts[number % len(parts)])

@@ -26,10 +26,11 @@ from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, of_subjects
 from evaluation import baselines
 from model.embedding import Walk
-from orchestration.cluster import memory, session
+from orchestration.cluster import memory
 from orchestration.cluster.nodes import ask_nodes
 from orchestration.cluster.progress import Progress
 from orchestration.embedding import table as embeddings
+from orchestration.embedding.gpus import Gpus, check_gpus, resolve_gpus
 from orchestration.embedding.networks import networks_of, own_method, read_any
 from orchestration.embedding.sequences import decode_walk, embed_walks, held_out_subjects
 from orchestration.embedding.table import EmbeddingTable, Form, Part
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
 Split = Literal["train", "test", "none", "holdout"]
+_PLACES = ("run", "shards", "out", "gpus")  # settings that change nothing in a table
 _LEAST_SEQUENCES = 4  # for which another actor is worth the two or three seconds that it takes to start
 _MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
     "GEI": baselines.gei,
@@ -73,6 +75,11 @@ class EmbedRun:
     """The storage format of embeddings: float32, or int8 with a scale for each body part."""
     precision: RequestedPrecision = "auto"
     """The precision of the encoder's matrix products. auto: bf16 if all machines have it in hardware, else fp32."""
+    gpus: Gpus = "auto"
+    """The number of GPUs to embed on; 0: on the CPU. auto: all that Ray has. A cluster starts those that it lacks."""
+
+    def __post_init__(self) -> None:
+        check_gpus(self.gpus)
 
 
 def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
@@ -98,10 +105,7 @@ def _with_precision(settings: EmbedRun, table: Place) -> EmbedRun:
     """The settings with the precision that a resumed table was begun in, or that fits the machines of a new one."""
 
     def ask() -> dict[str, Bf16Support]:
-        if session.on_cluster():
-            session.start()
-            return ask_nodes(bf16_support, gpu=bool(ray.cluster_resources().get("GPU")))
-        return ask_nodes(bf16_support, gpu=torch.cuda.is_available())
+        return ask_nodes(bf16_support, gpu=resolve_gpus(settings.gpus) > 0)
 
     precision, reason = resolve(settings.precision, embeddings.recorded_precision(table), ask)
     logger.info(f"precision {precision}: {reason}")
@@ -139,8 +143,8 @@ def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> p
 
 
 def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> Row:
-    """What a table must agree with to be resumed: all settings but places, and the weights."""
-    said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("run", "shards", "out")}
+    """What a table must agree with to be resumed: all settings but where it is made, and the weights."""
+    said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _PLACES}
     weights = json.loads((chosen / "state.json").read())["files"]["weights.safetensors"][1]
     said |= {"step": checkpoint.step_of(chosen), "weights": weights, "subjects": subjects}
     return json.loads(json.dumps({"schema_version": 1, "recipe": read_any(chosen).recipe} | said))
@@ -150,16 +154,15 @@ def _embed(
     todo: list[Part], settings: EmbedRun, chosen: Place, subjects: list[str] | None, counts: dict[str, int], total: int
 ) -> None:
     """Make parts, with an actor for each GPU, or for each core where there is no GPU."""
-    session.start()
+    gpus = resolve_gpus(settings.gpus)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    gpus = int(ray.cluster_resources().get("GPU", 0))
     workers = gpus or max(int(ray.cluster_resources().get("CPU", 1)), 1)
     rows = sum(counts[part.path] for part in todo)
     workers = min(workers, len(todo), -(-rows // _LEAST_SEQUENCES))
     items = [{"part": json.dumps(dataclasses.asdict(part))} for part in todo]
     made = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Embedder,
-        fn_constructor_args=[settings, str(chosen), subjects],
+        fn_constructor_args=[settings, str(chosen), subjects, gpus > 0],
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
@@ -173,10 +176,11 @@ def _embed(
 class Embedder:
     """A Ray actor: writes parts of the table."""
 
-    def __init__(self, settings: EmbedRun, chosen: str, subjects: list[str] | None) -> None:
+    def __init__(self, settings: EmbedRun, chosen: str, subjects: list[str] | None, gpu: bool) -> None:
+        """gpu: whether Ray has given this actor a GPU; one that it merely sees may be used by others."""
         self.settings, self.subjects = settings, subjects
         self.store, self.table = open_place(settings.shards), open_place(settings.out)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device("cuda" if gpu else "cpu")
         self.chunk = read_any(open_place(chosen)).clips.frames
         networks = networks_of(open_place(settings.run), open_place(chosen), settings.methods)
         self.networks = {name: one.to(self.device) for name, one in networks.items()}

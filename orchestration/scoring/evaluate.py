@@ -32,6 +32,7 @@ from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
 from orchestration.cluster import session
 from orchestration.embedding.embed import EmbedRun, Method, embed_store
+from orchestration.embedding.gpus import Gpus, check_gpus
 from orchestration.embedding.networks import PRETRAINED
 from orchestration.embedding.sequences import decode_walk
 from orchestration.embedding.table import EmbeddingTable, Form, read_table, recorded_precision
@@ -71,12 +72,17 @@ class EvaluateRun:
     """Storage of the embeddings: numbers of four bytes, or of one with a scale for each body part."""
     precision: RequestedPrecision = "auto"
     """Of the matrix products of the encoder. auto: bf16 if all machines have it in hardware, else fp32."""
+    gpus: Gpus = "auto"
+    """The number of GPUs to embed on; 0: on the CPU. auto: all that Ray has. A cluster starts those that it lacks."""
     pictures: tuple[str, ...] | None = None
     """The collections whose curves, heat maps, sheets of walks and maps are drawn; all if none is given."""
     seed: int = 0
     """Of the random choice of walks for pictures."""
     embeddings: str | None = None
     """The folder in which the table of embeddings is kept and read again; deleted after use if none is given."""
+
+    def __post_init__(self) -> None:
+        check_gpus(self.gpus)
 
 
 def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
@@ -156,7 +162,7 @@ def _embed(settings: EvaluateRun, store: Store, chosen: storage.Place, names: li
     # Named by its settings, so that an evaluation that was killed continues with it.
     digest = hashlib.sha256(json.dumps([str(chosen), to_json(given)]).encode()).hexdigest()[:12]
     out = settings.embeddings or str(storage.open_place(settings.run) / f"embeddings/{digest}")
-    return embed_store(replace(given, out=out), store).place
+    return embed_store(replace(given, out=out, gpus=settings.gpus), store).place
 
 
 def _evaluate(

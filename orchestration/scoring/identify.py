@@ -19,6 +19,7 @@ from datasets.store.reader import Store
 from evaluation.distances.metric import Metric
 from evaluation.retrieval.candidates import Candidates, identify
 from orchestration.embedding.embed import EmbedRun, embed_store
+from orchestration.embedding.gpus import Gpus, check_gpus
 from orchestration.embedding.networks import PRETRAINED
 from orchestration.embedding.table import EmbeddingTable, read_table
 from orchestration.ingest.ingest import IngestRun, ingest
@@ -46,8 +47,11 @@ class IdentifyRun:
     """Distance between embeddings: the mean over parts of Euclidean or of cosine distances."""
     most: int = 5
     """Number of candidates for each walk."""
+    gpus: Gpus = "auto"
+    """The number of GPUs to embed on; 0: on the CPU. auto: all that Ray has."""
 
     def __post_init__(self) -> None:
+        check_gpus(self.gpus)
         if self.most < 1:
             raise UsageError(f"--most {self.most} must be at least 1")
 
@@ -61,7 +65,14 @@ def identify_walks(settings: IdentifyRun) -> pd.DataFrame:
         probes = _each_in_a_folder(settings.probe, Path(made) / "walk")
         store = ingest(IngestRun(roots={KNOWN: settings.gallery, UNKNOWN: probes}, out=f"{made}/shards"))
         _check_usable(store, settings)
-        asked = EmbedRun(run=settings.run, shards=str(store), out=f"{made}/table", step=settings.step, split="train")
+        asked = EmbedRun(
+            run=settings.run,
+            shards=str(store),
+            out=f"{made}/table",
+            step=settings.step,
+            split="train",
+            gpus=settings.gpus,
+        )
         place = embed_store(asked, store).place
         known, unknown = (read_table(place, name) for name in (KNOWN, UNKNOWN))
         found = identify(
