@@ -22,7 +22,7 @@ from orchestration.scaling.examined import read_held_out
 from orchestration.scaling.measure import History, measure
 from orchestration.scaling.plan import Cell, StudyPlan
 from orchestration.training.monitor import Monitor
-from orchestration.training.ray_train import RayTrain
+from orchestration.training.ray_train import RayTrain, resources_of_rank
 from orchestration.training.restarts import RestartPolicy, RunFailed
 from orchestration.training.train import Launcher
 
@@ -108,8 +108,8 @@ class StandingWorker:
                 self._worker = self._start()
 
     def _start(self) -> ActorHandle:
-        gpus = int(self._plan.cluster.gpu)
-        actor = ray.remote(CellWorker).options(num_cpus=0 if gpus else 1, num_gpus=gpus)
+        needed = resources_of_rank(self._plan.cluster.gpu)
+        actor = ray.remote(CellWorker).options(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0))
         handle = actor.remote(to_json(self._plan))
         assert isinstance(handle, ActorHandle)
         return handle

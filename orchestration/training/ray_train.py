@@ -101,7 +101,7 @@ def _trainer(
     """Ray Train over the run's workers; it keeps records in the run's folder, which this project never reads."""
     counts, folder = run.worker_counts(), folder_of(run)
     elastic = len(counts) > 1
-    marked = {"GPU" if run.cluster.gpu else "CPU": 1.0, "memory": float(_memory_mark(run))}
+    marked = {} if session.on_cluster() else {"memory": float(_memory_mark(run))}
     return Trainer(
         worker_counts=counts,
         train_loop_per_worker=rank,
@@ -111,7 +111,7 @@ def _trainer(
         scaling_config=ScalingConfig(
             num_workers=(counts[0], counts[-1]) if elastic else run.cluster.workers,
             use_gpu=run.cluster.gpu,
-            resources_per_worker=None if session.on_cluster() else marked,
+            resources_per_worker=resources_of_rank(run.cluster.gpu) | marked,
             elastic_resize_monitor_interval_s=run.cluster.resize_every,
         ),
         run_config=RunConfig(
@@ -122,6 +122,11 @@ def _trainer(
             callbacks=[RestartPolicy(folder, run.cluster.restarts)],
         ),
     )
+
+
+def resources_of_rank(gpu: bool) -> dict[str, float]:
+    """What a rank reserves. One on a GPU needs a core too, to launch kernels and to draw clips."""
+    return {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
 
 
 def _digest(run: Run) -> str:

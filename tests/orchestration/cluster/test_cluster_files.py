@@ -4,16 +4,24 @@ Without KubeRay's operator, only the structure of docs/kuberay.yaml is tested.
 """
 
 import copy
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
+import mlflow
+import psutil
 import pytest
 import ray
+import requests
 import yaml
 from moto import mock_aws
 from ray._private.runtime_env.packaging import create_package
@@ -25,6 +33,7 @@ from ray.train import ScalingConfig
 from orchestration.cluster import session
 from orchestration.cluster.session import ROOT
 from orchestration.run.settings import Cluster
+from orchestration.training.ray_train import resources_of_rank
 
 LOCKED_RAY = re.search(r"^ray==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)[1]
 
@@ -102,7 +111,7 @@ def test_the_head_runs_no_tasks_and_workers_start_on_request() -> None:
 
 @pytest.mark.parametrize(("gpu", "kind"), [(False, "cpu"), (True, "gpu")])
 def test_the_workers_have_what_a_training_run_requests(gpu: bool, kind: str) -> None:
-    asked = ScalingConfig(num_workers=Cluster().workers, use_gpu=gpu)
+    asked = ScalingConfig(num_workers=Cluster().workers, use_gpu=gpu, resources_per_worker=resources_of_rank(gpu))
     total = asked.total_resources
     has = launcher()["available_node_types"][kind]
     assert all(has["resources"].get(name, 0) * has["max_workers"] >= count for name, count in total.items())
@@ -164,7 +173,7 @@ def test_the_set_up_of_a_node_is_done_once_and_starts_ray_in_its_environment(
     install = f"-m pip install --disable-pip-version-check --quiet -r {tmp_path}/requirements.lock"
     assert (tmp_path / "asked").read_text().splitlines() == [f"-m venv {tmp_path}/gait", install, install]
     assert (tmp_path / ".bashrc").read_text() == f"export PATH={tmp_path}/gait/bin:$PATH RAY_AUTH_MODE=token\n"
-    head, worker = (launcher()[f"{role}_start_ray_commands"] for role in ("head", "worker"))
+    (*head, _), worker = (launcher()[f"{role}_start_ray_commands"] for role in ("head", "worker"))
     inherited = f" {tmp_path}/gait/bin/python token\n"
     options = "--head --port=6379 --dashboard-host=127.0.0.1 --autoscaling-config=~/ray_bootstrap_config.yaml"
     assert [node(command) for command in head] == ["stop" + inherited, f"start {options}" + inherited]
@@ -181,7 +190,8 @@ def test_authentication_is_on_everywhere() -> None:
     config = launcher()
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     for role in ("head", "worker"):  # node.sh turns it on: see the set-up above
-        assert all(command.startswith("bash ~/node.sh ray ") for command in config[f"{role}_start_ray_commands"])
+        commands = [one for one in config[f"{role}_start_ray_commands"] if " ray " in one]
+        assert len(commands) == 2 and all(command.startswith("bash ~/node.sh ray ") for command in commands)
     environments = {name: pod["containers"][0]["env"] for name, pod in pods()}
     environments["autoscaler"] = kuberay()["autoscalerOptions"]["env"]
     assert set(environments) == {"head", "cpu", "gpu", "autoscaler"}
@@ -192,7 +202,7 @@ def test_authentication_is_on_everywhere() -> None:
 
 
 def test_the_job_server_listens_on_the_loopback_interface_of_the_head() -> None:
-    assert "--dashboard-host=127.0.0.1" in launcher()["head_start_ray_commands"][-1]
+    assert "--dashboard-host=127.0.0.1" in launcher()["head_start_ray_commands"][1]
     assert "0.0.0.0" not in (ROOT / "ray_cluster.yaml").read_text() + (ROOT / "docs/kuberay.yaml").read_text()
     assert kuberay()["headGroupSpec"]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
     for kind in launcher()["available_node_types"].values():  # else Ray makes a group that lets all the world try SSH
@@ -210,6 +220,76 @@ def test_the_machines_are_sent_their_set_up_and_the_token_and_nothing_more() -> 
     files = {"orchestration/cluster/node.sh", "requirements.lock", "~/.ray/auth_token"}
     assert set(launcher()["file_mounts"].values()) == files
     assert "COPY . " not in (ROOT / "docs/Dockerfile").read_text()
+
+
+def test_the_user_of_the_containers_can_write_where_runs_and_contours_lie() -> None:
+    """A new EFS, and a disk that was just mounted, belong to root."""
+    config = launcher()
+    commands, options = config["initialization_commands"], " ".join(config["docker"]["run_options"]).split()
+    mounted = next(number for number, one in enumerate(commands) if "mount -t nfs4" in one)
+    assert "sudo chown 1000:1000 /mnt/gait" in commands[mounted + 1 :]
+    volumes = dict(options[number + 1].split(":") for number, one in enumerate(options) if one == "--volume")
+    variables = dict(options[number + 1].split("=") for number, one in enumerate(options) if one == "--env")
+    assert variables["TMPDIR"] == "/scratch" and variables["RAY_TMPDIR"] == "/tmp"
+    for folder, mount in volumes.items():
+        assert any(f"chown 1000:1000 {folder}" in one for one in commands), mount
+    for _, pod in pods():
+        assert pod["securityContext"] == {
+            "runAsUser": 1000,
+            "fsGroup": 1000,
+            "fsGroupChangePolicy": "OnRootMismatch",
+        }
+        mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+        assert mounts == {"gait": "/mnt/gait", "scratch": "/scratch"} and mounts.keys() == {
+            one["name"] for one in pod["volumes"]
+        }
+        assert {"name": "TMPDIR", "value": "/scratch"} in pod["containers"][0]["env"]
+
+
+def test_records_go_to_a_server_on_the_loopback_interface_of_the_head() -> None:
+    """It asks nobody for a password. Drivers of jobs run on the head, and so reach it."""
+    start = launcher()["head_start_ray_commands"][-1].split()
+    assert start[:4] == ["bash", "~/node.sh", "mlflow", "5000"] and start[4].startswith("sqlite:////mnt/gait/")
+    tracked = {"name": "MLFLOW_TRACKING_URI", "value": "http://127.0.0.1:5000"}
+    assert launcher()["docker"]["head_run_options"] == [f"--env {tracked['name']}={tracked['value']}"]
+    beside = {name: [one for one in pod["containers"] if one["name"] == "mlflow"] for name, pod in pods()}
+    assert not beside["cpu"] and not beside["gpu"]
+    [server] = beside["head"]
+    assert server["command"][:6] == ["mlflow", "server", "--host", "127.0.0.1", "--port", "5000"]
+    assert server["args"][:2] == ["--backend-store-uri", "sqlite:////mnt/gait/mlflow.db"]
+    head = dict(pods())["head"]["containers"][0]
+    assert tracked in head["env"] and server["image"] == head["image"]
+
+
+@pytest.mark.slow
+def test_the_server_of_records_starts_once_and_is_closed_to_others(tmp_path: Path, listening) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    database, artifacts = tmp_path / "made/mlflow.db", tmp_path / "artifacts"
+    command = ["bash", ROOT / "orchestration/cluster/node.sh", "mlflow", f"{port}", f"sqlite:///{database}", artifacts]
+    environment = os.environ | {"GAIT_ENVIRONMENT": sys.prefix, "HOME": str(tmp_path)}
+    subprocess.run(command, env=environment, check=True)
+    started = [
+        one for one in psutil.process_iter(["cmdline"]) if f"sqlite:///{database}" in (one.info["cmdline"] or [])
+    ]
+    try:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            with suppress(requests.ConnectionError):
+                if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
+                    break
+            time.sleep(0.2)
+        client = mlflow.MlflowClient(f"http://127.0.0.1:{port}")
+        run = client.create_run("0").info.run_id
+        assert client.get_run(run).info.run_id == run and database.is_file()
+        assert set(listening(started[0])) == {"127.0.0.1"}
+        log = (tmp_path / "mlflow.log").read_bytes()
+        subprocess.run(command, env=environment, check=True)
+        assert (tmp_path / "mlflow.log").read_bytes()[: len(log)] == log  # no second server wrote over it
+    finally:
+        for one in started:
+            for child in [*one.children(recursive=True), one]:
+                child.kill()
 
 
 def test_ray_packs_the_code_and_nothing_else(tmp_path: Path) -> None:
