@@ -1,26 +1,39 @@
-"""python -m benchmarks.ingest_scale [--sequences 20000 200000] [--walks 4000] [--repeats 3]
+"""python -m benchmarks.ingest_scale [--sequences 20000 200000] [--walks 4000] [--objects 60] [--repeats 3]
 
 How ingest scales. Memory: peak memory of the driver and of the largest worker on trees of more and more sequences of
 one small frame, where listing is most of the work. Throughput: sequences per second with one worker and with two, on
 PNG masks of 320x240. The fixed time of a run (start of Ray Data, opening the store, manifest and report) is measured on
-a few walks, reported separately, as Ray's start is, and subtracted.
+a few walks, reported separately, as Ray's start is, and subtracted. Object storage: pictures per second of one worker
+from a local S3 server that delays each request, one request at a time and as many as ingest makes; they take turns.
 """
 
+import os
 import pickle
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIEnvironment
 
+import boto3
 import numpy as np
 import psutil
 import tyro
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
+from datasets import storage
 from datasets.catalog.registry import CASIA_B
+from datasets.ingest import layouts
+from datasets.ingest.sequence_to_row import ingest_sequence
 from datasets.schema.rows import HEIGHT, WIDTH
+from datasets.storage import open_place
 from datasets.synthetic.scenes import casia_b
 from datasets.synthetic.trees import write_tree
 from orchestration.cluster import session
@@ -38,12 +51,20 @@ class Arguments:
     """Sizes of the trees of one-frame sequences; none where empty."""
     walks: int = 4000
     """Sequences of 60 masks for the throughput; none where 0."""
+    objects: int = 60
+    """Walks of 60 masks in object storage; none where 0."""
+    latency: float = 0.02
+    """Seconds that each request to it is delayed."""
     repeats: int = 3
     """Rounds; every round measures one worker, then two."""
 
 
 def main(arguments: Arguments) -> None:
     """Measure and print."""
+    if arguments.objects:
+        _object_storage(arguments.objects, arguments.latency, arguments.repeats)
+    if not arguments.sequences and not arguments.walks:
+        return
     started = time.monotonic()
     session.start(num_cpus=2)
     print(f"Ray: {time.monotonic() - started:.1f} s to start")
@@ -140,6 +161,52 @@ def _seconds(tree: Path, workers: int) -> float:
     seconds = time.monotonic() - started
     shutil.rmtree(out)
     return seconds
+
+
+def _object_storage(walks: int, latency: float, repeats: int) -> None:
+    os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_METADATA_DISABLED": "true"}
+    mine, its = get_context("spawn").Pipe()
+    server = get_context("spawn").Process(target=_serve, args=(walks, latency, its), daemon=True)
+    server.start()
+    root = layouts.find_root(open_place(mine.recv()), CASIA_B)
+    refs = list(layouts.list_sequences(root))
+    rates: dict[int, list[float]] = {1: [], storage.IN_FLIGHT: []}
+    for repeat, in_flight in product(range(repeats), rates):
+        storage.IN_FLIGHT = in_flight
+        share = refs[repeat * len(refs) // repeats : (repeat + 1) * len(refs) // repeats]
+        started = time.monotonic()
+        rows = [ingest_sequence(root, ref).row for ref in share]
+        pictures = sum(len(row["frame_numbers"]) + row["dropped_frames"] for row in rows if row is not None)
+        rates[in_flight].append(pictures / (time.monotonic() - started))
+    server.terminate()
+    for in_flight, found in rates.items():
+        print(
+            f"object storage, {latency * 1000:.0f} ms: {np.median(found):.0f} pictures a second, {in_flight} in flight"
+        )
+
+
+def _serve(walks: int, latency: float, pipe: Connection) -> None:
+    """Runs in a process of its own: an S3 server with walks, which answers late once they are there."""
+    application = DomainDispatcherApplication(create_backend_app)
+    delay = 0.0
+
+    def late(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        time.sleep(delay)
+        return application(environment, start)
+
+    server = make_server("127.0.0.1", 0, late, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"s3://walks?scheme=http&endpoint_override=127.0.0.1:{server.port}"
+    boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server.port}", region_name="us-east-1").create_bucket(
+        Bucket="walks"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        _write_walks(Path(folder), walks)
+        for path in Path(folder).rglob("*.png"):
+            (open_place(address) / path.relative_to(folder).as_posix()).write(path.read_bytes())
+    delay = latency
+    pipe.send(address)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.formats import images, joints, pickles
 from datasets.ingest.layouts import Root, SequenceRef, frame_files, frame_number, printable
 from datasets.schema.errors import Unreadable
-from datasets.storage import Place
+from datasets.storage import Place, read_each
 
 Frame = TypeVar("Frame")
 _MAX_NUMBER = 2**31 - 1  # frame numbers are stored as int32
@@ -74,9 +74,10 @@ def _read_frames(
 ) -> RawFrames[Frame]:
     """Frames that are a file each."""
     frames, names, numbers, unreadable = [], [], [], []
-    for index, match in enumerate(files):
+    reads = read_each(folder, [match.string for match in files], max_bytes)
+    for index, (match, read_one) in enumerate(zip(files, reads, strict=True)):
         try:
-            content = decode((folder / match.string).read(max_bytes))
+            content = decode(read_one())
         except Unreadable as error:
             unreadable.append(DroppedFrame(printable(match.string), error.reason, error.detail))
             continue
