@@ -1,4 +1,4 @@
-"""python -m benchmarks.ingest_scale [--sequences 20000 200000] [--walks 4000] [--objects 60] [--repeats 3]
+"""python -m benchmarks.ingest_scale [--sequences 20000 200000] [--walks 4000] [--objects 9] [--repeats 3]
 
 How ingest scales. Memory: peak memory of the driver and of the largest worker on trees of more and more sequences of
 one small frame, where listing is most of the work. Throughput: sequences per second with one worker and with two, on
@@ -51,7 +51,7 @@ class Arguments:
     """Sizes of the trees of one-frame sequences; none where empty."""
     walks: int = 4000
     """Sequences of 60 masks for the throughput; none where 0."""
-    objects: int = 60
+    objects: int = 9
     """Walks of 60 masks in object storage; none where 0."""
     latency: float = 0.02
     """Seconds that each request to it is delayed."""
@@ -201,7 +201,8 @@ def _serve(walks: int, latency: float, pipe: Connection) -> None:
         Bucket="walks"
     )
     with tempfile.TemporaryDirectory() as folder:
-        _write_walks(Path(folder), walks)
+        people = [casia_b(f"{number + 1:03d}", "nm-01", "090") for number in range(walks)]
+        write_tree(Path(folder), CASIA_B.layouts[0], people, num_frames=60, seed=1)
         for path in Path(folder).rglob("*.png"):
             (open_place(address) / path.relative_to(folder).as_posix()).write(path.read_bytes())
     delay = latency
