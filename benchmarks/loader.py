@@ -4,6 +4,10 @@ Clips a second of the clip loader on one core, against packed bits in memory and
 16 frames of the same sequences, and without augmentation the same pixels. Contenders alternate, and the median is
 printed. Then the memory of a process with a map of a million sequences. Compare rates with each other, not with those
 of other machines.
+
+With `--processes 1 2`, and without taskset: pairs a second that a training loop gets from a thread of it and from so
+many processes, which take turns; where it waits for them alone, and where each step also keeps Python's lock for a
+while, as launching kernels does.
 """
 
 import pickle
@@ -48,6 +52,10 @@ class Arguments:
     """Steps that each contender loads."""
     sequences: int = 1_000_000
     """Sequences of the synthetic map whose memory is measured."""
+    processes: tuple[int, ...] = ()
+    """Numbers of processes to load with, beside a thread; nothing of the rest is measured then."""
+    busy: float = 0.03
+    """Seconds of a step for which the training loop computes in Python."""
 
 
 def main(arguments: Arguments) -> None:
@@ -60,6 +68,9 @@ def main(arguments: Arguments) -> None:
         sequences = corpus.Corpus(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / len(sequences.frame_numbers)
         print(f"{len(sequences):,} sequences mapped in {time.perf_counter() - started:.1f} s, {size:.0f} bytes a frame")
+        if arguments.processes:
+            _side_by_side(arguments, sequences)
+            return
         _rates(arguments, sequences)
     for count in (1_000, arguments.sequences):
         with tempfile.TemporaryDirectory() as folder:
@@ -97,6 +108,33 @@ def _rates(arguments: Arguments, sequences: corpus.Corpus) -> None:
     for name, taken in seconds.items():
         wall, cpu = 2 * arguments.batch / np.median(taken, axis=0)
         print(f"{name:<42} {wall:8,.0f} {cpu:8,.0f}")
+
+
+def _side_by_side(arguments: Arguments, sequences: corpus.Corpus) -> None:
+    sampler = GlobalSampler(sequences.sizes(), {}, arguments.batch, 0)
+    loader = PairLoader(sequences, sampler, ClipSettings(), arguments.batch, 0)
+    for busy in (0.0, arguments.busy):
+        numbers = (0, *arguments.processes)
+        running = {number: loader.steps(0, 10**6, number) for number in numbers}
+        rates: dict[int, list[float]] = {number: [] for number in numbers}
+        for _ in range(arguments.repeats):
+            for number, batches in running.items():
+                _steps(batches, 4 + 2 * number, 0.0)  # what was loaded while it was not its turn
+                began = time.perf_counter()
+                _steps(batches, 10, busy)
+                rates[number].append(10 * arguments.batch / (time.perf_counter() - began))
+        for number, found in rates.items():
+            what = f"{number} processes" if number else "a thread"
+            print(f"{what}, {busy * 1000:.0f} ms of Python a step: {np.median(found):,.0f} pairs a second")
+
+
+def _steps(batches: Iterator[PairBatch], count: int, busy: float) -> None:
+    """Take some batches, and compute in Python for so many seconds of this process after each."""
+    for _ in range(count):
+        next(batches)
+        until = time.thread_time() + busy
+        while time.thread_time() < until:
+            pass
 
 
 @dataclass(frozen=True)
