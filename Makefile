@@ -5,7 +5,7 @@ STAMP := .venv/.installed-from-lock
 # Two processes, whatever the machine has: each starts a Ray of its own, and their tests wait for processes half the time.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
 
-.PHONY: demo test test-all check format setup lock clean
+.PHONY: demo test test-all check gpu-check format setup lock clean
 
 demo: $(STAMP)  ## the whole path on synthetic walkers, a few minutes on two cores; results in ./demo
 	$(PY) -m jobs.demo
@@ -20,6 +20,9 @@ check: $(STAMP)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+gpu-check: $(STAMP)  ## whether the GPUs of this machine compute what they should, and how fast; eight minutes
+	$(PY) -m benchmarks.gpu --json gpu-check.json
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .
