@@ -65,7 +65,7 @@ def count(size: str, batch: PairBatch) -> Counts:
             with saved, torch.autocast("cpu", dtype=torch.bfloat16):
                 found = module(*module.tensors(batch, torch.device("cpu")))
             found["loss"].backward()
-        optimizer = torch.optim.AdamW(module.parameter_groups(0.05), betas=transfer.BETAS, foreach=True)
+        optimizer = torch.optim.AdamW(module.parameter_groups(0.05), betas=transfer.BETAS, fused=True)
         optimizer.step()  # allocates the moments
         with Counter() as update:
             torch.nn.utils.clip_grad_norm_(module.student.parameters(), 3.0)
@@ -138,8 +138,15 @@ class Counter(TorchDispatchMode):
         elif space != "prim" and not func.is_view and name not in _NO_WORK:
             inputs = [value for key, value in (kwargs or {}).items() if key != "out"]
             read = [*args[name in _ONLY_WRITES :], *inputs]
-            self.elementwise_bytes += sum(map(_bytes, tree_leaves([read, found])))
+            written = _overwritten(func, args) if found is None else found  # operations on lists return nothing
+            self.elementwise_bytes += sum(map(_bytes, tree_leaves([read, written])))
         return found
+
+
+def _overwritten(func: Any, args: Sequence[Any]) -> list[Any]:  # noqa: ANN401 any operation
+    """The arguments of an operation that it writes to."""
+    schema = zip(func._schema.arguments, args, strict=False)
+    return [value for argument, value in schema if argument.alias_info is not None and argument.alias_info.is_write]
 
 
 class _SavedBytes(saved_tensors_hooks):
