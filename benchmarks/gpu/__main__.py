@@ -74,7 +74,7 @@ def check_all(report: Report, place: Workplace) -> None:
     if report.failed:
         return  # the others would fail for the same reasons
     # Before this process has a Ray of its own.
-    report.check(KILL, 45, lambda: kill_and_resume(place, 2000 if gpu else 60, min(report.left, 150.0)))
+    report.check(KILL, 45, lambda: kill_and_resume(place, 2000 if gpu else 60, report.left / 2))
     stages: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
     for stage in stages:
         report.check(f"ZeRO stage {stage}", 30, partial(train_stage, place, "xs" if gpu else "xxs", 8, stage))
