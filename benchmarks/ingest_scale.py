@@ -1,19 +1,21 @@
 """python -m benchmarks.ingest_scale [--sequences 20000 200000] [--walks 4000] [--objects 9] [--repeats 3]
 
 How ingest scales. Memory: peak memory of the driver and of the largest worker on trees of more and more sequences of
-one small frame, where listing is most of the work. Throughput: sequences per second with one worker and with two, on
-PNG masks of 320x240. The fixed time of a run (start of Ray Data, opening the store, manifest and report) is measured on
+one small frame, where listing is most of the work; then those of a rank that maps the store and loads its first batch.
+Throughput: sequences per second with one worker and with two, on PNG masks of 320x240. The fixed time of a run (start of Ray Data, opening the store, manifest and report) is measured on
 a few walks, reported separately, as Ray's start is, and subtracted. Object storage: pictures per second of one worker
 from a local S3 server that delays each request, one request at a time and as many as ingest makes; they take turns.
 """
 
 import os
 import pickle
+import resource
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing import get_context
@@ -32,8 +34,14 @@ from datasets import storage
 from datasets.catalog.registry import CASIA_B
 from datasets.ingest import layouts
 from datasets.ingest.sequence_to_row import ingest_sequence
+from datasets.loading.clips import ClipSettings
+from datasets.loading.corpus import Corpus, write_map
+from datasets.loading.pairs import PairLoader
+from datasets.loading.sampler import GlobalSampler
 from datasets.schema.rows import HEIGHT, WIDTH
 from datasets.storage import open_place
+from datasets.store.reader import Store
+from datasets.store.selection import Selection, training_tables
 from datasets.synthetic.scenes import casia_b
 from datasets.synthetic.trees import write_tree
 from orchestration.cluster import session
@@ -83,7 +91,25 @@ def _memory(folder: Path, count: int) -> None:
     seconds = time.monotonic() - started
     driver, worker = peak.driver / 2**20, peak.worker / 2**20
     print(f"{count:,} sequences: {seconds:.0f} s; peak of the driver {driver:.0f} MiB, of a worker {worker:.0f} MiB")
+    with ProcessPoolExecutor(1, get_context("spawn")) as rank:  # whose peak is its own
+        print(rank.submit(_load, str(folder / "store")).result(), flush=True)
     shutil.rmtree(folder)
+
+
+def _load(shards: str) -> str:
+    """What a rank does before its first step, with the seconds of each part and the peak memory of this process."""
+    store, times = Store.open(shards), [time.monotonic()]
+    with tempfile.TemporaryDirectory() as folder:
+        write_map(training_tables(store, Selection()), store.specs(), Path(folder))
+        times.append(time.monotonic())
+        sequences = Corpus(Path(folder))
+        order = GlobalSampler(sequences.sizes(), {}, batch=64, seed=0)
+        times.append(time.monotonic())
+        next(PairLoader(sequences, order, ClipSettings(), 64, seed=0).steps(0, 1))
+        times.append(time.monotonic())
+    of_map, of_order, of_batch = np.diff(times)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return f"  map {of_map:.1f} s, order {of_order:.1f} s, batch {of_batch:.2f} s; peak of the rank {peak:.0f} MiB"
 
 
 def _write_tiny(root: Path, count: int) -> None:
