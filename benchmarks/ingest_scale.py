@@ -2,8 +2,9 @@
 
 How ingest scales. Memory: peak memory of the driver and of the largest worker on trees of more and more sequences of
 one small frame, where listing is most of the work; then those of a rank that maps the store and loads its first batch.
-Throughput: sequences per second with one worker and with two, on PNG masks of 320x240. The fixed time of a run (start of Ray Data, opening the store, manifest and report) is measured on
-a few walks, reported separately, as Ray's start is, and subtracted. Object storage: pictures per second of one worker
+Throughput: sequences per second with one worker and with two, on PNG masks of 320x240. The
+fixed time of a run (start of Ray Data, opening the store, manifest and report) is measured on a few walks, reported
+separately, as Ray's start is, and subtracted. Object storage: pictures per second of one worker
 from a local S3 server that delays each request, one request at a time and as many as ingest makes; they take turns.
 """
 
