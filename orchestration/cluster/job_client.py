@@ -129,9 +129,8 @@ def follow(client: JobSubmissionClient, job: str, show: Callable[[str], None]) -
         failed = 0 if whole else failed + 1
         info = _details(client, job)
         if info.status.is_terminal() and (whole or failed > _RETRIES):
-            with suppress(OSError, RuntimeError):  # the job's node may be gone, and with it the log
-                # A stream ends when it has no new line and the job has ended: it misses lines between these two looks.
-                show(client.get_job_logs(job)[shown:])
+            # A stream ends when it has no new line and the job has ended: it misses lines between these two looks.
+            show(_whole_log(client, job)[shown:])
             return _exit_status(info)
         time.sleep(_POLL_INTERVAL)
 
@@ -156,6 +155,15 @@ async def _tail(client: JobSubmissionClient, job: str, shown: int, show: Callabl
     except (aiohttp.ClientError, OSError, RuntimeError):
         return shown, False
     return shown, True
+
+
+def _whole_log(client: JobSubmissionClient, job: str) -> str:
+    """The log of a job that has ended; empty where its node is gone, and with it the log."""
+    for _ in range(_RETRIES):
+        with suppress(OSError, RuntimeError):  # a busy node answers later
+            return client.get_job_logs(job)
+        time.sleep(_POLL_INTERVAL)
+    return ""
 
 
 def _details(client: JobSubmissionClient, job: str) -> JobDetails:

@@ -55,8 +55,8 @@ def _rank(rank: int, ranks: int, size: str, precision: str, folder: str) -> None
 @pytest.mark.parametrize(
     ("size", "ranks", "precision"),
     [
-        ("xxs", 2, "bf16"),
-        ("xxs", 4, "fp32"),
+        pytest.param("xxs", 2, "bf16", marks=pytest.mark.slow),
+        pytest.param("xxs", 4, "fp32", marks=pytest.mark.slow),
         pytest.param("xxs", 4, "bf16", marks=pytest.mark.slow),
         pytest.param("xxs", 8, "fp32", marks=pytest.mark.slow),
         pytest.param("xxs", 8, "bf16", marks=pytest.mark.slow),
