@@ -24,18 +24,14 @@ def keep_in_driver() -> None:
         (coordinator, "get_or_create_autoscaling_coordinator", coordinator._AutoscalingCoordinatorActor),
     ):
         assert callable(getattr(module, function))
-        setattr(module, function, cache(partial(_in_driver, made)))
-
-
-def _in_driver(made: Callable[[], object]) -> "_InDriver":
-    return _InDriver(made())
+        setattr(module, function, cache(partial(_InDriver, made)))
 
 
 class _InDriver:
     """An object of this process that is called as an actor."""
 
-    def __init__(self, real: object) -> None:
-        self._real = real
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._real = make()
 
     def __getattr__(self, name: str) -> "_Method":
         return _Method(getattr(self._real, name))

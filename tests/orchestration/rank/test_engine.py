@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import NetworkSettings
 from model.objectives.pairs import PairObjective
 from model.objectives.part_contrast import ContrastSettings
 from model.objectives.part_regression import RegressionSettings
 from model.transfer import BETAS, parameter_groups
 from orchestration.run.settings import Cluster, PretrainRun, Schedule
+from tests.orchestration.rank.outlines import outline_pairs
 
 STEPS, BATCH = 20, 32
 RUN = PretrainRun(
@@ -39,12 +39,7 @@ def _started(objective: str) -> PairObjective:
 
 
 def _pairs(step: int, mine: slice = slice(None)) -> list[torch.Tensor]:
-    """Clips whose outline differs in every row and frame: of alike ones rounding would choose the maximum."""
-    generator = torch.Generator().manual_seed(step)
-    width = torch.randint(4, 20, (2, BATCH, 2, HEIGHT, 1), generator=generator)
-    query, key = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
-    times = torch.arange(2).float().expand(BATCH, -1)
-    return [one[mine] for one in (query, times, key, times, torch.arange(BATCH) // 2)]
+    return [one[mine] for one in outline_pairs(BATCH, frames=2, seed=step)]
 
 
 def _plain_loop(objective: str) -> dict[str, torch.Tensor]:

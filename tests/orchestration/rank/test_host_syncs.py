@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from datasets.schema.rows import HEIGHT, WIDTH
 from model.encoder import ContourEncoder
 from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
 from model.packing import JaggedChunk
 from orchestration.run.settings import Cluster, PretrainRun, Schedule
+from tests.orchestration.rank.outlines import outline_pairs
 
 BATCH, FRAMES = 8, 4
 RUN = PretrainRun(
@@ -57,14 +57,6 @@ class NoWaits(TorchDispatchMode):
         self.on_host = before
 
 
-def _pairs() -> list[Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    width = torch.randint(4, 20, (2, BATCH, FRAMES, HEIGHT, 1), generator=generator)
-    query, key = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
-    times = torch.arange(FRAMES).float().expand(BATCH, -1)
-    return [query, times, key, times, torch.arange(BATCH) // 2]
-
-
 def _attend(chunk: JaggedChunk, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """What the kernel of GPUs computes; no host waits for that kernel."""
     segment = torch.searchsorted(chunk.offsets, torch.arange(chunk.size), right=True)
@@ -92,9 +84,9 @@ def test_a_step_never_waits_for_the_device(tmp_path: Path, monkeypatch) -> None:
         trained = engine.start_engine(RUN, RUN.objective.build(RUN.network))
         for encoder in (trained.module.student.encoder, trained.module.teacher.encoder):
             encoder.layout = "jagged"  # as on a GPU
-        engine.train_step(trained, _pairs(), 0)
+        engine.train_step(trained, outline_pairs(BATCH, FRAMES, seed=3), 0)
         with mode:
-            metrics = engine.train_step(trained, _pairs(), 1)
+            metrics = engine.train_step(trained, outline_pairs(BATCH, FRAMES, seed=3), 1)
     finally:
         dist.destroy_process_group()
     assert metrics["loss"].isfinite()

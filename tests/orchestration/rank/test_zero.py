@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from datasets.schema.rows import HEIGHT, WIDTH
 from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
 from orchestration.run.settings import Cluster, PretrainRun, Schedule
+from tests.orchestration.rank.outlines import outline_pairs
 
 BATCH, FRAMES = 16, 4
 RUN = PretrainRun(
@@ -22,15 +22,6 @@ RUN = PretrainRun(
 )
 
 
-def _pairs(mine: slice) -> list[torch.Tensor]:
-    """Clips whose outline differs in every row and frame: of alike ones rounding would choose the maximum."""
-    generator = torch.Generator().manual_seed(3)
-    width = torch.randint(4, 20, (2, BATCH, FRAMES, HEIGHT, 1), generator=generator)
-    query, key = ((torch.arange(WIDTH) - 20).abs() < width).to(torch.uint8)
-    times = torch.arange(FRAMES).float().expand(BATCH, -1)
-    return [one[mine] for one in (query, times, key, times, torch.arange(BATCH))]
-
-
 def _rank(rank: int, ranks: int, size: str, precision: str, folder: str) -> None:
     """The moments after the first step, which are its gradient, of each stage, in a file of its own."""
     from orchestration.rank import engine, optimizer_state  # DeepSpeed looks at the environment when it is imported
@@ -39,13 +30,14 @@ def _rank(rank: int, ranks: int, size: str, precision: str, folder: str) -> None
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=ranks)
     engine.BUCKET = 100_000  # so that a gradient takes several
     mine = slice(rank * BATCH // ranks, (rank + 1) * BATCH // ranks)
+    pairs = [one[mine] for one in outline_pairs(BATCH, FRAMES, seed=3)]
     for stage in range(4):
         cluster = Cluster(workers=ranks, zero_stage=stage, precision=precision)
         run = replace(RUN, network=NetworkSettings(size=size, channels=8), cluster=cluster)
         torch.manual_seed(1)
         trained = engine.start_engine(run, run.objective.build(run.network))
         engine.set_lr(trained, 1e-3)
-        engine.train_step(trained, _pairs(mine), 0)
+        engine.train_step(trained, pairs, 0)
         moments = optimizer_state.gather_moments(trained)
         if rank == 0:
             torch.save(moments, f"{folder}/{stage}.pt")
