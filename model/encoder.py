@@ -10,15 +10,16 @@ would attend to each other.
 Shapes: B clips, N tokens of all of them, M slots of a packing (model/packing.py), R registers, D width, K heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model import compiled, fused
 from model.device import send
-from model.fused import normalise, queries_keys_values
+from model.fused import normalise
 from model.packing import Chunk, Layout, Packing, pack
 from model.parts import RowStatistics, Strips, row_statistics
 from model.recompute import run_block
@@ -50,6 +51,7 @@ class ContourEncoder(nn.Module):
 
     whole_sequences = False  # long sequences are pooled chunk by chunk
     recompute = False  # whether blocks recompute their activations in the backward pass (model/recompute.py)
+    compiled = False  # whether blocks run compiled code (model/compiled.py)
 
     def __init__(self, depth: int, layout: Layout | None = None, every_tubelet: bool = False) -> None:
         """every_tubelet: tubelets that no contour crosses are tokens too, four times as many; for comparison."""
@@ -102,12 +104,13 @@ class ContourEncoder(nn.Module):
 
     def forward(self, tokens: Tokens, packing: Packing) -> Tensor:
         """Features, float32 [N, D], of tokens that are in order of segment."""
-        weight = torch.cat([self.embed().T, self.row, self.column, self.registers])
+        weight = torch.cat([self.embed(fused.scaled, 1.0).T, self.row, self.column, self.registers])
         chunks = tuple((slots @ weight).float() for slots in packing.split(_inputs(tokens, packing)))
         rotations = packing.split(_rotation(tokens, packing))
         for block in self.blocks:
-            chunks = run_block(block, self.recompute, chunks, rotations, packing.chunks)
-        features = torch.cat([normalise(chunk) for chunk in chunks])
+            chunks = run_block(block, self.recompute, chunks, rotations, packing.chunks, self.compiled)
+        normalised = [normalise(chunk) for chunk in chunks]
+        features = normalised[0] if len(chunks) == 1 else torch.cat(normalised)
         return features.index_select(0, packing.tokens) * self.norm()
 
 
@@ -131,30 +134,20 @@ class Block(nn.Module):
         self.down = Matrix(4 * width, width)
 
     def forward(
-        self, chunks: Sequence[Tensor], rotations: Sequence[Tensor], layout: Sequence[Chunk]
+        self, chunks: Sequence[Tensor], rotations: Sequence[Tensor], layout: Sequence[Chunk], compile_parts: bool
     ) -> tuple[Tensor, ...]:
-        """chunks: the slots [m, D] of each chunk; rotations: those of their tokens (see `queries_keys_values`)."""
-        qkv, out = self._qkv(), self.out(self.branch_scale)
-        up, down = self.up(self.feed_norm()), self.down(self.branch_scale)
-        gains = torch.cat([_in_pairs(norm()).repeat(self.heads) for norm in (self.query_norm, self.key_norm)])
+        """The slots [m, D] of each chunk; rotations: those of their tokens (see `model.fused.before_attention`)."""
+        part = compiled if compile_parts else fused
+        qkv = self.qkv(part.scaled_in_pairs, self.attention_norm())
+        out = self.out(part.scaled, self.branch_scale)
+        up = self.up(part.scaled, self.feed_norm())
+        down = self.down(part.scaled, self.branch_scale)
+        gains = torch.cat([fused.in_pairs(norm()).repeat(self.heads) for norm in (self.query_norm, self.key_norm)])
         outputs = []
         for x, rotation, chunk in zip(chunks, rotations, layout, strict=True):
-            projected = functional.linear(normalise(x), qkv).unflatten(1, (3, self.heads, HEAD_WIDTH))
-            attended = chunk.attend(*queries_keys_values(projected, gains, rotation)).flatten(1)
-            x = x + functional.linear(attended, out)
-            outputs.append(x + functional.linear(functional.gelu(functional.linear(normalise(x), up)), down))
+            attended = chunk.attend(*part.before_attention(x, qkv, gains, rotation)).flatten(1)
+            outputs.append(part.after_attention(x, attended, out, up, down))
         return tuple(outputs)
-
-    def _qkv(self) -> Tensor:
-        """The matrix of queries, keys and values after the norm, with pairs of features next to each other."""
-        query, key, value = self.qkv(self.attention_norm()).unflatten(0, (3, self.heads, HEAD_WIDTH))
-        return torch.stack([_in_pairs(query), _in_pairs(key), value]).flatten(0, 2)
-
-
-def _in_pairs(features: Tensor) -> Tensor:
-    """Features of heads [..., 64, D], or [64], with i and i + 32, which are rotated together, next to each other."""
-    dim = max(features.dim() - 2, 0)
-    return features.unflatten(dim, (2, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
 
 
 class Gain(nn.Module):
@@ -172,16 +165,16 @@ class Gain(nn.Module):
 class Matrix(nn.Module):
     """A linear map without a bias, [outputs, inputs], whose initial outputs have the variance of its inputs.
 
-    Calling it gives the matrix times a factor: a norm's gain [inputs] before it, or the scale of a branch.
+    Calling it gives what a function makes of the matrix, since ZeRO 3 stores whole weights during calls alone.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(std=inputs**-0.5))
 
-    def forward(self, factor: Tensor | float = 1.0) -> Tensor:
-        """The matrix times a factor."""
-        return self.weight * factor
+    def forward(self, make: Callable[..., Tensor], *arguments: Tensor | float) -> Tensor:
+        """The function of the matrix and of the arguments."""
+        return make(self.weight, *arguments)
 
 
 def _segments(tokens: Tokens, strips: Sequence[Strips]) -> tuple[Tensor, int]:

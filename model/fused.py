@@ -10,8 +10,53 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from model.sizes import HEAD_WIDTH
 
 EPSILON = torch.finfo(torch.float32).eps  # as in torch.nn.RMSNorm
+
+
+def scaled(matrix: Tensor, factor: Tensor | float) -> Tensor:
+    """A matrix [outputs, inputs] times a norm's gain [inputs] before it, or times the scale of a branch."""
+    return matrix * factor
+
+
+def scaled_in_pairs(qkv: Tensor, gain: Tensor) -> Tensor:
+    """The matrix [3 * D, D] of queries, keys and values times the gain [D] of the norm before it.
+
+    The features of queries and keys that are rotated together are next to each other in the result, not in the matrix.
+    """
+    query, key, value = scaled(qkv, gain).unflatten(0, (3, -1, HEAD_WIDTH))
+    return torch.stack([in_pairs(query), in_pairs(key), value]).flatten(0, 2)
+
+
+def in_pairs(features: Tensor) -> Tensor:
+    """Features of heads [..., 64, D], or [64], with i and i + 32, which are rotated together, next to each other."""
+    dim = max(features.dim() - 2, 0)
+    return features.unflatten(dim, (2, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
+
+
+def before_attention(x: Tensor, qkv: Tensor, gains: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys of the slots, normalised per head, weighted, and rotated by position; and values. [M, K, 64].
+
+    Args:
+        x: float32 [M, D].
+        qkv: [3 * D, D], as `scaled_in_pairs` makes it.
+        gains, rotation: as `queries_keys_values` takes them.
+    """
+    projected = functional.linear(normalise(x), qkv)
+    return queries_keys_values(projected.unflatten(1, (3, -1, HEAD_WIDTH)), gains, rotation)
+
+
+def after_attention(x: Tensor, attended: Tensor, out: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """The slots after the residual branches of attention and of the feed-forward layer, float32 [M, D].
+
+    x: the slots before the block; attended: [M, D]; out [D, D], up [4 * D, D] and down [D, 4 * D] contain the gain of
+    the norm and the scale of the branches.
+    """
+    x = x + functional.linear(attended, out)
+    return x + functional.linear(functional.gelu(functional.linear(normalise(x), up)), down)
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -19,16 +64,16 @@ def normalise(x: Tensor) -> Tensor:
     return _Normalise.apply(x)
 
 
-def queries_keys_values(qkv: Tensor, weight: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def queries_keys_values(qkv: Tensor, gains: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries and keys, normalised per head, weighted, and rotated by position; and values. Each [M, K, 64].
 
     Args:
         qkv: [M, 3, K, 64]; the features of queries and keys that are rotated together are next to each other.
-        weight: float32 [2 * K * 64], of the norms of queries and keys.
+        gains: float32 [2 * K * 64], of the norms of queries and keys.
         rotation: complex64 [M, 1, 1, 32], by which each pair is multiplied as a complex number: one pass over memory,
             where sines and cosines take four over halves of a head.
     """
-    query, key, value = _NormaliseAndRotate.apply(qkv, weight, rotation)
+    query, key, value = _NormaliseAndRotate.apply(qkv, gains, rotation)
     return query, key, value
 
 

@@ -3,7 +3,8 @@
 A segment is what attends to itself: the tokens of a clip, or of one strip of it, behind a few registers of its own.
 There are two layouts with equal results. The padded one sorts the segments by length and pads chunks of about equal
 ones, 9% more slots on real clips: the faster by far on CPU, where jagged tensors are ten times slower and one chunk for
-all pads strips to four times their length. The jagged one pads nothing and is for GPUs, where there is a kernel for it.
+all pads strips to four times their length. The jagged one pads nothing and is for GPUs from compute capability 8.0 on,
+which have a kernel for it.
 
 Shapes: S segments, R registers of each, N tokens of all segments, M slots of the layout, K heads of width 64.
 """
@@ -22,6 +23,7 @@ _SHRINK, _SLACK = 0.9, 4  # a chunk ends where a segment is shorter than this sh
 # The most slots of a chunk, unless one segment has more. A block processes one chunk after the other, so that what it
 # computes stays in the cache of a core.
 _CHUNK_SLOTS = 1024
+_OLDEST_CARD = (8, 0)  # compute capability from which on there is a kernel for jagged segments
 
 
 class Chunk(Protocol):
@@ -129,13 +131,20 @@ class JaggedChunk:
             )
             for x in (query, key, value)
         )
-        return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).values()
+        attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).values()
+        return attended.clone()  # torch.compile refuses a view of a nested tensor
+
+
+def layout_of(device: torch.device) -> Layout:
+    """Jagged on GPUs that have a kernel for it, padded elsewhere."""
+    jagged = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _OLDEST_CARD
+    return "jagged" if jagged else "padded"
 
 
 def pack(lengths: list[int], registers: int, device: torch.device, layout: Layout | None = None) -> Packing:
-    """Lay out segments of these numbers of tokens, in order. layout: jagged on GPUs and padded elsewhere where None."""
+    """Lay out segments of these numbers of tokens, in order. layout: that of the device where None."""
     whole = [registers + length for length in lengths]
-    if (layout or ("jagged" if device.type == "cuda" else "padded")) == "jagged":
+    if (layout or layout_of(device)) == "jagged":
         offsets = torch.tensor([0, *whole]).cumsum(0)
         slots = _slots(lengths, registers, offsets[:-1], device)
         return Packing(*slots, (JaggedChunk(sum(whole), send(offsets, device), max(whole)),))

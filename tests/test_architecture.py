@@ -43,9 +43,11 @@ WINGS = {
     ),
     "model": (
         ("device", "recompute"),
-        ("fused", "packing", "tokens"),
+        ("packing", "tokens"),
         ("parts",),
         ("sizes",),
+        ("fused",),
+        ("compiled",),
         ("encoder", "p3d", "transfer"),
         ("network",),
         ("objectives", "embedding", "export"),

@@ -1,7 +1,6 @@
-"""Training on all GPUs by the real driver and its ranks: the speed of each size, and whether ZeRO stages agree.
+"""Training on all GPUs by the real driver and its ranks: the speed of each size, and whether other ways to train agree.
 
-There is no compiled step: the encoder offers none. Where a setting of the network turns it on, `train_size` takes it,
-and `__main__` adds a line for each size.
+Those are the stages of ZeRO, and compiled blocks (`--cluster.compile`).
 """
 
 import math
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.gpu.machine import Hardware
-from benchmarks.gpu.report import Line
+from benchmarks.gpu.report import Line, NotRun
 from datasets.storage import open_place
 from jobs.recipes import RECIPES
 from model.network import NetworkSettings
 from model.sizes import P3D
 from orchestration.run import tracking
 from orchestration.run.folder import tracked_run
+from orchestration.run.hardware import compiler_problem
 from orchestration.run.settings import Cluster, Keep, PretrainRun, Schedule, Score
 from orchestration.training.pretrain import pretrain
 
@@ -49,9 +49,14 @@ class Workplace:
         return tracking.history(self.uri, run_id, metric)
 
 
-def train_size(place: Workplace, size: str, steps: int, pairs: int) -> Line:
-    """Train a size on `pairs` pairs a worker for some steps; how fast it is and what it takes."""
-    run = _run(place, f"size-{size}", size, steps, pairs, zero_stage=0, log_every=max(steps // WINDOWS, 1))
+def train_size(place: Workplace, size: str, steps: int, pairs: int, compiled: bool = False) -> Line:
+    """Train a size on `pairs` pairs a worker for some steps; how fast it is and what it takes.
+
+    compiled: with compiled blocks, which the first steps wait for.
+    """
+    name = f"step of {size}{', compiled' if compiled else ''}"
+    cluster = replace(_cluster(place.machine), compile=compiled)
+    run = _run(place, name, size, steps, pairs, cluster, log_every=max(steps // WINDOWS, 1))
     pretrain(run, place.uri)
     first = run.schedule.log_every
 
@@ -74,37 +79,49 @@ def train_size(place: Workplace, size: str, steps: int, pairs: int) -> Line:
         f"{values['pairs_per_second']:,.0f} pairs/s, {values['tflops']:.2f} TFLOP/s a worker, "
         f"{values['utilisation']:.0%} of a large product{memory}, {values['data_wait']:.0%} waiting for data"
     )
-    return Line(f"step of {size}", "PASS" if all(map(math.isfinite, losses)) else "FAIL", found, values)
+    return Line(name, "PASS" if all(map(math.isfinite, losses)) else "FAIL", found, values)
 
 
-def train_stage(place: Workplace, size: str, steps: int, stage: Literal[1, 2, 3]) -> Line:
-    """Losses and gradient norms of a ZeRO stage against those of stage 0, which is trained first where it was not."""
-    compared: dict[int, list[dict[int, float]]] = {}
-    stages: tuple[Literal[0, 1, 2, 3], ...] = (0, stage)
-    for one in stages:
-        run = _run(place, f"stage-{one}", size, steps, 8, zero_stage=one, log_every=1)
+def train_alike(place: Workplace, name: str, size: str, steps: int, cluster: Cluster) -> Line:
+    """Losses and gradient norms of a way to train against those of the plain one, which is trained first."""
+    compared = []
+    for check, used in (("plain", _cluster(place.machine)), (name, cluster)):
+        run = _run(place, check, size, steps, 8, used, log_every=1)
         if not Path(run.out).exists():
             pretrain(run, place.uri)
-        compared[one] = [dict(place.history(run, name)) for name in ("loss", "gradient_norm")]
+        compared.append([dict(place.history(run, metric)) for metric in ("loss", "gradient_norm")])
+    plain, other = compared
     apart = []
-    for plain, sharded in zip(compared[0], compared[stage], strict=True):
-        assert len(plain) == steps and plain.keys() == sharded.keys(), "a run has other steps"
-        assert len(set(plain.values())) > 1, "nothing changes from step to step"
-        apart.append(max(abs(sharded[step] / plain[step] - 1) for step in plain))
+    for expected, found in zip(plain, other, strict=True):
+        assert len(expected) == steps and expected.keys() == found.keys(), "a run has other steps"
+        assert len(set(expected.values())) > 1, "nothing changes from step to step"
+        apart.append(max(abs(found[step] / expected[step] - 1) for step in expected))
     # Sums in another order: of bf16 the differences grow from step to step.
     tolerance = 1e-3 if place.machine.precision == "fp32" else 2e-2
     passed = all(one < tolerance for one in apart)  # false for NaN
-    found = f"losses within {apart[0]:.1e} of stage 0 over {steps} steps, gradient norms within {apart[1]:.1e}"
-    return Line(f"ZeRO stage {stage}", "PASS" if passed else "FAIL", found, {"loss": apart[0], "gradient": apart[1]})
+    words = f"losses within {apart[0]:.1e} of the plain ones over {steps} steps, gradient norms within {apart[1]:.1e}"
+    return Line(name, "PASS" if passed else "FAIL", words, {"loss": apart[0], "gradient": apart[1]})
+
+
+def train_stage(place: Workplace, size: str, steps: int, stage: Literal[1, 2, 3]) -> Line:
+    """A ZeRO stage against stage 0."""
+    return train_alike(place, f"ZeRO stage {stage}", size, steps, replace(_cluster(place.machine), zero_stage=stage))
+
+
+def train_compiled(place: Workplace, size: str, steps: int) -> Line:
+    """Compiled blocks against blocks that are not."""
+    if problem := compiler_problem(gpu=place.machine.device == "gpu"):
+        raise NotRun(problem)
+    return train_alike(place, "compiled blocks", size, steps, replace(_cluster(place.machine), compile=True))
 
 
 def _run(
-    place: Workplace, name: str, size: str, steps: int, pairs: int, zero_stage: Literal[0, 1, 2, 3], log_every: int
+    place: Workplace, name: str, size: str, steps: int, pairs: int, cluster: Cluster, log_every: int
 ) -> PretrainRun:
     """A run of a size on all workers, without guards, scores or checkpoints before its end."""
     machine = place.machine
     return replace(
-        RECIPES["xl"](place.shards, str(place.folder / name)),
+        RECIPES["xl"](place.shards, str(place.folder / name.replace(",", "").replace(" ", "-"))),
         recipe=name,
         network=NetworkSettings(size=size, channels=512 if size in P3D and machine.device == "gpu" else 256),
         schedule=Schedule(
@@ -112,12 +129,12 @@ def _run(
         ),
         keep=Keep(every=NEVER),
         score=Score(every=0),
-        cluster=Cluster(
-            workers=machine.workers,
-            device=machine.device,
-            precision=machine.precision,
-            zero_stage=zero_stage,
-            restarts=0,
-            patience=120.0,
-        ),
+        cluster=cluster,
+    )
+
+
+def _cluster(machine: Hardware) -> Cluster:
+    """All workers of the machine. A failure is not waited for; compiling may take two minutes."""
+    return Cluster(
+        workers=machine.workers, device=machine.device, precision=machine.precision, restarts=0, patience=120.0
     )

@@ -1,16 +1,17 @@
-"""python -m benchmarks.roofline [--sizes xl] [--pairs 64] [--shards <store>] [--json counts.json]
+"""python -m benchmarks.roofline [--sizes xl] [--pairs 64] [--compiled] [--shards <store>]
 
 Counts the operations and bytes of a training step of each size, without a GPU, and prints what machines need for them
 by a stated model (benchmarks/roofline/machines.py): the tables of docs/scaling-out.md.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
 from benchmarks.roofline.clips import made_pairs, stored_pairs
+from benchmarks.roofline.compiled import count_compiled_bytes
 from benchmarks.roofline.counts import Counts, count
 from benchmarks.roofline.machines import MACHINES, SCHEDULE, Forecast, Machine, Shares, forecast
 from datasets.loading.pairs import PairBatch
@@ -45,6 +46,8 @@ class Arguments:
     """The collection of the store."""
     shares: Shares = field(default_factory=Shares)
     """Shares of the figures on paper."""
+    compiled: bool = False
+    """Also count steps with compiled blocks (--cluster.compile); needs a C++ compiler, and a minute for each size."""
     json: str = ""
     """A file for the counts and times."""
 
@@ -57,12 +60,24 @@ def main(arguments: Arguments) -> None:
             return stored_pairs(arguments.shards, arguments.collection, number)
         return made_pairs(number, arguments.kept)
 
-    counted = [count(size, pairs(arguments.pairs)) for size in arguments.sizes]
+    def counts(size: str, number: int) -> list[Counts]:
+        eager = count(size, pairs(number))
+        if not arguments.compiled:
+            return [eager]
+        fewer = count_compiled_bytes(size, pairs(number))
+        return [eager, replace(eager, size=f"{size}, compiled", elementwise_bytes=fewer)]
+
+    counted = [one for size in arguments.sizes for one in counts(size, arguments.pairs)]
     print(f"A step of {arguments.pairs} pairs\n\n{counts_table(counted)}\n\nMachines\n\n{machines_table()}\n")
     single = [forecast(one, machine, 1, arguments.shares) for machine in MACHINES for one in counted]
     print(f"One GPU, {arguments.pairs} pairs\n\n{single_table(single)}\n")
-    largest = {share: count(arguments.sizes[-1], pairs(share)) for share in {batch // gpus for _, gpus, batch in RUNS}}
-    runs = [forecast(largest[batch // gpus], machine, gpus, arguments.shares) for machine, gpus, batch in RUNS]
+    shares = {batch // gpus for _, gpus, batch in RUNS}
+    largest = {share: counts(arguments.sizes[-1], share) for share in sorted(shares)}
+    runs = [
+        forecast(one, machine, gpus, arguments.shares)
+        for machine, gpus, batch in RUNS
+        for one in largest[batch // gpus]
+    ]
     print(f"{arguments.sizes[-1]} on many GPUs\n\n{runs_table(runs)}")
     if arguments.json:
         found = {
@@ -123,10 +138,20 @@ def single_table(forecasts: list[Forecast]) -> str:
 
 def runs_table(forecasts: list[Forecast]) -> str:
     """A row for each run."""
-    header = ["GPUs", "batch, a GPU", "products, ms", "elementwise, ms", "optimizer, ms", "gradients, ms", "keys, ms"]
+    header = [
+        "GPUs",
+        "size",
+        "batch, a GPU",
+        "products, ms",
+        "elementwise, ms",
+        "optimizer, ms",
+        "gradients, ms",
+        "keys, ms",
+    ]
     rows = [
         [
             f"{one.gpus} {one.machine.gpu}",
+            one.counts.size,
             f"{one.counts.pairs * one.gpus:,}, {one.counts.pairs}",
             *_milliseconds(one.products, one.elementwise, one.optimizer, one.gradients, one.keys, one.seconds),
             f"{one.rate:,.0f}",
@@ -138,7 +163,7 @@ def runs_table(forecasts: list[Forecast]) -> str:
         for one in forecasts
     ]
     return markdown_table(
-        [[*header, "step, ms", "pairs/s", "of peak", "GB of a GPU", "41 M pairs, h", "GPU hours"], *rows]
+        [[*header, "step, ms", "pairs/s", "of peak", "GB of a GPU", "41 M pairs, h", "GPU hours"], *rows], labels=2
     )
 
 

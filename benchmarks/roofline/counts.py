@@ -58,8 +58,8 @@ class Counts:
 
 def count(size: str, batch: PairBatch) -> Counts:
     """The work of one training step of a size on the pairs of a batch, without gathering keys or gradients."""
-    with _as_on_a_gpu():
-        module = _fake_objective(size)
+    with as_on_a_gpu():
+        module = fake_objective(size)
         saved = _SavedBytes(module)
         with Counter() as step:
             with saved, torch.autocast("cpu", dtype=torch.bfloat16):
@@ -88,7 +88,8 @@ def count(size: str, batch: PairBatch) -> Counts:
     )
 
 
-def _fake_objective(size: str) -> PairObjective:
+def fake_objective(size: str) -> PairObjective:
+    """A student and a teacher of a size, whose weights have shapes and no values, in the layout of GPUs."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         module = ContrastSettings().build(NetworkSettings(size=size))
     for network in (module.student, module.teacher):
@@ -98,7 +99,7 @@ def _fake_objective(size: str) -> PairObjective:
 
 
 @contextmanager
-def _as_on_a_gpu() -> Iterator[None]:
+def as_on_a_gpu() -> Iterator[None]:
     """Let jagged chunks attend with the kernel of GPUs; it has no CPU kernel, but fake tensors need none."""
 
     def attend(self: JaggedChunk, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -118,6 +119,14 @@ class Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.product_flops = self.attention_flops = self.elementwise_bytes = 0
+        self._products_alone = False
+
+    @contextmanager
+    def products_alone(self) -> Iterator[None]:
+        """Leave out the bytes of what runs in this context."""
+        before, self._products_alone = self._products_alone, True
+        yield
+        self._products_alone = before
 
     def __torch_dispatch__(
         self,
@@ -135,7 +144,7 @@ class Counter(TorchDispatchMode):
                 self.attention_flops += flops
             else:
                 self.product_flops += flops
-        elif space != "prim" and not func.is_view and name not in _NO_WORK:
+        elif not self._products_alone and space != "prim" and not func.is_view and name not in _NO_WORK:
             inputs = [value for key, value in (kwargs or {}).items() if key != "out"]
             read = [*args[name in _ONLY_WRITES :], *inputs]
             written = _overwritten(func, args) if found is None else found  # operations on lists return nothing

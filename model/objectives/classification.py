@@ -263,6 +263,12 @@ class Classifier(nn.Module):
         """Whether the student recomputes its activations."""
         self.student.encoder.recompute = enabled
 
+    def compile_blocks(self) -> None:
+        """Compile the blocks of both encoders."""
+        for network in (self.student, self.teacher):
+            assert isinstance(network.encoder, ContourEncoder), "settings allow it for the contour encoder alone"
+            network.encoder.compiled = True
+
     def guards(self, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
         """The guards of the teacher's gait network."""
         del step  # none of them is random

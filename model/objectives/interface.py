@@ -74,6 +74,10 @@ class Objective(Protocol[BatchT]):
         """Whether the student recomputes its activations in the backward pass."""
         ...
 
+    def compile_blocks(self) -> None:
+        """Compile the parts of the encoder's blocks that stand between attentions (model/compiled.py)."""
+        ...
+
     def guards(self, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
         """Metrics that reveal a collapse of the teacher's embedding, on the tensors of a batch."""
         ...

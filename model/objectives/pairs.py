@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from datasets.schema.errors import UsageError
 from model import sizes, transfer
 from model.device import send
+from model.encoder import ContourEncoder
 from model.network import GaitNetwork, NetworkSettings
 from model.objectives import guards, teacher
 from model.objectives.interface import Gather, no_gather
@@ -184,6 +185,12 @@ class PairObjective(nn.Module, ABC):
     def set_recompute(self, enabled: bool) -> None:
         """Whether the student recomputes its activations; the teacher keeps none."""
         self.student.encoder.recompute = enabled
+
+    def compile_blocks(self) -> None:
+        """Compile the blocks of both encoders."""
+        for network in (self.student, self.teacher):
+            assert isinstance(network.encoder, ContourEncoder), "settings allow it for the contour encoder alone"
+            network.encoder.compiled = True
 
     def guards(self, batch: Sequence[Tensor], step: int) -> dict[str, Tensor]:
         """The guards of the teacher on whole clips."""

@@ -6,9 +6,17 @@ from typing import TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from datasets.schema.errors import UsageError
 from orchestration.cluster import session
 
 Answer = TypeVar("Answer")
+
+
+def require(problem: Callable[[bool], str | None], gpu: bool) -> None:
+    """UsageError with the first problem that a machine has; None stands for none. gpu: as in `ask_nodes`."""
+    for node, found in ask_nodes(problem, gpu).items():
+        if found is not None:
+            raise UsageError(f"{node}: {found}")
 
 
 def ask_nodes(question: Callable[[bool], Answer], gpu: bool) -> dict[str, Answer]:

@@ -62,6 +62,8 @@ def start_engine(run: Run, module: Objective) -> DeepSpeedEngine:
     vars(deepspeed.ops)["__compatible_ops__"] = {}
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
     module.set_recompute(run.cluster.recompute)
+    if run.cluster.compile:
+        module.compile_blocks()
     groups = module.parameter_groups(run.schedule.weight_decay)
     engine, *_ = deepspeed.initialize(
         model=module,

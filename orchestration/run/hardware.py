@@ -1,7 +1,9 @@
 """What the hardware of this process has for training: bf16, and cards that this build of torch runs on."""
 
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,6 +45,22 @@ def gpu_problem(gpu: bool = True) -> str | None:
         return problem
     if not torch.cuda.is_available():
         return f"torch finds no GPU where Ray has some: see what nvidia-smi says on that machine, {_INSTEAD}"
+    return None
+
+
+def compiler_problem(gpu: bool) -> str | None:
+    """One line on why torch.compile has no compiler on this machine, and what is needed; None where it has one.
+
+    gpu: for a GPU it writes programs in Triton, which needs a C compiler; else in C++.
+    """
+    variable, names = ("CC", ("gcc", "clang")) if gpu else ("CXX", ("g++", "clang++"))
+    if not any(map(shutil.which, filter(None, (os.environ.get(variable), *names)))):
+        return (
+            f"--cluster.compile needs {' or '.join(names)}, and none is installed: "
+            "install one (Debian: apt-get install g++), or leave --cluster.compile out"
+        )
+    if gpu and importlib.util.find_spec("triton") is None:
+        return "--cluster.compile needs Triton on a GPU: pip install triton, or leave --cluster.compile out"
     return None
 
 

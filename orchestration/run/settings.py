@@ -151,6 +151,7 @@ class Cluster:
     precision: RequestedPrecision = "auto"
     micro_batch: int | None = None  # items a worker processes at once, to save memory; its whole share if None
     recompute: bool = False  # recompute activations in the backward pass, to save memory
+    compile: bool = False  # torch.compile the contour encoder's blocks: on a GPU faster from the second step on
     # Processes of each worker that load its clips; 0: a thread. None: one for each core that a GPU's share leaves
     loaders: int | None = None
     restarts: int = 3  # failures in a row, without a checkpoint in between, after which the run ends
@@ -235,14 +236,18 @@ class Run:
         if micro is not None and micro < unit:
             raise UsageError(f"--cluster.micro-batch {micro} must be at least {unit}, {reason}: raise it, or {option}")
 
-    def check_norms(self, size: str) -> None:
-        """UsageError for micro batches with an encoder of a size whose norms need the whole share."""
+    def check_encoder(self, size: str) -> None:
+        """UsageError for settings of the cluster that the encoder of a size does not take."""
+        if size not in sizes.P3D:
+            return
         share, micro = self.schedule.batch // self.cluster.workers, self.cluster.micro_batch
-        if micro is not None and micro < share and size in sizes.P3D:
+        if micro is not None and micro < share:
             raise UsageError(
                 f"--cluster.micro-batch {micro}: the norms of {size} need a worker's whole share of "
                 f"{share} {self.items} at once: take more --cluster.workers, or --cluster.recompute"
             )
+        if self.cluster.compile:
+            raise UsageError(f"--cluster.compile is for the contour encoder, which {size} is not: leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +286,7 @@ class PretrainRun(Run):
             )
         self.check_seed()
         self.check_shares()
-        self.check_norms(self.network.size)
+        self.check_encoder(self.network.size)
 
     @property
     def unit(self) -> ShareUnit:

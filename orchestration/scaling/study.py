@@ -14,16 +14,16 @@ from pathlib import Path
 import ray
 
 from datasets import storage
-from datasets.schema.errors import Unfinished, UsageError
+from datasets.schema.errors import Unfinished
 from datasets.store.reader import Store
 from evaluation.scaling.analysis import Analysis
 from orchestration.cluster import session
-from orchestration.cluster.nodes import ask_nodes
+from orchestration.cluster.nodes import ask_nodes, require
 from orchestration.cluster.progress import Progress
 from orchestration.run import tracking
 from orchestration.run.device import resolve_device
 from orchestration.run.folder import TRACKED, folder_of, tracked_run
-from orchestration.run.hardware import bf16_support, gpu_problem
+from orchestration.run.hardware import bf16_support, compiler_problem, gpu_problem
 from orchestration.run.precision import resolve
 from orchestration.run.serialise import flatten, to_json
 from orchestration.scaling.cell_queue import CellQueue
@@ -97,16 +97,16 @@ def check(plan: StudyPlan) -> tuple[StudyPlan, Store]:
 def with_device(plan: StudyPlan) -> StudyPlan:
     """The plan with the one device of all cells: what the study was begun on, or what its Ray has.
 
-    UsageError where a local Ray lacks what a cell needs, or a GPU is none that this build of torch runs on.
+    UsageError where a local Ray lacks what a cell needs, or a machine cannot train on its GPU or compile.
     """
     gpus, needed = session.count_gpus(), plan.cluster.fewest_workers
     begun = begun_on(storage.open_place(plan.out))
     device, reason = resolve_device(plan.cluster.device, begun.device if begun else None, gpus, needed)
     if device == "gpu":
         session.require_gpus(needed)
-        for node, problem in ask_nodes(gpu_problem, gpu=True).items():
-            if problem is not None:
-                raise UsageError(f"{node}: {problem}")
+        require(gpu_problem, gpu=True)
+    if plan.cluster.compile:
+        require(compiler_problem, gpu=device == "gpu")
     logger.info(f"device {device}: {reason}")
     if gpus and device == "cpu":
         logger.warning(f"the study leaves {gpus} GPUs unused: --cluster.device gpu uses them")

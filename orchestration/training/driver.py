@@ -1,17 +1,19 @@
 """What the drivers of pretraining and fine-tuning share: start or resume a run, record it, train it to its end."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from datasets.storage import Place
-from orchestration.cluster import session
+from orchestration.cluster import nodes, session
 from orchestration.rank.work import Rank
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
 from orchestration.run.device import resolve_device, unused_gpus
 from orchestration.run.folder import AnyRun, folder_of
+from orchestration.run.hardware import compiler_problem
 from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import Run
 from orchestration.training import ray_internals
@@ -63,7 +65,8 @@ def drive(
     if newest is not None and not job.silent:
         logger.info(f"resuming {folder} after step {checkpoint.step_of(newest)}")
     if steps:
-        session.start(run.cluster.workers, meanwhile=partial(tracking.prepare, uri))
+        cores = max(run.cluster.workers, os.cpu_count() or 1)  # those beside the workers load clips
+        session.start(cores, meanwhile=partial(tracking.prepare, uri))
         run = _with_device(run, job.silent)
     name, tags, settings = f"{job.name} {folder.name}", {"job": job.name} | job.tags, flatten(to_json(run))
     del settings[run_folder.PRECISION]  # logged once the ranks have resolved it: MLflow's parameters never change
@@ -90,6 +93,8 @@ def _with_device(run: AnyRun, silent: bool) -> AnyRun:
     device, reason = resolve_device(run.cluster.device, run_folder.recorded_device(folder_of(run)), gpus, needed)
     if device == "gpu":
         session.require_gpus(needed)
+    if run.cluster.compile:
+        nodes.require(compiler_problem, gpu=device == "gpu")
     if not silent:
         logger.info(f"device {device}: {reason}")
         if unused := unused_gpus(device, run.cluster.workers, gpus):

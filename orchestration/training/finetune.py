@@ -59,7 +59,7 @@ def check_start(run: FinetuneRun) -> Start:
     """What a new run starts from; logs its labels and their classes. UsageError where it cannot start."""
     pretrained = run_folder.read_run(open_place(run.run))
     chosen = checkpoint.select(open_place(run.run), run.step)
-    run.check_norms(pretrained.network.size)
+    run.check_encoder(pretrained.network.size)
     rows = training_rows(Store.open(run.shards), run.data.selection, WALK_COLUMNS)
     collections = tuple(run.data.collections or collections_with(run.task, rows))
     if not collections:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.packing import Layout, Packing, pack
+from model.packing import Layout, Packing, layout_of, pack
 
 CPU = torch.device("cpu")
 LENGTHS = [30, 0, 7, 28, 31, 1, 12]
@@ -80,3 +80,12 @@ def test_chunks_hold_whole_segments_up_to_a_number_of_slots() -> None:
     assert all(size % 64 == 0 for size in sizes)  # few shapes, so that memory and compiled products are reused
     assert max(sizes[1:]) <= 1024
     assert sum(sizes) == packing.size <= 1.1 * (sum(lengths) + 4 * len(lengths))
+
+
+@pytest.mark.parametrize(("capability", "layout"), [((7, 5), "padded"), ((8, 0), "jagged"), ((10, 0), "jagged")])
+def test_cards_without_a_kernel_for_segments_take_padded_ones(
+    capability: tuple[int, int], layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert layout_of(torch.device("cuda", 1)) == layout
+    assert layout_of(torch.device("cpu")) == "padded"

@@ -37,8 +37,15 @@ def test_all_checks_pass_at_tiny_sizes_on_the_cpu(tmp_path: Path) -> None:
     found = {line["check"]: line["verdict"] for line in json.loads((tmp_path / "gpu.json").read_text())["lines"]}
     assert status == 0
     not_run = {check for check, verdict in found.items() if verdict == "NOT RUN"}
-    assert not_run == {"attention, varlen, bfloat16", "compiled step"}
-    assert {"kill and resume", "ZeRO stage 3", "step of xxs", "step of p3d-tiny", "embed by xxs"} <= found.keys()
+    assert not_run <= {"attention, varlen, bfloat16", "compiled blocks"}  # without a compiler
+    assert {
+        "kill and resume",
+        "compiled blocks",
+        "ZeRO stage 3",
+        "step of xxs",
+        "step of p3d-tiny",
+        "embed by xxs",
+    } <= found.keys()
 
 
 def test_a_failed_check_is_the_exit_status(capsys) -> None:

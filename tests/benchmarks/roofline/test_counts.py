@@ -1,10 +1,13 @@
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.roofline.clips import made_pairs, stored_pairs
+from benchmarks.roofline.compiled import count_compiled_bytes
 from benchmarks.roofline.counts import Counter, Counts, count
+from benchmarks.roofline.kernels import Input, bytes_of
 from model import sizes
 from model.tokens import count_mixed, num_tubelets
 
@@ -53,6 +56,20 @@ def test_attention_is_counted_within_segments() -> None:
 
 def test_the_elementwise_bytes_of_xl_do_not_grow(xl: Counts) -> None:
     assert xl.elementwise_bytes < 205e9  # 200.3e9; at 2.7 TB/s more time than its products take on an H100
+
+
+@pytest.mark.slow  # the compiler takes about a minute
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPU")
+def test_compiled_blocks_of_xl_take_less_than_half_of_the_bytes() -> None:
+    assert count_compiled_bytes("xl", made_pairs(64, KEPT)) < 80.5e9  # 76.6e9
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPU")
+def test_the_bytes_of_a_compiled_part_are_those_of_its_kernels() -> None:
+    """A sum and a factor in one kernel: x is read and y written once, and the factor does not grow with the slots."""
+    inputs = (Input((-1, 64), torch.float32, False), Input((64,), torch.float32, False))
+    of_slot, of_weights = bytes_of(lambda x, factor: (x + 1) * factor, inputs, False)
+    assert of_slot == 2 * 64 * 4 and of_weights == 64 * 4
 
 
 def test_the_activations_of_xl_do_not_grow(xl: Counts) -> None:

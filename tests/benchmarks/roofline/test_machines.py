@@ -33,5 +33,5 @@ def test_gradients_pass_the_narrowest_link() -> None:
 def test_tables_are_printed(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
     main(Arguments(sizes=("xxs",), pairs=8, json=str(tmp_path / "counts.json")))
     printed = capsys.readouterr().out
-    assert "| xxs |" in printed and "| 32 L40S | 256, 8 |" in printed
+    assert "| xxs |" in printed and "| 32 L40S | xxs | 256, 8 |" in printed
     assert '"elementwise_bytes"' in (tmp_path / "counts.json").read_text()

@@ -18,7 +18,10 @@ from orchestration.run.serialise import to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, PretrainRun, Schedule
 from orchestration.training.pretrain import pretrain
 
-STEPS = 90  # differences in rounding grow: after 200 steps losses differ by 1e-4
+STEPS = 90
+# Sums are in another order from the step on at which a node is lost, and AdamW lets the differences grow. With that
+# step they end at 1e-6 to 4e-6 of the loss, and after 200 steps at 2e-5. Another batch differs by 1e-2.
+ROUNDING = 1e-5
 
 
 @pytest.mark.slow
@@ -49,6 +52,6 @@ def test_a_run_that_loses_a_node_and_gets_another_has_the_same_curve(store: Path
             found = client.get_metric_history(name, metric)
             curves[run.out, metric] = [one.value for one in sorted(found, key=lambda one: one.step)]
     assert len(curves[fixed.out, "loss"]) == STEPS
-    assert curves[elastic.out, "loss"] == pytest.approx(curves[fixed.out, "loss"], abs=1e-5)
+    assert curves[elastic.out, "loss"] == pytest.approx(curves[fixed.out, "loss"], rel=ROUNDING)
     workers = curves[elastic.out, "workers"]
     assert [workers[0], min(workers), workers[-1]] == [2, 1, 2]

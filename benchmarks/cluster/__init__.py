@@ -1,0 +1,1 @@
+"""What a cluster has many of, on one machine."""
