@@ -1,5 +1,6 @@
 """DeepSpeed's engine as the worker drives it: the steps of a plain PyTorch loop, at every stage and micro batch."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +30,12 @@ RUNS = {
     "part-contrast": RUN,
     "part-regression": replace(RUN, objective=RegressionSettings(momentum=0.9)),
 }
-# ZeRO stage, pairs at once, activations made again; halfway each is stopped and goes on in a new engine.
-ARMS = [(0, 16, False), (1, 16, False), (2, 8, True), (3, 8, True)]
+# ZeRO stage, pairs at once, and whether activations are recomputed and blocks compiled; halfway each is stopped and
+# goes on in a new engine.
+ARMS = [
+    *[(0, 16, False, False), (1, 16, False, False), (2, 8, True, False), (3, 8, True, False)],
+    *([(0, 8, True, True), (3, 16, False, True)] if shutil.which("g++") else []),
+]
 
 
 def _started(objective: str) -> PairObjective:
@@ -67,8 +72,8 @@ def _rank(rank: int, ranks: int, folder: str, objective: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=ranks)
     mine = slice(rank * BATCH // ranks, (rank + 1) * BATCH // ranks)
-    for stage, micro_batch, recompute in ARMS:
-        cluster = replace(RUN.cluster, zero_stage=stage, micro_batch=micro_batch, recompute=recompute)
+    for stage, micro_batch, recompute, compiled in ARMS:
+        cluster = replace(RUN.cluster, zero_stage=stage, micro_batch=micro_batch, recompute=recompute, compile=compiled)
         run = replace(RUNS[objective], cluster=cluster)
         module, losses = _started(objective), []
         trained = engine.start_engine(run, module)
@@ -88,7 +93,7 @@ def _rank(rank: int, ranks: int, folder: str, objective: str) -> None:
             losses.append(watched["loss"] / ranks)
         found = optimizer_state.gather_weights(trained)
         if rank == 0:
-            torch.save(found | {"losses": torch.stack(losses)}, f"{folder}/{stage}-{micro_batch}.pt")
+            torch.save(found | {"losses": torch.stack(losses)}, f"{folder}/{stage}-{micro_batch}-{compiled}.pt")
     dist.destroy_process_group()
 
 
@@ -100,15 +105,17 @@ def test_every_stage_and_micro_batch_is_a_plain_loop(objective: str, tmp_path: P
         monkeypatch.setenv(name, value)
     torch.multiprocessing.spawn(_rank, (2, str(tmp_path), objective), nprocs=2)
     expected, untrained = _plain_loop(objective), _started(objective).state_dict()
-    for stage, micro_batch, _ in ARMS:
-        found = torch.load(tmp_path / f"{stage}-{micro_batch}.pt")
+    for stage, micro_batch, _, compiled in ARMS:
+        found = torch.load(tmp_path / f"{stage}-{micro_batch}-{compiled}.pt")
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             if name == "losses":
                 torch.testing.assert_close(found[name], value, rtol=1e-4, atol=0)
             else:
                 way = (value - untrained[name]).norm()
-                assert (found[name] - value).norm() < 2e-3 * way, f"stage {stage}, {micro_batch} at once: {name}"
+                assert (found[name] - value).norm() < 2e-3 * way, (
+                    f"stage {stage}, {micro_batch} at once, {compiled}: {name}"
+                )
 
 
 def _rates(_rank: int, folder: str) -> None:

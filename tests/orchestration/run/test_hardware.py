@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestration.run.hardware import gpu_problem, unsupported_card
+from orchestration.run.hardware import compiler_problem, gpu_problem, unsupported_card
 
 # torch.cuda.get_arch_list() of builds for CUDA 13.0 and 12.6.
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
@@ -81,3 +81,15 @@ def test_a_torch_without_cuda_says_so(monkeypatch) -> None:
     problem = gpu_problem()
     assert problem is not None and "was built without CUDA" in problem
     assert gpu_problem(gpu=False) is None
+
+
+def test_a_machine_without_a_compiler_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    problem = compiler_problem(gpu=False)
+    assert problem is not None and problem.startswith("--cluster.compile needs g++ or clang++")
+    (tmp_path / "g++").write_text("#!/bin/sh\n")
+    (tmp_path / "g++").chmod(0o755)
+    assert compiler_problem(gpu=False) is None
+    missing = compiler_problem(gpu=True)
+    assert missing is not None and "needs gcc or clang" in missing

@@ -155,6 +155,8 @@ def test_what_cannot_be_shared_out_is_an_error() -> None:
     p3d = replace(_shared(64, workers=2), network=NetworkSettings(size="p3d-tiny"))
     with pytest.raises(UsageError, match=r"the norms of p3d-tiny need a worker's whole share of 32 pairs at once"):
         replace(p3d, cluster=Cluster(workers=2, micro_batch=8))
+    with pytest.raises(UsageError, match=r"--cluster\.compile is for the contour encoder, which p3d-tiny is not"):
+        replace(p3d, cluster=Cluster(workers=2, compile=True))
 
 
 def test_what_is_kept_and_where_it_runs_may_change_and_what_is_learned_may_not(tmp_path: Path) -> None:
