@@ -85,7 +85,7 @@ def main(arguments: Arguments) -> None:
 
 def measure(ranks: int, repeats: int) -> Measured:
     """Start so many ranks, let them communicate, and end them. AssertionError where a collective is wrong."""
-    context = multiprocessing.get_context("spawn")  # forks of one process do not meet: gloo waits forever
+    context = multiprocessing.get_context("spawn")  # forks of one process often never meet over gloo
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
     pipes, processes = [], []
     for rank in range(ranks):

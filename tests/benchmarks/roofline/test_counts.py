@@ -55,7 +55,7 @@ def test_attention_is_counted_within_segments() -> None:
 
 
 def test_the_elementwise_bytes_of_xl_do_not_grow(xl: Counts) -> None:
-    assert xl.elementwise_bytes < 205e9  # 200.3e9; at 2.7 TB/s more time than its products take on an H100
+    assert xl.elementwise_bytes < 205e9  # 199.9e9; at 2.7 TB/s more time than its products take on an H100
 
 
 @pytest.mark.slow  # the compiler takes about a minute
