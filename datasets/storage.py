@@ -21,7 +21,8 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from datasets.schema.errors import Unreadable, UsageError
+from datasets.schema import strict_json
+from datasets.schema.errors import Damaged, Unreadable, UsageError
 
 MAX_FILE = 1 << 30  # bytes: more than any walk takes, as pictures or as one array
 _SCHEMES = ("s3", "gs", "gcs")
@@ -230,6 +231,15 @@ def local_path(where: str | Path, what: str) -> Path:
     if not isinstance(place, LocalPlace):
         raise UsageError(f"{what} must lie on a local or shared file system: {where} is in object storage")
     return Path(place.path)
+
+
+def read_json(kind: type[Result], place: Place, mend: str) -> Result:
+    """A value of a type from a JSON file that this program wrote; see `strict_json.read_ours`. Else OSError."""
+    try:
+        content = place.read()
+    except Unreadable as error:
+        raise Damaged(f"{place} is damaged ({error}): {mend}") from error
+    return strict_json.read_ours(kind, content, str(place), mend)
 
 
 def thread_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

@@ -5,6 +5,10 @@ class UsageError(ValueError):
     """A mistake of the user: one line that names the cause and the fix. Jobs print it and exit with status 2."""
 
 
+class Damaged(UsageError):
+    """A file of ours that is not what was written: a line that names it, what that costs, and what mends it."""
+
+
 class Unfinished(Exception):
     """Work that failed without a mistake of the user: one line. Jobs print it and exit with status 1."""
 

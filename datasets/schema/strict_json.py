@@ -13,11 +13,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, PlainSerializer, Strict, TypeAdapter, ValidationError
 
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Damaged, UsageError
 
 T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 SHOWN = 5  # names in one message
+NOTE = "written by another version of this program?"
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # of models, and of dataclasses
 _WANTED = {  # in words that presume no Python, by pydantic's type of error
     "bool_type": "true or false",
@@ -52,6 +53,24 @@ def read(kind: type[T], path: str, option: str) -> T:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{path} cannot be read ({why}): check the path given with {option}") from error
+
+
+def read_ours(kind: type[T], content: bytes, file: str, mend: str) -> T:
+    """A value of a type from a JSON file that this program wrote.
+
+    Damaged for bytes that are no JSON, as after a crash of the disk or a copy that was not finished. mend: what that
+    costs and what mends it. UsageError for values that do not fit.
+    """
+    try:
+        text = content.decode()
+        json.loads(text)
+    except UnicodeDecodeError:
+        why = "it is not UTF-8 text"
+    except (ValueError, RecursionError) as error:
+        why = f"it is no JSON: {error}" if content.strip(b"\0 \n") else "it is empty"
+    else:
+        return parse(kind, text, file, NOTE)
+    raise Damaged(f"{file} is damaged ({why}): {mend}")
 
 
 def parse(kind: type[T], text: str, file: str, note: str = "") -> T:

@@ -145,8 +145,7 @@ def _wanted(rows: pa.Table, settings: EmbedRun, subjects: list[str] | None) -> p
 def _identity(settings: EmbedRun, chosen: Place, subjects: list[str] | None) -> Row:
     """What a table must agree with to be resumed: all settings but where it is made, and the weights."""
     said = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _PLACES}
-    weights = json.loads((chosen / "state.json").read())["files"]["weights.safetensors"][1]
-    said |= {"step": checkpoint.step_of(chosen), "weights": weights, "subjects": subjects}
+    said |= {"step": checkpoint.step_of(chosen), "weights": checkpoint.weights_checksum(chosen), "subjects": subjects}
     return json.loads(json.dumps({"schema_version": 1, "recipe": read_any(chosen).recipe} | said))
 
 

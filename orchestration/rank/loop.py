@@ -148,7 +148,7 @@ def _newest_checkpoint(folder: Place, status: ActorHandle) -> Place | None:
         newest = checkpoint.newest_intact(folder, lambda line: status.report.remote(CheckpointDamaged(line)))
         found = [None if newest is None else checkpoint.step_of(newest)]
     dist.broadcast_object_list(found)
-    return None if found[0] is None else checkpoint.select(folder, found[0])
+    return None if found[0] is None else checkpoint.at_step(folder, found[0])
 
 
 def _save(writer: CheckpointWriter, trained: DeepSpeedEngine, step: int) -> None:

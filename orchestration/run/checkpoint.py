@@ -25,10 +25,10 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from datasets.loading.random_numbers import ORDER_VERSION
-from datasets.schema.errors import UsageError
-from datasets.storage import LocalPlace, Place
+from datasets.schema.errors import Damaged, UsageError
+from datasets.storage import LocalPlace, Place, read_json
 from orchestration.run.folder import RUN_FILE
-from orchestration.run.serialise import read, to_json
+from orchestration.run.serialise import to_json
 from orchestration.run.settings import Run
 
 State = dict[str, Tensor]
@@ -49,11 +49,7 @@ class _Contents:
 
 def complete(folder: Place) -> list[Place]:
     """The complete checkpoints of a run's folder, in order of step."""
-    try:
-        names = [entry.name for entry in (folder / "checkpoints").entries() if re.fullmatch(r"step-\d+", entry.name)]
-    except OSError:  # none is written yet
-        return []
-    return [one for name in sorted(names) if ((one := folder / f"checkpoints/{name}") / "state.json").exists()]
+    return [one for one in _begun(folder) if (one / "state.json").exists()]
 
 
 def at_step(folder: Place, step: int) -> Place:
@@ -89,8 +85,8 @@ def resumable_step(folder: Place) -> int:
 def damage_of(checkpoint: Place) -> str | None:
     """Why a checkpoint cannot be loaded, from the checksums of its files; None where it is intact."""
     try:
-        contents = read(_Contents, checkpoint / "state.json")
-    except (ValueError, OSError):  # a UsageError of `read`, or bytes that are not text
+        contents = _contents(checkpoint)
+    except (UsageError, OSError):
         return "state.json cannot be read"
     if contents.step != step_of(checkpoint):
         return f"state.json is that of step {contents.step}"
@@ -98,28 +94,41 @@ def damage_of(checkpoint: Place) -> str | None:
         return f"state.json does not name {missing[0]}"
     for name, written in contents.files.items():
         try:
-            content = (checkpoint / name).read(_ANY_SIZE)
+            _read_checked(checkpoint, name, written)
         except OSError as error:
             return f"{name}: {error.strerror or error}"
-        if (len(content), _checksum(content)) != written:
-            return f"{name} does not match its checksum ({len(content):,} of {written[0]:,} bytes)"
+        except Damaged as error:
+            return str(error)
     return None
 
 
 def select(folder: Place, step: int | None) -> Place:
-    """The checkpoint of a step, or the newest intact one for None; UsageError where there is none."""
-    found = complete(folder)
+    """The checkpoint of a step, the newest one for None. UsageError where there is none.
+
+    Damaged where it is not what was written: results are never of another checkpoint than the one that was asked for.
+    Reads the files.
+    """
+    found = {step_of(one): one for one in complete(folder)}
     if not found:
         raise UsageError(f"{folder} has no checkpoint yet: run `python -m jobs.pretrain` to its end first")
-    if step is None:
-        intact = newest_intact(folder)
-        if intact is None:
-            raise UsageError(f"all checkpoints of {folder} are damaged: run the same `python -m jobs.pretrain` again")
-        return intact
-    steps = {step_of(one): one for one in found}
-    if step not in steps:
-        raise UsageError(f"{folder} has no checkpoint of step {step}: it has {', '.join(map(str, steps))}")
-    return steps[step]
+    if step is not None and step not in found:
+        raise UsageError(f"{folder} has no checkpoint of step {step}: it has {', '.join(map(str, found))}")
+    last = _begun(folder)[-1]
+    if step is None and step_of(last) not in found and (last / RUN_FILE).exists():  # written just before state.json
+        raise Damaged(
+            f"{last} has no state.json, which was lost or is just being written: try again, or give --step {max(found)}"
+        )
+    chosen = found[max(found) if step is None else step]
+    damage = damage_of(chosen)
+    if damage is not None:
+        others = [one for one in reversed(list(found.values())) if one != chosen]
+        whole = next((step_of(one) for one in others if damage_of(one) is None), None)
+        fix = f"give --step {whole}, the newest whole one" if whole is not None else "it has no whole one"
+        raise Damaged(
+            f"{chosen} is damaged ({damage}): {fix}, or run the same `python -m jobs.pretrain` or `jobs.finetune` "
+            "again, which trains the steps that are lost"
+        )
+    return chosen
 
 
 def step_of(checkpoint: Place) -> int:
@@ -129,7 +138,12 @@ def step_of(checkpoint: Place) -> int:
 
 def order_of(checkpoint: Place) -> int:
     """The version of the data order that a checkpoint was trained in (datasets/loading/random_numbers.py)."""
-    return read(_Contents, checkpoint / "state.json").order
+    return _contents(checkpoint).order
+
+
+def weights_checksum(checkpoint: Place) -> str:
+    """The checksum of a checkpoint's weights, by which others tell that they are the same."""
+    return _contents(checkpoint).files[WEIGHTS][1]
 
 
 def check_order(checkpoint: Place) -> None:
@@ -169,7 +183,7 @@ def save(folder: Place, run: Run, step: int, weights: State, moments: State, ord
 
 def copy(source: Place, folder: Place, run: Run) -> Place:
     """Copy a checkpoint of another run into this run's folder, with this run's settings."""
-    weights, moments = _load_tensors(source / WEIGHTS), load_moments(source)
+    weights, moments = _load_tensors(source, WEIGHTS), load_moments(source)
     return save(folder, run, step_of(source), weights, moments, order_of(source))
 
 
@@ -186,19 +200,22 @@ def discard_unfinished(folder: Place) -> None:
 
 
 def load_weights(checkpoint: Place, module: nn.Module, prefix: str = "") -> None:
-    """Load the weights whose names start with a prefix into a module; UsageError where they do not fit it."""
+    """Load the weights whose names start with a prefix into a module; UsageError where they do not fit it.
+
+    Damaged where they are not what was written.
+    """
+    tensors = _load_tensors(checkpoint, WEIGHTS)
     try:
-        tensors = _load_tensors(checkpoint / WEIGHTS)
         chosen = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         module.load_state_dict(chosen)
-    except (RuntimeError, OSError, SafetensorError) as error:
+    except RuntimeError as error:
         words = " ".join(str(error).split())[:300]
         raise UsageError(f"the weights in {checkpoint} do not fit the network of its settings: {words}") from error
 
 
 def load_moments(checkpoint: Place) -> State:
     """AdamW's two moments, by name of the weight."""
-    return _load_tensors(checkpoint / MOMENTS)
+    return _load_tensors(checkpoint, MOMENTS)
 
 
 def write_score(checkpoint: Place, score: Mapping[str, float]) -> None:
@@ -209,13 +226,39 @@ def write_score(checkpoint: Place, score: Mapping[str, float]) -> None:
 def score_of(checkpoint: Place) -> dict[str, float] | None:
     """The scores of a checkpoint on held-out subjects, or None where it has none yet, or none that can be read."""
     try:
-        return read(dict[str, float], checkpoint / "score.json")
+        return read_json(dict[str, float], checkpoint / "score.json", "it is made again at the next checkpoint")
     except (ValueError, OSError):
         return None
 
 
-def _load_tensors(place: Place) -> State:
-    return load(place.read(_ANY_SIZE))
+def _begun(folder: Place) -> list[Place]:
+    """The checkpoints of a run's folder in order of step, complete or not."""
+    try:
+        names = [entry.name for entry in (folder / "checkpoints").entries() if re.fullmatch(r"step-\d+", entry.name)]
+    except OSError:  # none is written yet
+        return []
+    return [folder / f"checkpoints/{name}" for name in sorted(names)]
+
+
+def _contents(checkpoint: Place) -> _Contents:
+    """What state.json says. Damaged, UsageError and OSError as `read_json`."""
+    return read_json(_Contents, checkpoint / "state.json", "the checkpoint is lost: give --step of another one")
+
+
+def _read_checked(checkpoint: Place, name: str, written: tuple[int, str]) -> bytes:
+    """The bytes of a file. written: its size and checksum. Damaged, in a few words, where they are others."""
+    content = (checkpoint / name).read(_ANY_SIZE)
+    if (len(content), _checksum(content)) != written:
+        raise Damaged(f"{name} does not match its checksum ({len(content):,} of {written[0]:,} bytes)")
+    return content
+
+
+def _load_tensors(checkpoint: Place, name: str) -> State:
+    """The tensors of a file. Damaged where they are not what was written, or gone."""
+    try:
+        return load(_read_checked(checkpoint, name, _contents(checkpoint).files[name]))
+    except (FileNotFoundError, KeyError, SafetensorError, Damaged) as error:
+        raise Damaged(f"{checkpoint} is damaged ({error}): give --step of another one") from error
 
 
 def _save_tensors(tensors: State, file: Path) -> None:

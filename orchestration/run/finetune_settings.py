@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 from datasets.loading.clips import ClipSettings
 from datasets.loading.labels import Label, TaskName
 from datasets.schema.errors import UsageError
-from datasets.storage import Place
+from datasets.storage import Place, read_json
 from datasets.store.selection import Selection
 from model.network import NetworkSettings
 from model.objectives.classification import Classifier, HeadSettings, TrainedPart
-from orchestration.run.serialise import read, to_json
+from orchestration.run.serialise import to_json
 from orchestration.run.settings import Cluster, Keep, Run, Schedule
 
 START_FILE = "start.json"
@@ -107,6 +107,7 @@ def write_start(folder: Place, start: Start) -> None:
 def read_start(folder: Place) -> Start:
     """Read start.json from the run's folder; UsageError if there is none."""
     try:
-        return read(Start, folder / START_FILE)
+        mend = "the labels of its classes are lost: fine-tune again, with another --out"
+        return read_json(Start, folder / START_FILE, mend)
     except OSError as error:
         raise UsageError(f"{folder} is not the folder of a fine-tuning run (no {START_FILE})") from error

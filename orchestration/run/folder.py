@@ -12,16 +12,18 @@ resolves `cluster.device auto` before it writes the folder; a run that is resume
 
 import dataclasses
 import json
+import re
 from typing import Any, TypeVar
 
-from datasets.schema.errors import UsageError
-from datasets.storage import Place, open_place
+from datasets.schema.errors import Damaged, UsageError
+from datasets.storage import Place, open_place, read_json
 from orchestration.run.device import Device, RequestedDevice
 from orchestration.run.precision import Precision, RequestedPrecision
-from orchestration.run.serialise import flatten, read, to_json
+from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import PretrainRun, Run
 
 AnyRun = TypeVar("AnyRun", bound=Run)
+Settings = TypeVar("Settings")
 
 RUN_FILE = "run.json"
 TRACKED = "mlflow_run_id"
@@ -55,21 +57,21 @@ def read_settings(folder: Place, kind: type[AnyRun]) -> AnyRun:
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not the folder of a run (no {RUN_FILE}): give what `jobs.pretrain --out` wrote")
     if kind is PretrainRun and is_finetuned(folder):
-        task = read(dict[str, Any], folder / RUN_FILE)["task"]
+        task = _read(dict[str, Any], folder)["task"]
         raise UsageError(f"{folder} is fine-tuned for {task}: give the run of `jobs.pretrain` that it started from")
-    return read(kind, folder / RUN_FILE)
+    return _read(kind, folder)
 
 
 def is_finetuned(folder: Place) -> bool:
     """Whether a folder with settings is of a fine-tuned run."""
-    return (folder / RUN_FILE).exists() and "task" in read(dict[str, Any], folder / RUN_FILE)
+    return (folder / RUN_FILE).exists() and "task" in _read(dict[str, Any], folder)
 
 
 def check_folder(run: Run) -> None:
     """UsageError where the run's folder holds another run, or anything else."""
     folder = folder_of(run)
     if (folder / RUN_FILE).exists():
-        here, there = flatten(to_json(run)), flatten(read(dict[str, Any], folder / RUN_FILE))
+        here, there = flatten(to_json(run)), flatten(_read(dict[str, Any], folder))
         if is_finetuned(folder) == ("task" in here):
             there = flatten(to_json(read_settings(folder, type(run))))  # with defaults of newer settings
         changed = [name for name in sorted(there | here) if there.get(name) != here.get(name) and not _may_change(name)]
@@ -100,7 +102,7 @@ def with_precision(run: AnyRun, precision: Precision) -> AnyRun:
 
 def recorded_precision(folder: Place) -> RequestedPrecision:
     """The precision that the settings in a run's folder have: auto where its ranks have not resolved it yet."""
-    return read(dict[str, Any], folder / RUN_FILE)["cluster"]["precision"]
+    return _read(dict[str, Any], folder)["cluster"]["precision"]
 
 
 def record_precision(folder: Place, precision: Precision) -> None:
@@ -117,7 +119,7 @@ def with_device(run: AnyRun, device: Device) -> AnyRun:
 def recorded_device(folder: Place) -> RequestedDevice | None:
     """The device that the settings in a run's folder have; None where there are none yet."""
     exists = (folder / RUN_FILE).exists()
-    return read(dict[str, Any], folder / RUN_FILE)["cluster"]["device"] if exists else None
+    return _read(dict[str, Any], folder)["cluster"]["device"] if exists else None
 
 
 def record_device(run: Run) -> None:
@@ -126,13 +128,28 @@ def record_device(run: Run) -> None:
 
 
 def tracked_run(folder: Place) -> str | None:
-    """The id in MLflow of the run in a folder, or None where it is not recorded."""
-    return (folder / TRACKED).read().decode() if (folder / TRACKED).exists() else None
+    """The id in MLflow of the run in a folder, or None where it is not recorded. Damaged where it is not an id."""
+    if not (folder / TRACKED).exists():
+        return None
+    written = (folder / TRACKED).read()
+    if not re.fullmatch(rb"[\w.-]+", written):
+        raise Damaged(
+            f"{folder / TRACKED} is damaged (it is no id of MLflow): delete it, and the run goes on as a new one in "
+            "MLflow; metrics logged so far stay in the old one"
+        )
+    return written.decode()
+
+
+def _read(kind: type[Settings], folder: Place) -> Settings:
+    """What run.json of a folder says. Damaged, UsageError and OSError as `read_json`."""
+    copies = f"{folder}/checkpoints/step-*/{RUN_FILE}"
+    mend = f"no weights are lost: copy the newest of {copies} over it, or give another --out where there is none"
+    return read_json(kind, folder / RUN_FILE, mend)
 
 
 def _record(folder: Place, name: str, value: str) -> None:
     """Change one of the cluster settings in a run's folder."""
-    settings = read(dict[str, Any], folder / RUN_FILE)
+    settings = _read(dict[str, Any], folder)
     if settings["cluster"][name] != value:
         settings["cluster"][name] = value
         (folder / RUN_FILE).write(json.dumps(settings, indent=1).encode())

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from datasets.schema import strict_json
-from datasets.storage import Place
 
 T = TypeVar("T")
-_NOTE = "written by another version of this program?"
 
 
 def to_json(settings: Any) -> dict[str, Any]:  # noqa: ANN401 any dataclass: typeshed's protocol for them is private
@@ -28,11 +26,6 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read(kind: type[T], file: Place) -> T:
-    """A value of a type from a JSON file; UsageError in one line for contents that do not fit, else OSError."""
-    return strict_json.parse(kind, file.read().decode(), str(file), _NOTE)
-
-
 def build(kind: type[T], data: Mapping[str, Any]) -> T:
     """Settings from plain values, as `to_json` makes them; UsageError in one line for any that do not fit."""
-    return strict_json.parse(kind, json.dumps(data), "settings", _NOTE)
+    return strict_json.parse(kind, json.dumps(data), "settings", strict_json.NOTE)

@@ -10,14 +10,14 @@ from itertools import product
 
 from datasets.loading.clips import ClipSettings
 from datasets.loading.labels import TaskName
-from datasets.schema.errors import UsageError
-from datasets.storage import Place, open_place
+from datasets.schema.errors import Damaged, UsageError
+from datasets.storage import Place, open_place, read_json
 from model import sizes
 from model.network import NetworkSettings
 from model.objectives.part_contrast import ContrastSettings
 from model.sizes import KEPT
 from orchestration.run.folder import PRECISION
-from orchestration.run.serialise import flatten, read, to_json
+from orchestration.run.serialise import flatten, to_json
 from orchestration.run.settings import Cluster, DataSettings, Keep, ObjectiveSettings, PretrainRun, Schedule, Score
 
 STUDY_FILE = "study.json"
@@ -189,13 +189,16 @@ class StudyPlan:
 def check_study(plan: StudyPlan, folder: Place) -> None:
     """UsageError if the folder holds a study with other settings, or anything else.
 
-    A setting that study.json lacks was added later and had its default. One that it has under a name of an earlier
-    version is refused, since nothing tells whether its value means the same.
+    One without study.json is compared cell by cell, by the settings in their folders. A setting that study.json lacks
+    was added later and had its default. One that it has under a name of an earlier version is refused, since nothing
+    tells whether its value means the same.
     """
     file = folder / STUDY_FILE
     if file.exists():
         try:
-            begun = read(StudyPlan, file)
+            begun = _read(folder)
+        except Damaged:
+            raise
         except UsageError as error:
             raise UsageError(f"{error}; give another --out, or resume the study with that version") from error
         there, here = flatten(to_json(begun)), flatten(to_json(plan))
@@ -207,13 +210,18 @@ def check_study(plan: StudyPlan, folder: Place) -> None:
                 f"{folder} holds a study with {changed[0]} {there.get(changed[0])}, not {here.get(changed[0])}: "
                 "give another --out, or the settings it was started with"
             )
-    elif folder.exists() and not folder.is_empty_folder():
+    elif folder.exists() and not folder.is_empty_folder() and not (folder / "cells").exists():
         raise UsageError(f"{folder} exists and is not the folder of a study: give another --out")
 
 
 def begun_on(folder: Place) -> Cluster | None:
     """The device, the precision and the workers that the study in a folder has; None where there is no study yet."""
-    return read(StudyPlan, folder / STUDY_FILE).cluster if (folder / STUDY_FILE).exists() else None
+    return _read(folder).cluster if (folder / STUDY_FILE).exists() else None
+
+
+def _read(folder: Place) -> StudyPlan:
+    mend = "no cell is lost: delete it, and run the same `python -m jobs.scaling` again, which writes it anew"
+    return read_json(StudyPlan, folder / STUDY_FILE, mend)
 
 
 def _may_change(name: str) -> bool:

@@ -3,7 +3,6 @@
 A study is read back from MLflow alone: the record of each cell is an artifact of its run.
 """
 
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from datasets import storage
-from datasets.schema.errors import UsageError
+from datasets.schema import strict_json
+from datasets.schema.errors import Damaged, UsageError
 from datasets.storage import Place
 from evaluation.scaling.analysis import Analysis, analyse, constants_of, main_errors
 from evaluation.scaling.cells import LOSS, MeasuredCell
@@ -22,7 +22,7 @@ from evaluation.scaling.law_bootstrap import intervals
 from evaluation.scaling.report import write_report
 from orchestration.run import tracking
 from orchestration.run.folder import TRACKED, tracked_run
-from orchestration.run.serialise import build, flatten, to_json
+from orchestration.run.serialise import flatten, to_json
 from orchestration.run.tracking import Tracker
 from orchestration.scaling.plan import STUDY_FILE, StudyPlan
 from orchestration.scaling.run_cell import RECORD
@@ -53,10 +53,23 @@ def study_id(study: str, uri: str) -> str:
 
 def read_study(run_id: str, uri: str) -> Study:
     """Read a study from MLflow: its plan, and the records of its finished cells."""
-    plan = build(StudyPlan, json.loads(tracking.read_artefact(uri, run_id, STUDY_FILE)))
+    mend = "run the same `python -m jobs.scaling` again, which attaches it anew"
+    artefact, where = tracking.read_artefact(uri, run_id, STUDY_FILE), f"{STUDY_FILE} of {run_id} in MLflow at {uri}"
+    plan = strict_json.read_ours(StudyPlan, artefact, where, mend)
     found = {tags[CELL_TAG]: child for child, tags in tracking.children(uri, run_id).items() if CELL_TAG in tags}
-    cells = [MeasuredCell.from_json(tracking.read_artefact(uri, child, RECORD)) for child in found.values()]
+    cells = [_cell(uri, name, child) for name, child in found.items()]
     return Study(run_id=run_id, plan=plan, cells=tuple(cells))
+
+
+def _cell(uri: str, name: str, run_id: str) -> MeasuredCell:
+    """The record of a cell. Damaged where it is none."""
+    try:
+        return MeasuredCell.from_json(tracking.read_artefact(uri, run_id, RECORD))
+    except ValueError as error:
+        raise Damaged(
+            f"{RECORD} of {run_id} in MLflow at {uri} is damaged (it is no record of a cell): delete that run there, "
+            f"and run the same `python -m jobs.scaling` again, which records the cell {name} anew"
+        ) from error
 
 
 def recorded(run_id: str, uri: str) -> set[str]:

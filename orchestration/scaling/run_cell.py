@@ -11,9 +11,11 @@ as a killed run does. A cell is finished once its record lies in its folder.
 import json
 import time
 from dataclasses import replace
+from typing import TypedDict
 
 from datasets import storage
-from datasets.storage import Place
+from datasets.schema.errors import Damaged
+from datasets.storage import Place, read_json
 from evaluation.scaling.cells import MeasuredCell
 from orchestration.run import checkpoint, tracking
 from orchestration.run import folder as run_folder
@@ -26,12 +28,21 @@ from orchestration.training.pretrain import pretrain
 
 RECORD = "measures.json"
 _BRANCH = "branch.json"
+_Branch = TypedDict("_Branch", {"from": str, "step": int})
 
 
 def record_of(plan: StudyPlan, cell: Cell) -> MeasuredCell | None:
     """The record of a cell; None if it is not finished."""
     place = folder_of(plan.run_of(cell)) / RECORD
-    return MeasuredCell.from_json(place.read()) if place.exists() else None
+    if not place.exists():
+        return None
+    try:
+        return MeasuredCell.from_json(place.read())
+    except ValueError as error:
+        raise Damaged(
+            f"{place} is damaged (it is no record of a cell): its measurements are lost; delete it, and run the same "
+            "`python -m jobs.scaling` again, which measures the cell's last checkpoint anew"
+        ) from error
 
 
 def is_ready(plan: StudyPlan, cell: Cell) -> bool:
@@ -116,5 +127,6 @@ def _branch_of(folder: Place) -> tuple[str, int]:
     """The cell and the step that a cell branched off from; no name and 0 if it started from scratch."""
     if not (folder / _BRANCH).exists():
         return "", 0
-    branch = json.loads((folder / _BRANCH).read())
+    mend = f"delete {folder}, and run the same `python -m jobs.scaling` again, which trains the cell anew"
+    branch = read_json(_Branch, folder / _BRANCH, mend)
     return branch["from"], branch["step"]

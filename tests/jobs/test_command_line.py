@@ -20,18 +20,7 @@ from model.objectives.part_regression import RegressionSettings
 from orchestration.cluster.session import ROOT
 from orchestration.run.folder import claim_folder
 from orchestration.scoring import scored_collections
-
-
-def mistake(capsys, main, *argv: str) -> str:
-    """The one line that a job prints for a mistake."""
-    with pytest.raises(SystemExit) as end:
-        main(list(argv))
-    said = capsys.readouterr()
-    assert end.value.code == 2
-    lines = [line for line in said.err.splitlines() if line]
-    assert len(lines) == 1, said.err
-    assert lines[0].startswith("error: ")
-    return lines[0]
+from tests.fixtures.mistakes import mistake
 
 
 @pytest.mark.parametrize(
