@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import secrets
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import ray
 from ray._private import ray_constants
 from ray._private.node import Node
 
-from datasets.schema.errors import Unfinished
+from datasets.schema.errors import Unfinished, UsageError
 from orchestration.cluster import bookkeeping, worker
 
 # Records that nobody reads on a local Ray, which shares its cores with the work: together they cost 3% of two cores.
@@ -39,6 +40,7 @@ _OF_WORKERS = {
 }
 
 _START = Node.start_ray_processes
+_LOOPBACK_TIMEOUT = 5.0  # seconds
 _PATIENCE = 30.0  # seconds until Ray finds out itself that the node did not start
 
 
@@ -46,11 +48,13 @@ def start(root: Path, num_cpus: int) -> None:
     """Start a local Ray whose workers import our code from `root`.
 
     It listens on the loopback interface alone, and requires a token that only this process and its children know.
-    Unfinished where its processes do not come up, as on a machine that is far too busy.
+    UsageError on a machine that does not reach itself there. Unfinished where Ray's processes do not come up, as on a
+    machine that is far too busy.
 
     Workers have no runtime environment, which Ray would set up anew for each process, and for which the processes that
     it starts in advance would be of no use: what they need is in the environment variables of the driver.
     """
+    _require_loopback()
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # tasks raise their errors in the driver
     for name, value in (_NO_RECORDS | _OF_WORKERS).items():
         os.environ.setdefault(name, value)
@@ -74,6 +78,18 @@ def start(root: Path, num_cpus: int) -> None:
         reason = str(error).partition("\n")[0]
         raise Unfinished(f"Ray did not start ({reason}): run the same command again when less else runs") from error
     atexit.register(ray.shutdown)  # before Ray's own call, which sleeps half a second for the output of workers
+
+
+def _require_loopback() -> None:
+    """UsageError where this process cannot connect to itself: Ray's processes would wait for each other forever."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=_LOOPBACK_TIMEOUT).close()
+    except OSError as error:
+        raise UsageError(
+            f"this machine does not reach itself at 127.0.0.1 ({error.strerror or error}), where a local Ray lives: "
+            "start its loopback interface (ip link set lo up), or let the firewall pass it"
+        ) from error
 
 
 def _leave_out_processes() -> None:

@@ -13,7 +13,7 @@ from ray.exceptions import AuthenticationError
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from datasets.schema.errors import UsageError
-from orchestration.cluster import local_ray, logs, worker
+from orchestration.cluster import address, local_ray, logs, worker
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +71,19 @@ def _join_cluster(variables: dict[str, str]) -> None:
     runtime_env: dict[str, Any] = {"worker_process_setup_hook": worker.HOOK, "env_vars": variables | verbose}
     if not _inside_job():
         runtime_env |= {"working_dir": str(ROOT), "excludes": EXCLUDES}
+    if where := os.environ.get("RAY_ADDRESS"):
+        address.check(where)
     # RAY_AUTH_MODE is left to the user: a cluster without tokens does not answer a driver that sends one.
     try:
         ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, AuthenticationError) as error:
-        where = os.environ.get("RAY_ADDRESS", "the job's address")
         raise UsageError(
-            f"no Ray cluster answers at {where}, or it requires a token: start it, unset RAY_ADDRESS, "
-            "or put its token into ~/.ray/auth_token and set RAY_AUTH_MODE=token"
+            f"no Ray cluster answers at {where or 'the address of the job'}, or it requires a token: start it, "
+            "unset RAY_ADDRESS, or put its token into ~/.ray/auth_token and set RAY_AUTH_MODE=token"
         ) from error
+    except (RuntimeError, ValueError) as error:  # as for another version of Ray, or a machine that is no node of it
+        words = " ".join(str(error).split())[:300]
+        raise UsageError(f"the Ray at {where or 'the address of the job'} cannot be used: {words}") from error
 
 
 def count_gpus() -> int:
@@ -126,4 +130,4 @@ def _inside_job() -> bool:
 
 def on_cluster() -> bool:
     """Whether this process uses a Ray that it does not start itself."""
-    return _inside_job() or bool(os.environ.get("RAY_ADDRESS"))
+    return _inside_job() or os.environ.get("RAY_ADDRESS", "local") not in ("", "local")

@@ -16,7 +16,7 @@ from ray.exceptions import AuthenticationError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from datasets.schema.errors import UsageError
-from orchestration.cluster import session
+from orchestration.cluster import address, session
 
 
 def test_a_local_ray_listens_on_the_loopback_interface_alone(local_ray, listening) -> None:
@@ -76,7 +76,7 @@ LEFT = """
 import os, time
 import psutil
 import ray
-from orchestration.cluster import session
+from orchestration.cluster import address, session
 
 session.start(num_cpus=1)
 worker = ray.get(ray.remote(num_cpus=0)(lambda: os.getpid()).remote())
@@ -94,6 +94,18 @@ os._exit(0)
 def test_no_worker_outlives_its_node() -> None:
     asked = subprocess.run([sys.executable, "-c", LEFT], cwd=session.ROOT, capture_output=True, text=True, check=False)
     assert asked.stdout.splitlines()[-1:] == ["ended"], asked.stderr[-2000:]  # Ray reports the death before
+
+
+ALONE = "from orchestration.cluster import session; session.start(num_cpus=1)"
+
+
+def test_a_machine_that_does_not_reach_itself_is_one_line() -> None:
+    """In a network namespace of its own, where the loopback interface is down."""
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no network namespaces")
+    command = ["unshare", "-rn", sys.executable, "-c", ALONE]
+    asked = subprocess.run(command, cwd=session.ROOT, capture_output=True, text=True, check=False)
+    assert "UsageError: this machine does not reach itself at 127.0.0.1 (" in asked.stderr.splitlines()[-1]
 
 
 def test_what_a_job_needs_beside_ray_is_done_in_any_case(local_ray) -> None:
@@ -142,13 +154,21 @@ def test_a_cluster_may_start_gpus_on_request(local_ray, monkeypatch, caplog) -> 
     assert "the cluster has 0 of 4 GPUs yet" in caplog.text
 
 
-@pytest.mark.parametrize("error", [ConnectionError("no GCS"), AuthenticationError("no token")])
-def test_a_cluster_that_refuses_us_is_one_line(monkeypatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConnectionError("no GCS"), r"no Ray cluster answers at 10\.0\.0\.1:6379"),
+        (AuthenticationError("no token"), r"no Ray cluster answers at 10\.0\.0\.1:6379"),
+        (RuntimeError("Version mismatch:\n ours, theirs"), r"10\.0\.0\.1:6379 cannot be used: Version mismatch: ours"),
+    ],
+)
+def test_a_cluster_that_refuses_us_is_one_line(monkeypatch, error: Exception, message: str) -> None:
     def refused(**_settings) -> None:
         raise error
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refused)
+    monkeypatch.setattr(address, "check", lambda _: None)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    with pytest.raises(UsageError, match=r"no Ray cluster answers at 10\.0\.0\.1:6379"):
+    with pytest.raises(UsageError, match=message):
         session.start()
