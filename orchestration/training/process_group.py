@@ -5,7 +5,6 @@ binds to all of them, and gloo binds to the one that the host name resolves to. 
 node has in Ray, which is the loopback interface on a Ray of one machine.
 """
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
 
 from datasets.schema.errors import UsageError
-from orchestration.rank.group import bind_to_node_address
+from orchestration.rank.group import bind_to_node_address, interface_problem, set_rank_variables
 from orchestration.run.hardware import gpu_problem
 
 _SHUTDOWN_TIMEOUT = 30.0  # seconds
@@ -67,11 +66,12 @@ class ProcessGroupBackend(Backend):
     def on_start(self, worker_group: WorkerGroup, backend_config: BackendConfig) -> None:
         """Set up the process group; the order of workers in their group is their rank.
 
-        UsageError where a rank's GPU is none that this build of torch runs on.
+        UsageError where a rank's GPU is none that this build of torch runs on, or its node has no network interface.
         """
         assert isinstance(backend_config, ProcessGroupConfig)
         if backend_config.backend == "nccl":
-            _check_gpus(worker_group)
+            _check(worker_group, gpu_problem)
+        _check(worker_group, interface_problem)
         ranks, timeout = len(worker_group), backend_config.timeout_s
         address = worker_group.execute_single(0, _open_store, ranks, timeout)
         worker_group.execute(_set_rank_variables)
@@ -87,15 +87,15 @@ class ProcessGroupBackend(Backend):
             return
 
 
-def _check_gpus(worker_group: WorkerGroup) -> None:
-    """UsageError for the first rank whose GPU cannot be trained on; Ray Train does not start ranks again after it."""
-    for rank, (node, problem) in enumerate(worker_group.execute(_problem_of_rank)):
-        if problem is not None:
-            raise UsageError(f"rank {rank} on node {node}: {problem}")
+def _check(worker_group: WorkerGroup, problem: Callable[[], str | None]) -> None:
+    """UsageError for the first rank that has a problem; Ray Train does not start ranks again after it."""
+    for rank, (node, found) in enumerate(worker_group.execute(_ask_rank, problem)):
+        if found is not None:
+            raise UsageError(f"rank {rank} on node {node}: {found}")
 
 
-def _problem_of_rank() -> tuple[str, str | None]:
-    return ray.util.get_node_ip_address(), gpu_problem()
+def _ask_rank(problem: Callable[[], str | None]) -> tuple[str, str | None]:
+    return ray.util.get_node_ip_address(), problem()
 
 
 def _open_store(ranks: int, timeout: int) -> tuple[str, int]:
@@ -118,13 +118,9 @@ def _open_store(ranks: int, timeout: int) -> tuple[str, int]:
 
 
 def _set_rank_variables() -> None:
-    """Set the environment variables of torchrun, which DeepSpeed reads."""
     context = ray.train.get_context()
-    os.environ["LOCAL_RANK"] = str(context.get_local_rank())
-    os.environ["LOCAL_WORLD_SIZE"] = str(context.get_local_world_size())
-    os.environ["NODE_RANK"] = str(context.get_node_rank())
-    os.environ["RANK"] = str(context.get_world_rank())
-    os.environ["WORLD_SIZE"] = str(context.get_world_size())
+    rank, local_rank, node = context.get_world_rank(), context.get_local_rank(), context.get_node_rank()
+    set_rank_variables(rank, context.get_world_size(), local_rank, context.get_local_world_size(), node)
 
 
 def _join(rank: int, ranks: int, address: tuple[str, int], backend: str, timeout: int) -> None:

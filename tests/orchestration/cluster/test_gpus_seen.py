@@ -59,6 +59,7 @@ def rank():
     import os
     from pathlib import Path
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    assert "OMPI_COMM_WORLD_LOCAL_RANK" not in os.environ
     Path(folder, os.environ["RANK"]).write_text(f"{os.environ['LOCAL_RANK']} of {seen}")
 
 gpu = sys.argv[2] == "gpu"
@@ -86,7 +87,14 @@ def test_what_reserves_no_gpu_sees_none() -> None:
 
 
 @pytest.mark.parametrize(("device", "seen"), [("gpu", {"0 of 0,1", "1 of 0,1"}), ("cpu", {"0 of ", "1 of "})])
-def test_a_rank_has_its_own_gpu_among_those_of_its_machine(tmp_path: Path, device: str, seen: set[str]) -> None:
-    """NCCL needs to see the GPUs of the machine's other ranks; LOCAL_RANK says which is the rank's own."""
+def test_a_rank_has_its_own_gpu_among_those_of_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, seen: set[str]
+) -> None:
+    """NCCL needs to see the GPUs of the machine's other ranks; LOCAL_RANK says which is the rank's own.
+
+    It is not that of a driver which mpirun started.
+    """
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "3")
     run(TRAINED, str(tmp_path), device)
     assert {(tmp_path / str(rank)).read_text() for rank in range(2)} == seen
