@@ -1,1 +1,1 @@
-"""Decoders of untrusted files: pictures, pickles, joints."""
+"""Decoders of untrusted files: pictures, arrays, joints."""

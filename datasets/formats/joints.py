@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 
+from datasets.formats.recognise import check_download
 from datasets.schema.errors import Unreadable
 
 JOINTS = 17  # in the order of COCO (Lin et al., Microsoft COCO, ECCV 2014): see datasets/preprocessing/skeletons.py
@@ -18,10 +19,12 @@ def decode(data: bytes) -> np.ndarray:
     """The joints in a file: float64 [17, 2] (x to the right and y down, in any unit) or [17, 3] (with a confidence).
 
     It reads JSON lists of the shapes that `as_joints` accepts, and text of as many numbers as these have. Raises
-    Unreadable for anything else: `empty file`, `file too large` or `not joints`.
+    Unreadable for anything else: `empty file`, `file too large`, `not joints`, `Git LFS
+    pointer` or `HTML page`.
     """
     if not data.strip():
         raise Unreadable("empty file", f"{len(data)} bytes")
+    check_download(data)
     if len(data) > MAX_BYTES:
         raise Unreadable("file too large", f"more than {MAX_BYTES} bytes")
     try:

@@ -57,7 +57,7 @@ def read(root: Root, ref: SequenceRef, transform: Callable[[np.ndarray], Frame])
         raise Unreadable("no frames", f"no file like that of {root.layout.example}")
     folder = folder / root.layout.inside
     if root.layout.kind == "images":
-        return _read_frames(folder, files, images.decode, images.MAX_BYTES, transform)
+        return _read_frames(folder, files, lambda data: images.decode(data).pixels, images.MAX_BYTES, transform)
     if root.layout.kind == "joints":
         return _read_frames(folder, files, joints.decode, joints.MAX_BYTES, transform)
     if len(files) > 1:
