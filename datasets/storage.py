@@ -12,6 +12,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
@@ -107,11 +108,12 @@ class LocalPlace:
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with _naming(path):
+            try:
+                beside.write_bytes(content)
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
 
     def move_from(self, file: Path) -> None:
         """Move a local file here, atomically."""
@@ -264,6 +266,16 @@ def read_each(folder: Place, names: Sequence[str], limit: int) -> Iterator[Calla
         while fetched:
             yield fetched.popleft().result
             fetched.extend(pool.submit((folder / name).read, limit) for name in islice(left, 1))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of a file that is written say its name: the system names none where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @cache

@@ -1,5 +1,13 @@
 """The command lines, each run as `python -m jobs.<job>` from the root of the repository."""
 
+import sys
+
 from orchestration.cluster.garbage import collect_less_often
+
+if sys.flags.optimize > 1:  # here, before a job's own imports, which fail
+    sys.stderr.write(
+        "error: Ray and MLflow need the docstrings that -OO and PYTHONOPTIMIZE=2 leave out: give -O, or unset it\n"
+    )
+    raise SystemExit(2)
 
 collect_less_often()  # here, before a job's own imports

@@ -1,12 +1,17 @@
 """Shared by all jobs: a command line made from settings, --verbose, and errors of one line with exit status 2."""
 
 import contextlib
+import errno
 import io
+import os
 import re
+import select
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Generic, NoReturn, TypeVar
 
 import tyro
@@ -15,6 +20,28 @@ from datasets.schema.errors import Unfinished, UsageError
 from orchestration.cluster import logs
 
 Settings = TypeVar("Settings")
+CLOSED = 141  # exit status where the reader of the output has ended, as `| head`: what a shell says of SIGPIPE
+
+# Errors of the user's machine, and what to do about them. Another OSError is a mistake of ours and keeps its traceback.
+_AGAIN = "run the same command again, which keeps what is complete"
+_FIXES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give a place that you can read and write"),
+    **dict.fromkeys((errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP), "give a place on a file system that takes it"),
+    errno.ENAMETOOLONG: "give a shorter path",
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EISDIR, errno.ELOOP), "check the path: a file stands for a folder, or it loops"
+    ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"make room there, and {_AGAIN}"),
+    errno.EFBIG: f"raise the limit of a file's size (ulimit -f), and {_AGAIN}",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), f"raise the limit of open files (ulimit -n), and {_AGAIN}"),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), f"end other programs, or raise the limits of ulimit, and {_AGAIN}"),
+    **dict.fromkeys(
+        (errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOLCK, errno.ENOTCONN)
+        + (errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        f"the disk fails, or the server behind it: check it, and {_AGAIN}",
+    ),
+}
+_LONGEST = 200  # characters of a path in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +100,68 @@ def summaries(named: Mapping[str, Callable[..., object]]) -> str:
     return "".join(f"\n  {name:<{width}} {(one.__doc__ or '').splitlines()[0]}" for name, one in named.items())
 
 
+def start(main: Callable[[], None]) -> None:
+    """Run the `main` of a job as a program, which ends in silence where nobody reads its output any more.
+
+    Names of files may have characters that the terminal lacks, or none at all: these are printed as codes.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed when the program started, as by >&-
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open until the program ends)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            main()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and (closed := [one for one in (1, 2) if _is_closed(one)]):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for descriptor in closed:
+                os.dup2(nowhere, descriptor)  # Python writes what is left in its buffers when it ends
+            raise SystemExit(CLOSED) from None
+        _fail_for_machine(error)
+        raise
+
+
 def run(job: Callable[[], None]) -> None:
-    """Run a job. Errors end the program with one line: exit status 2 for a UsageError or a place without permission,
-    1 for work that could not be finished although the command was right, 130 for an interrupt."""
+    """Run a job. Errors end the program with one line: exit status 2 for a UsageError or an error of the machine, such
+    as a full disk, 1 for work that could not be finished although the command was right, 130 for an interrupt."""
     try:
         job()
-    except UsageError as error:
-        fail(str(error))
-    except Unfinished as error:
-        fail(str(error), status=1)
-    except PermissionError as error:
-        fail(f"{error.strerror}: {error.filename}: give a place that you can read and write")
+    except (UsageError, Unfinished, OSError) as raised:
+        error = getattr(raised, "cause", raised)  # of a Ray task; Ray's own error says the task's traceback
+        if isinstance(error, OSError):
+            _fail_for_machine(error)
+            raise
+        fail(str(error), status=1 if isinstance(error, Unfinished) else 2)
     except KeyboardInterrupt:
         fail("interrupted", status=130)
+
+
+def _fail_for_machine(error: OSError) -> None:
+    """End the program where an error is one of the user's machine."""
+    fix = _FIXES.get(error.errno or 0)
+    said = error.strerror or str(error)
+    if fix is None and error.errno is None and "pyarrow" in traceback.extract_tb(error.__traceback__)[-1].filename:
+        fix = f"check the address, the network and your credentials, and {_AGAIN}"  # object storage has no errno
+    if fix is not None:
+        where = str(error.filename or "")
+        where = where if len(where) <= _LONGEST else f"{where[:_LONGEST]}..."
+        fail(": ".join(part for part in (" ".join(said.split()), where, fix) if part))
+
+
+def _is_closed(descriptor: int) -> bool:
+    """Whether what a descriptor writes to has no reader."""
+    try:
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        return any(found & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, found in poll.poll(0))
+    except OSError:
+        return True
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -203,4 +203,4 @@ def _describe_study(analysis: Analysis) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    cli.start(main)

@@ -61,4 +61,4 @@ def _identify(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.start(main)

@@ -77,4 +77,4 @@ def _commands(job: str, address: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    cli.start(main)
