@@ -23,7 +23,7 @@ ONLY_IN = {
     "deepspeed": {"orchestration/rank/engine.py", "orchestration/rank/optimizer_state.py"},
     "mlflow": {"orchestration/run/tracking.py"},
     "cv2": {"datasets"},
-    "PIL": {f"datasets/formats/{name}.py" for name in ("pixels", "png", "jpeg", "tiff", "webp")},
+    "PIL": {f"datasets/formats/pictures/{name}.py" for name in ("pixels", "png", "jpeg", "tiff", "webp")},
     "jinja2": {"datasets"},
     "torch": {"model", "evaluation", "orchestration"},
     "torch.distributed": {"orchestration"},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.formats import bmp, jpeg, png, tiff, webp
+from datasets.formats.pictures import bmp, jpeg, png, tiff, webp
 from datasets.formats.recognise import check_download, guess
 from datasets.schema.errors import Unreadable
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from datasets.formats import images
-from datasets.formats.tiff_fields import orientation_of
+from datasets.formats.pictures.tiff_fields import orientation_of
 
 FRAME = np.zeros((40, 64), np.uint8)
 FRAME[4:30, 6:20], FRAME[30:36, 6:50] = 255, 128  # no symmetry, so that each turn gives another picture

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.formats import images, jpeg
-from datasets.formats import png as png_format
+from datasets.formats import images
+from datasets.formats.pictures import jpeg
+from datasets.formats.pictures import png as png_format
 from datasets.preprocessing import silhouettes
 from datasets.schema.errors import Unreadable
 from orchestration.cluster.session import ROOT

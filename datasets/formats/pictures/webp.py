@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL.WebPImagePlugin import WebPImageFile
 
-from datasets.formats.pixels import MAX_PARTS, by_pillow, check_size, damaged, unsupported
-from datasets.formats.tiff_fields import EXIF, orientation_of
+from datasets.formats.pictures.pixels import MAX_PARTS, by_pillow, check_size, damaged, unsupported
+from datasets.formats.pictures.tiff_fields import EXIF, orientation_of
 
 _PIXELS = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L")  # extended header, alpha, lossy and lossless pixels
 _HAS_ALPHA = 0x10  # of the flags in the extended header

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
-from datasets.formats.pixels import by_pillow, check_size, damaged, unsupported
-from datasets.formats.tiff_compression import LZW, unpacker
-from datasets.formats.tiff_fields import LONG, Directory, orientation_of, read_directory
+from datasets.formats.pictures.pixels import by_pillow, check_size, damaged, unsupported
+from datasets.formats.pictures.tiff_compression import LZW, unpacker
+from datasets.formats.pictures.tiff_fields import LONG, Directory, orientation_of, read_directory
 from datasets.schema.errors import Unreadable
 
 WIDTH, HEIGHT, BITS, COMPRESSION, FILL_ORDER, SAMPLES = 256, 257, 258, 259, 266, 277

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
-from datasets.formats.pixels import MAX_PARTS, by_opencv, check_header, damaged
-from datasets.formats.tiff_fields import orientation_of
+from datasets.formats.pictures.pixels import MAX_PARTS, by_opencv, check_header, damaged
+from datasets.formats.pictures.tiff_fields import orientation_of
 from datasets.schema.errors import Unreadable
 
 TRUSTED_DEFLATE = 2**16  # bytes that inflate to 68 MB at most, in a tenth of a second

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable
 
-from datasets.formats.pixels import damaged, unsupported
+from datasets.formats.pictures.pixels import damaged, unsupported
 
 LZW = 5
 _CLEAR, _END, _LONGEST = 256, 257, 12  # codes of LZW (TIFF 6.0, section 13), and bits of its longest

@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 
-from datasets.formats.pixels import by_opencv, check_size, damaged, unsupported
+from datasets.formats.pictures.pixels import by_opencv, check_size, damaged, unsupported
 
 _FILE, _CORE, _INFO = struct.Struct("<2sIHHI"), struct.Struct("<IHHHH"), struct.Struct("<IiiHHIIiiII")
 _COMPRESSIONS = {1: "run lengths", 2: "run lengths", 4: "JPEG", 5: "PNG"}

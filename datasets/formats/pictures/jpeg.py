@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-from datasets.formats.pixels import MAX_PARTS, by_opencv, check_header, damaged
-from datasets.formats.tiff_fields import EXIF, orientation_of
+from datasets.formats.pictures.pixels import MAX_PARTS, by_opencv, check_header, damaged
+from datasets.formats.pictures.tiff_fields import EXIF, orientation_of
 
 MAX_SCANS = 64  # of a progressive JPEG: encoders write about ten, and each walks over all pixels
 EOI, SOS, APP1 = 0xD9, 0xDA, 0xE1

@@ -1,0 +1,1 @@
+"""One decoder for each kind of picture, and what they share."""
