@@ -35,6 +35,7 @@ ONLY_IN = {
 WINGS = {
     "datasets": (
         ("schema",),
+        ("zip_archive",),
         ("storage", "random_streams", "contours", "formats", "catalog"),
         ("preprocessing",),
         ("specs", "synthetic"),

@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from datasets.formats import images, joints, pickles
+from datasets.formats import arrays, images, joints
 from datasets.ingest.layouts import Root, SequenceRef, frame_files, frame_number, printable
 from datasets.schema.errors import Unreadable
 from datasets.storage import Place, read_each
@@ -96,7 +96,7 @@ def _read_frames(
 
 def _read_pickle(path: Place, transform: Callable[[np.ndarray], Frame]) -> RawFrames[Frame]:
     try:
-        loaded = pickles.load_array(path.read(pickles.MAX_BYTES))
+        loaded = arrays.load(path.name, path.read(arrays.MAX_BYTES))
     except OSError as error:
         raise Unreadable("unreadable file", error.strerror or str(error)) from error
     missing = [DroppedFrame(str(index), "missing frame", "None in the place of a frame") for index in loaded.missing]

@@ -10,18 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.formats import pickles
+from datasets.formats import arrays
+from datasets.formats.sequences import LoadedArray
 from datasets.schema.errors import Unreadable
 
+REFUSED = ("unreadable pickle", "unreadable array", "not an array of frames")
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 FRAMES = np.random.default_rng(1).integers(0, 2, (3, 64, 44)).astype(np.uint8)
 MAKE_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR"  # an array without a state
 UINT8 = b"cnumpy\ndtype\n(X\x02\x00\x00\x00u1I00\nI01\ntR"
 
 
+def load(data: bytes, name: str = "walk.pkl") -> LoadedArray:
+    return arrays.load(name, data)
+
+
 def reason(data: bytes) -> str:
     with pytest.raises(Unreadable) as caught:
-        pickles.load_array(data)
+        load(data)
     return caught.value.reason
 
 
@@ -44,7 +50,7 @@ def test_arrays_come_back_from_every_protocol_and_numpy(dtype: str, dress) -> No
     for protocol in PROTOCOLS:
         data = pickle.dumps(frames, protocol=protocol)
         for spelling in (data, of_numpy_1(data)):
-            loaded = pickles.load_array(spelling)
+            loaded = load(spelling)
             np.testing.assert_array_equal(loaded.frames, frames)
             assert loaded.frames.dtype == frames.dtype.newbyteorder("=")
             assert (loaded.numbers, loaded.missing) == ([0, 1, 2], [])
@@ -62,7 +68,7 @@ def test_arrays_come_back_from_every_protocol_and_numpy(dtype: str, dress) -> No
     ids=["protocol-2", "protocol-0"],
 )
 def test_an_array_of_python_2_is_read(data: bytes) -> None:
-    np.testing.assert_array_equal(pickles.load_array(data).frames, pickle.loads(data, encoding="latin1"))
+    np.testing.assert_array_equal(load(data).frames, pickle.loads(data, encoding="latin1"))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,7 @@ def test_an_array_of_python_2_is_read(data: bytes) -> None:
 )
 def test_arrays_that_are_wrapped_are_read(wrap) -> None:
     for protocol in PROTOCOLS:
-        loaded = pickles.load_array(pickle.dumps(wrap(FRAMES), protocol=protocol))
+        loaded = load(pickle.dumps(wrap(FRAMES), protocol=protocol))
         np.testing.assert_array_equal(loaded.frames, FRAMES)
 
 
@@ -82,7 +88,7 @@ def test_a_frame_that_is_none_is_missing_and_the_others_keep_their_places() -> N
     objects[:] = listed
     for stored in (listed, objects, [objects]):
         for protocol in PROTOCOLS:
-            loaded = pickles.load_array(pickle.dumps(stored, protocol=protocol))
+            loaded = load(pickle.dumps(stored, protocol=protocol))
             np.testing.assert_array_equal(loaded.frames, FRAMES[[0, 1, 1]])
             assert (loaded.numbers, loaded.missing) == ([0, 2, 4], [1, 3])
 
@@ -90,7 +96,7 @@ def test_a_frame_that_is_none_is_missing_and_the_others_keep_their_places() -> N
 def test_a_bool_of_other_bytes_is_a_bool() -> None:
     data = pickle.dumps(np.zeros((1, 2, 2), bool), protocol=4)
     position = data.index(bytes(4), data.index(b"t\x94b\x89"))
-    loaded = pickles.load_array(data[:position] + b"\x00\x01\x02\xff" + data[position + 4 :])
+    loaded = load(data[:position] + b"\x00\x01\x02\xff" + data[position + 4 :])
     assert loaded.frames.view(np.uint8).tolist() == [[[0, 1], [1, 1]]]
 
 
@@ -105,7 +111,6 @@ def test_a_bool_of_other_bytes_is_a_bool() -> None:
         (FRAMES[0], "not an array of frames"),
         (FRAMES[None, None], "not an array of frames"),
         (np.stack([FRAMES] * 2), "not an array of frames"),
-        ([FRAMES[0], FRAMES[0].astype(np.float32)], "not an array of frames"),
         ([FRAMES[0], FRAMES[0], 3], "not an array of frames"),
         (np.array([[["a", None]]], dtype=object), "not an array of frames"),
         (np.array(["a", None], dtype=object), "not an array of frames"),
@@ -113,7 +118,6 @@ def test_a_bool_of_other_bytes_is_a_bool() -> None:
         (FRAMES.astype(complex), "not an array of frames"),
         (FRAMES.astype("M8[s]"), "not an array of frames"),
         (np.zeros((2, 3, 4), [("x", "u1")]), "not an array of frames"),
-        ([FRAMES[0], FRAMES[0, :60]], "frames of several sizes"),
         (np.zeros((1, 4097, 1), np.uint8), "array too large"),
         (np.zeros((1, 1, 4097), np.uint8), "array too large"),
         (np.zeros((2**17 + 1, 1, 1), np.uint8), "array too large"),
@@ -132,7 +136,7 @@ def test_damaged_pickles_are_refused() -> None:
     assert reason(b"") == "empty file"
     assert {reason(whole[:cut]) for cut in [*range(1, 200), len(whole) // 2, len(whole) - 1]} == {"unreadable pickle"}
     for data in (whole + b"\n", whole + whole, b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"<html>", b"hello", bytes(100)):
-        assert reason(data) in ("unreadable pickle", "not an array of frames")
+        assert reason(data) in (*REFUSED, "damaged zip archive", "HTML page")
 
 
 class Call:
@@ -237,7 +241,7 @@ def test_nothing_in_a_pickle_runs_or_is_imported(tmp_path: Path, monkeypatch, ho
     ],
 )
 def test_parts_of_an_array_in_another_arrangement_are_refused(hostile: bytes) -> None:
-    assert reason(hostile) in ("unreadable pickle", "not an array of frames")
+    assert reason(hostile) in REFUSED
 
 
 def test_an_object_of_the_extension_registry_is_not_loaded(tmp_path: Path, monkeypatch) -> None:
@@ -305,7 +309,7 @@ ENCODE = b"c_codecs\nencode\n(h\x00X\x06\x00\x00\x00latin1tR"
 def test_bombs_are_refused_within_the_memory_of_a_small_file(bomb: bytes) -> None:
     tracemalloc.start()
     try:
-        assert reason(bomb) in ("unreadable pickle", "not an array of frames", "no frames")
+        assert reason(bomb) in (*REFUSED, "no frames")
         assert tracemalloc.get_traced_memory()[1] < 200 * len(bomb) + 100_000
     finally:
         tracemalloc.stop()
@@ -324,7 +328,7 @@ def test_an_array_that_is_listed_often_does_not_grow() -> None:
 
 def test_names_of_an_attacker_cannot_write_to_the_terminal() -> None:
     with pytest.raises(Unreadable) as caught:
-        pickles.load_array(b"\x80\x04\x8c\x08\x1b[2J\nos\r\x8c\x06system\x93.")
+        load(b"\x80\x04\x8c\x08\x1b[2J\nos\r\x8c\x06system\x93.")
     assert caught.value.detail.isprintable()
 
 
@@ -356,7 +360,7 @@ def test_altered_pickles_are_read_or_refused_with_a_reason() -> None:
     for _ in range(300):
         for seed in seeds:
             try:
-                loaded = pickles.load_array(mutated(seed, rng))
+                loaded = load(mutated(seed, rng))
             except Unreadable:
                 outcomes["reason"] += 1
                 continue
