@@ -25,7 +25,7 @@ from datasets.catalog import registry
 from datasets.contours import codec
 from datasets.ingest import layouts, read_frames
 from datasets.ingest.layouts import SequenceRef
-from datasets.preprocessing import silhouettes
+from datasets.preprocessing import binary, silhouettes
 from datasets.synthetic import scenes
 from datasets.synthetic.trees import write_tree
 
@@ -126,7 +126,9 @@ def _root(root: Path) -> layouts.Root:
 
 
 def _masks(root: Path, ref: SequenceRef, grid: int) -> np.ndarray:
-    raw = read_frames.read(_root(root), ref, lambda image: silhouettes.normalise(silhouettes.to_grey(image), grid)[0])
+    raw = read_frames.read(
+        _root(root), ref, lambda image: silhouettes.normalise(binary.from_image(image).mask, grid)[0]
+    )
     return np.stack([mask for mask in raw.frames if mask is not None])
 
 

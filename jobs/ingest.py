@@ -4,6 +4,7 @@ Ingest collections, as their owners released them or as OpenGait pickles, and cu
 shards. --modality ingests their LiDAR silhouettes, parsing maps or skeletons.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +15,8 @@ from datasets.reports import text
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
 from jobs import cli
-from orchestration.ingest.ingest import IngestRun, ingest
+from orchestration.ingest import check
+from orchestration.ingest.ingest import MAX_FRAMES, MIN_FRAMES, IngestRun, ingest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,14 @@ class Arguments:
     """Maximum number of sequences in a shard."""
     retry_rejects: bool = False
     """Try again the sequences that were rejected before, as after a repair."""
+    inverted: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="invert")] = False
+    """Silhouettes are dark on a bright background, in all of the folders; a spec file can say so for one collection."""
+    min_frames: int = MIN_FRAMES
+    """Least number of usable frames of a sequence; shorter ones are rejected."""
+    max_frames: int = MAX_FRAMES
+    """Largest number of frames of a sequence; the rest of a longer one is dropped."""
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Read a sample of each collection, say what would become of it, and write nothing."""
     workers: int | None = None
     """Number of workers; if not given, one for each core of Ray."""
     max_rejects: float = 0.01
@@ -55,6 +65,9 @@ class Arguments:
             block_sequences=self.block_sequences,
             retry_rejects=self.retry_rejects,
             workers=self.workers,
+            inverted=self.inverted,
+            min_frames=self.min_frames,
+            max_frames=self.max_frames,
         )
 
 
@@ -76,15 +89,27 @@ def parse(argv: list[str] | None) -> Arguments:
     return cli.parse(Arguments, argv, "ingest")
 
 
+def _check(arguments: Arguments) -> list[str]:
+    """Print what would become of each collection; returns a line for each that would lose too much."""
+    samples = check.check(arguments.settings())
+    for one in samples:
+        print(check.describe(one, arguments.workers or len(os.sched_getaffinity(0))), flush=True)
+    return [line for one in samples for line in check.losses(one, arguments.max_rejects)]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, ingest, and print counts and the path of the report."""
     arguments = parse(argv)
 
     def job() -> None:
-        manifest = ingest(arguments.settings()).manifest
-        print(text.describe(manifest), flush=True)
-        print(f"report: {arguments.out.rstrip('/')}/report.html", flush=True)
-        if lost := text.losses(manifest, arguments.max_rejects):
+        if arguments.check:
+            lost = _check(arguments)
+        else:
+            manifest = ingest(arguments.settings()).manifest
+            print(text.describe(manifest), flush=True)
+            print(f"report: {arguments.out.rstrip('/')}/report.html", flush=True)
+            lost = text.losses(manifest, arguments.max_rejects)
+        if lost:
             print("\n".join(f"error: {line}" for line in lost), file=sys.stderr)
             raise SystemExit(1)
 

@@ -29,7 +29,7 @@ CASIA_E = CollectionSpec(
                     condition="{label_height}-{label_scene}-{label_covariate}-{label_repeat}",
                 ),
             ),
-            file=r".*?(?P<frame>\d{1,9})?\.jpe?g",
+            file=r"(?P<stem>.*)\.jpe?g",
             example="forTrain/001/H/scene1/nm/000/1/001.jpg",
             aligned=True,  # OpenGait resizes these images and neither crops nor centres them
         ),

@@ -21,7 +21,7 @@ CCPG = CollectionSpec(
             name="released",
             kind="images",
             paths=_CCPG_PATHS,
-            file=r".*?(?P<frame>\d{1,9})?\.png",
+            file=r"(?P<stem>.*)\.png",
             example="000/U0_D0/01_0/001.png",
             aligned=False,
         ),

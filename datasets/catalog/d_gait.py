@@ -26,7 +26,7 @@ D_GAIT = CollectionSpec(
             name="released",
             kind="images",
             paths=_D_GAIT_PATHS,
-            file=r".*?(?P<frame>\d{1,9})?\.(?:png|jpe?g|bmp)",
+            file=r"(?P<stem>.*)\.(?:png|jpe?g|bmp)",
             example="D_000/nm/A1-front/001.png",
             aligned=False,
         ),

@@ -30,7 +30,7 @@ SCOLIOSIS1K = CollectionSpec(
             name="released",
             kind="images",
             paths=_SCOLIOSIS1K_PATHS,
-            file=r".*?(?P<frame>\d{1,9})?\.png",
+            file=r"(?P<stem>.*)\.png",
             example="00000/positive/000_180/001.png",
             aligned=False,
         ),

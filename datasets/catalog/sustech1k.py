@@ -52,6 +52,7 @@ SUSTECH1K = CollectionSpec(
             file=r"\d+(?:\.\d+)?\.(?:png|jpg)",  # named as the point clouds are, by the time in seconds
             example="0000/00-nm/000/PCDs_sils/1657069297.123456.png",
             aligned=True,
+            may_be_raw=True,
             modality="lidar",
             spacing=3,
         ),
@@ -62,6 +63,7 @@ SUSTECH1K = CollectionSpec(
             file=r"\d{2}-\d{3}(?:-(?:far|near))?-LiDAR-PCDs_sils\.pkl",
             example="0000/00-nm/000/02-000-LiDAR-PCDs_sils.pkl",
             aligned=True,
+            may_be_raw=True,
             modality="lidar",
             spacing=3,
         ),

@@ -21,6 +21,14 @@ _MAX_DEPTH = 12  # folders below each other: deeper than any layout; links to ot
 _MAX_TRIED = 100  # folders that are searched for files before the next layout is tried
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """How many frames a sequence may have: with fewer it is rejected, and what is beyond the most is dropped."""
+
+    least: int = 1
+    most: int = 2**31 - 1
+
+
 @dataclass(frozen=True)
 class Root:
     """Where and in which layout a collection lies: all that a task needs to list and read it."""
@@ -29,6 +37,7 @@ class Root:
     place: Place
     layout: Layout
     numbered: int  # labels from lists that its first sequence has: with another number it is unknown which is which
+    lengths: Lengths = Lengths()
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,12 @@ class SequenceRef:
     problem: str | None = None
 
 
-def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouette") -> Root:
+def find_root(
+    place: Place, spec: CollectionSpec, modality: Modality = "silhouette", lengths: Lengths = Lengths()
+) -> Root:
     """The root of a collection in the layout in which it lies there; UsageError where it is none of its layouts.
 
-    modality: the one to read, of those that may lie there beside each other.
+    modality: the one to read, of those that may lie there beside each other. lengths: of its sequences.
     """
     known = spec.of_modality(modality)
     if not known:
@@ -64,7 +75,7 @@ def find_root(place: Place, spec: CollectionSpec, modality: Modality = "silhouet
     for layout in known:
         for folder, parts in islice(_walk_root(place, spec, layout), _MAX_TRIED):
             if parts is not None and frame_files(place / folder, layout):
-                return Root(spec, place, layout, parts.numbered)
+                return Root(spec, place, layout, parts.numbered, lengths)
     expected = " or ".join(f"{layout.example} ({layout.name})" for layout in known)
     raise UsageError(f"{place} holds no sequence of {spec.name}: expected files like {expected} below it")
 
@@ -147,8 +158,8 @@ def _visit(
         yield from _visit(place, folder, number, one, spec, layout, depth + 1)
 
 
-def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
-    """The files of a sequence that are of the layout's modality, in natural order; none where it has no folder.
+def frame_files(folder: Place, layout: Layout) -> list[str]:
+    """The names of a sequence's files that are of the layout's modality; none where it has no folder.
 
     A folder, pipe or dangling link with a frame's name is among them, so that it becomes a reject as it is read.
     """
@@ -158,19 +169,4 @@ def frame_files(folder: Place, layout: Layout) -> list[re.Match[str]]:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return []
         raise
-    found = [match for entry in entries if (match := re.fullmatch(layout.file, entry.name))]
-    found.sort(key=lambda match: (frame_number(match), match.string))
-    if "(?P<frame>" in layout.file and len({frame_number(match) for match in found}) < len(found):
-        found.sort(key=_natural)  # the group is not a frame number: two files have the same
-    return found
-
-
-def _natural(match: re.Match[str]) -> list[tuple[int, str]]:
-    """A key that sorts names by all the numbers in them."""
-    parts = re.split(r"(\d+)", match.string)
-    return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
-
-
-def frame_number(match: re.Match[str]) -> int:
-    """The frame number in a file's name; 0 where it has none, so that files are in order of their names."""
-    return int(match.groupdict().get("frame") or 0)
+    return [entry.name for entry in entries if re.fullmatch(layout.file, entry.name)]

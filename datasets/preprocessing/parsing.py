@@ -5,13 +5,14 @@ number differs between releases and makes no difference here. The body is croppe
 (datasets/preprocessing/silhouettes.py), so that both have the same outline.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 
 import cv2
 import numpy as np
 
 from datasets.preprocessing import silhouettes
-from datasets.preprocessing.silhouettes import Crop, Normalised
+from datasets.preprocessing.silhouettes import Aligned, Crop, Normalised, is_aligned
 from datasets.schema.rows import HEIGHT
 
 GRID = HEIGHT  # the encoder's height: a cut of one pixel in a finer grid would be lost on the way to the encoder
@@ -42,10 +43,10 @@ def normalise(image: np.ndarray) -> Normalised:
     size = f"{labels.shape[1]}x{labels.shape[0]} pixels"
     window, found, reason = crop(labels, GRID)
     if found is None:
-        return None, reason, size
+        return Normalised(None, reason, size)
     if _count(window) < 2:
-        return None, "one part alone", size
-    return found.mask & ~_borders(_spread(window, found.mask)[None])[0], "", ""
+        return Normalised(None, "one part alone", size)
+    return Normalised(found.mask & ~_borders(_spread(window, found.mask)[None])[0])
 
 
 def crop(labels: np.ndarray, grid: int) -> tuple[np.ndarray, Crop | None, str]:
@@ -59,19 +60,21 @@ def crop(labels: np.ndarray, grid: int) -> tuple[np.ndarray, Crop | None, str]:
     return window, found, reason
 
 
-def aligned_masks(labels: np.ndarray) -> np.ndarray:
-    """Maps that their owners aligned, int32 [T, H, W], as uint8 0/1 [T, GRID, GRID]; no frame is dropped.
+def aligned_masks(maps: Sequence[np.ndarray]) -> Aligned:
+    """Maps that their owners aligned, [H, W] or [H, W, C] of one size, on a grid of GRID; no frame is dropped.
 
     ValueError for sizes that `silhouettes.aligned_masks` refuses, and where no frame shows two parts: the frames may be
     silhouettes.
     """
-    body = silhouettes.aligned_masks(labels != 0)
-    margin = (body.shape[2] - labels.shape[2]) // 2
-    step = body.shape[1] // GRID
+    labels = np.stack([to_labels(one) for one in maps])
+    _, height, width = labels.shape
+    if not is_aligned((height, width)):
+        raise ValueError(f"frames of {height}x{width} pixels, not of an aligned release")
+    margin, step = (height - width) // 2, height // GRID
     labels = np.pad(labels, ((0, 0), (0, 0), (margin, margin)))[:, ::step, ::step]
     if len(labels) and max(map(_count, labels)) < 2:
         raise ValueError("no frame with more than one part: silhouettes?")
-    return (labels != 0).astype(np.uint8) & ~_borders(labels)
+    return Aligned((labels != 0).astype(np.uint8) & ~_borders(labels))
 
 
 def _spread(window: np.ndarray, mask: np.ndarray) -> np.ndarray:

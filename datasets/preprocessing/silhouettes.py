@@ -5,19 +5,44 @@ the result is thresholded, since the store is binary. Masks of aligned releases 
 second normalisation would move and blur them.
 """
 
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
+from datasets.preprocessing import binary
+from datasets.preprocessing.binary import THRESHOLD
+from datasets.preprocessing.bodies import SEVERAL, has_several, main_body
+from datasets.schema.errors import Unreadable
+from datasets.schema.reading import BODIES, NOTHING, Notes
+
 RAW_GRID = 128  # what raw masks are normalised to; aligned releases keep their own height
 ALIGNED_GRIDS = (64, 128)
 MIN_MASS = 10_000  # grey levels summed over the picture, 39 white pixels: with less the frame shows no person
-THRESHOLD = 127
 _MAX_WIDTH = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
 
-Normalised = tuple[np.ndarray | None, str, str]  # a mask uint8 0/1 [G, G], or None with a reason and a detail
+
+@dataclass(frozen=True, eq=False)
+class Normalised:
+    """One frame on the canonical grid: a mask uint8 0/1 [G, G], or None with a reason and a detail."""
+
+    mask: np.ndarray | None
+    reason: str = ""
+    detail: str = ""
+    notes: Notes = NOTHING
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """All frames of an aligned sequence.
+
+    masks: uint8 0/1 [T, G, G]. dropped: the frames that are not to be used, by index, with a reason and a detail.
+    """
+
+    masks: np.ndarray
+    notes: Notes = NOTHING
+    dropped: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,53 +59,6 @@ class Crop:
     mask: np.ndarray
 
 
-def to_grey(image: np.ndarray) -> np.ndarray:
-    """Any mask image [H, W] or [H, W, C], bool, integer or float, as uint8 [H, W] in 0..255.
-
-    Several channels become one by `one_channel`, and the range is told from the values by `to_full_range`. ValueError
-    for an image that is not a mask.
-    """
-    return to_full_range(one_channel(image))
-
-
-def one_channel(image: np.ndarray) -> np.ndarray:
-    """The mask [H, W] in an image [H, W] or [H, W, C]; the last of 2 or 4 channels is alpha. ValueError for others.
-
-    It is the maximum over the colours: most releases repeat the mask in each of them, but a body may have any colour (a
-    palette's dark red has no blue). An alpha channel that is not constant is the mask instead: it cuts the body out.
-    """
-    if image.ndim == 2:
-        return image
-    if image.ndim != 3 or not 1 <= image.shape[2] <= 4:
-        raise ValueError(f"an image of shape {image.shape}")
-    channels = [image[..., channel] for channel in range(image.shape[2])]
-    if len(channels) in (2, 4):
-        alpha = channels.pop()
-        if (alpha != alpha[:1, :1]).any():
-            return alpha
-    return reduce(np.maximum, channels)
-
-
-def to_full_range(values: np.ndarray) -> np.ndarray:
-    """Values of any range as uint8 in 0..255: a maximum of 1 means 0/1, a maximum above 255 means 16 bits.
-
-    ValueError for values that are not a mask: NaN, infinite, negative, or above 65535.
-    """
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * 255
-    if values.dtype.kind not in "uif":
-        raise ValueError(f"values of type {values.dtype}")
-    top = values.max(initial=0)
-    if values.dtype == np.uint8 and top != 1:
-        return values
-    if not np.isfinite(top) or values.min(initial=0) < 0 or (values.dtype.kind == "f" and np.isnan(values).any()):
-        raise ValueError("values that are NaN, infinite or negative")
-    full = 1 if top <= 1 else 255 if top <= 255 else 65535
-    if top > 65535:
-        raise ValueError(f"values up to {top}")
-    return np.rint(values.astype(np.float32) * (255 / full)).astype(np.uint8)
-
-
 def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None, str]:
     """A raw mask uint8 [H, W] in 0..255 as uint8 0/1 [grid, grid], or None and the reason why the frame is dropped.
 
@@ -91,10 +69,20 @@ def normalise(grey: np.ndarray, grid: int = RAW_GRID) -> tuple[np.ndarray | None
     return (None if found is None else found.mask), reason
 
 
-def normalise_frame(frame: np.ndarray) -> Normalised:
-    """A raw frame as it was read, [H, W] or [H, W, C], on a grid of RAW_GRID. ValueError where it is not a mask."""
-    mask, reason = normalise(to_grey(frame))
-    return mask, reason, f"{frame.shape[1]}x{frame.shape[0]} pixels"
+def normalise_frame(frame: np.ndarray, inverted: bool = False) -> Normalised:
+    """A raw frame as it was read, [H, W] or [H, W, C], on a grid of RAW_GRID, its main body alone.
+
+    inverted: the body is darker than the background. ValueError where it is not a mask.
+    """
+    size = f"{frame.shape[1]}x{frame.shape[0]} pixels"
+    try:
+        found = binary.from_image(frame, inverted)
+        alone, is_smaller = main_body(found.mask)
+    except Unreadable as error:
+        return Normalised(None, error.reason, f"{size}: {error.detail}")
+    mask, reason = normalise(alone)
+    notes = found.notes | ({(BODIES, "others removed")} if is_smaller else NOTHING)
+    return Normalised(mask, reason, size, notes)
 
 
 def crop(grey: np.ndarray, grid: int) -> tuple[Crop | None, str]:
@@ -133,19 +121,30 @@ def _window(body: np.ndarray, left: int) -> np.ndarray:
     return mask
 
 
-def aligned_masks(frames: np.ndarray) -> np.ndarray:
-    """Frames that their owners aligned, [T, H, W] of any mask type, as uint8 0/1 [T, H, H].
+def aligned_masks(frames: Sequence[np.ndarray], inverted: bool = False) -> Aligned:
+    """Frames that their owners aligned, [H, W] or [H, W, C] of one size, on a grid of their height, without a change.
 
     H must be one of ALIGNED_GRIDS and W at most H; narrower releases (64 x 44) are centred between empty columns.
-    ValueError for other shapes and for values that are not a mask.
+    Frames with several bodies are dropped. ValueError for other sizes and for values that are not a mask, Unreadable
+    where body and background seem exchanged.
     """
-    if frames.ndim != 3:
-        raise ValueError(f"an array of shape {frames.shape} instead of [frames, height, width]")
-    count, height, width = frames.shape
-    if height not in ALIGNED_GRIDS or width > height or (height - width) % 2:
+    height, width = frames[0].shape[:2]
+    if not is_aligned((height, width)):
         raise ValueError(f"frames of {height}x{width} pixels, not of an aligned release")
-    binary = to_full_range(frames) > THRESHOLD
+    if all(frame.ndim == 2 for frame in frames):
+        found = binary.from_values(np.stack(frames), inverted)  # together, so that all frames have the same values
+    else:
+        each = [binary.from_image(frame, inverted) for frame in frames]
+        notes = NOTHING.union(*(one.notes for one in each))
+        found = binary.Binary(np.stack([one.mask for one in each]), notes)
     margin = (height - width) // 2
-    out = np.zeros((count, height, height), dtype=np.uint8)
-    out[:, :, margin : margin + width] = binary
-    return out
+    out = np.zeros((len(frames), height, height), dtype=np.uint8)
+    np.greater(found.mask, 0, out=out[:, :, margin : margin + width].view(bool))
+    several = (SEVERAL, f"two of them in {width}x{height} pixels: which is the walker?")
+    return Aligned(out, found.notes, {frame: several for frame, mask in enumerate(out) if has_several(mask)})
+
+
+def is_aligned(size: tuple[int, ...]) -> bool:
+    """Whether frames of a size (height, width) can be those of an aligned release."""
+    height, width = size
+    return height in ALIGNED_GRIDS and width <= height and (height - width) % 2 == 0

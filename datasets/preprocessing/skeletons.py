@@ -38,18 +38,19 @@ def normalise(frame: np.ndarray) -> Normalised:
         seen &= joints[:, 2] >= MIN_CONFIDENCE
     needed = {"shoulder": SHOULDERS, "hip": HIPS, "ankle": ANKLES}
     if missing := [name for name, which in needed.items() if not seen[which].any()]:
-        return None, "too few joints", f"{seen.sum()} of {len(seen)} joints, no {', no '.join(missing)}"
+        detail = f"{seen.sum()} of {len(seen)} joints, no {', no '.join(missing)}"
+        return Normalised(None, "too few joints", detail)
     points = np.where(seen[:, None], joints[:, :2], np.nan)
     shoulders, hips = np.nanmean(points[SHOULDERS], axis=0), np.nanmean(points[HIPS], axis=0)
     face = points[FACE][seen[FACE]]
     head = face.mean(axis=0) if len(face) else shoulders + NECK * (shoulders - hips)
     bottom, top = np.nanmax(points[:, 1]), np.nanmin(points[:, 1])
     if bottom <= head[1]:
-        return None, "head below the feet", f"at {head[1]:.6g} and {bottom:.6g}"
+        return Normalised(None, "head below the feet", f"at {head[1]:.6g} and {bottom:.6g}")
     scale = min((GRID - HEAD - THICKNESS / 2) / (bottom - head[1]), (GRID - THICKNESS) / (bottom - top))
     middle = np.array([(shoulders[0] + hips[0]) / 2, bottom])
     to_grid = np.array([GRID / 2, GRID - THICKNESS / 2]) - 0.5  # pixels are counted by their middles
-    return _draw(*((one - middle) * scale + to_grid for one in (points, head, shoulders))), "", ""
+    return Normalised(_draw(*((one - middle) * scale + to_grid for one in (points, head, shoulders))))
 
 
 def _draw(points: np.ndarray, head: np.ndarray, shoulders: np.ndarray) -> np.ndarray:

@@ -5,13 +5,15 @@ Numbers come from the manifest, pictures from contact_sheet.py, the layout from 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets.reports import contact_sheet, html
 from datasets.reports.length_chart import LengthChart, length_chart
 from datasets.schema.rows import SEQUENCE_SCHEMA
-from datasets.store.files import read_files
+from datasets.storage import thread_map
+from datasets.store.files import FileRecord, read_file, read_files
 from datasets.store.reader import Manifest, Store
 from datasets.store.summary import COUNTED
 
@@ -82,16 +84,24 @@ class Section:
     chart: LengthChart | None
     conditions_and_views: Sequence[Tally]
     labels: Sequence[Tally]
+    readings: Sequence[Tally]
 
 
 def write_page(store: Store) -> None:
     """Draw a contact sheet of each collection from the shards of a store, and write its report.html."""
     sheets = {}
     for name in store.collections:
-        files = contact_sheet.some_files(store.files([name]))
+        files = store.files([name])
+        files = contact_sheet.some_files(files, list(thread_map(partial(_is_doubtful, store), files)))
         rows = read_files(store.place, files, contact_sheet.COLUMNS, SEQUENCE_SCHEMA)
         sheets[name] = contact_sheet.contact_sheet(rows)
     (store.place / "report.html").write(page(store.manifest, sheets).encode("utf-8"))
+
+
+def _is_doubtful(store: Store, file: FileRecord) -> bool:
+    """Whether a file has walks that were read in an unusual way."""
+    readings = read_file(store.place, file, ["reading"])["reading"].to_pylist()
+    return any(map(contact_sheet.doubts_of, readings))
 
 
 def page(manifest: Manifest, sheets: Mapping[str, bytes | None]) -> str:
@@ -135,6 +145,7 @@ def _section(name: str, entry: Mapping[str, Any], sheet: bytes | None) -> Sectio
         chart=length_chart(entry["lengths"], entry["sequences"]) if entry["sequences"] else None,
         conditions_and_views=[_tally(what, **entry[what]) for what in ("conditions", "views")],
         labels=[_tally(label, len(counts), counts) for label, counts in entry["labels"].items()],
+        readings=[_tally(aspect, len(counts), counts) for aspect, counts in entry["readings"].items()],
     )
 
 

@@ -6,6 +6,7 @@ datasets/reports/page.py shows the same numbers as a page.
 from collections.abc import Mapping
 from typing import Any
 
+from datasets.schema.reading import is_doubtful
 from datasets.store.reader import Manifest
 from datasets.store.summary import COUNTED
 
@@ -18,7 +19,7 @@ _LONGEST = 60  # characters of a path or a detail; longer ones are cut
 def describe(manifest: Manifest) -> str:
     """A few lines per collection: counts against the published ones, lengths, labels, and rejects by reason."""
     shards = manifest["shards"]
-    lines = [line for name, entry in manifest["collections"].items() for line in _collection(name, entry)]
+    lines = [line for name, entry in manifest["collections"].items() for line in collection_lines(name, entry)]
     frames = sum(entry["frames"] for entry in manifest["collections"].values())
     size = sum(file["bytes"] for file in shards)
     each = f", {size / frames:.1f} bytes a frame" if frames else ""
@@ -70,7 +71,8 @@ def path_of(reject: Mapping[str, Any]) -> str:
     return reject["source"] if reject["frame"] is None else f"{reject['source']}/{reject['frame']}"
 
 
-def _collection(name: str, entry: Mapping[str, Any]) -> list[str]:
+def collection_lines(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """Lines on one collection. entry: as in a manifest, or the result of a Summary."""
     several = set(entry["modalities"]) - {"silhouette"}
     counts = _counts(entry, {} if several else entry["published"])  # published counts are those of silhouettes
     splits = ", ".join(f"{split} {part['sequences']:,}" for split, part in entry["splits"].items())
@@ -97,8 +99,14 @@ def _content(entry: Mapping[str, Any]) -> list[str]:
         rows.append(("identity", f"{entry['anonymous_sequences']:,} sequences of anonymous people"))
     rows += [(what, _most_frequent(**entry[what])) for what in ("conditions", "views")]
     rows += [(f"label {name}", _most_frequent(len(values), values)) for name, values in entry["labels"].items()]
+    rows += [(f"read, {aspect}", _most_frequent(len(values), values)) for aspect, values in _to_see(entry["readings"])]
     width = max(len(what) for what, _ in rows)
     return [f"  {what:<{width}}  {said}" for what, said in rows]
+
+
+def _to_see(readings: Mapping[str, Mapping[str, int]]) -> list[tuple[str, Mapping[str, int]]]:
+    """What was unusual in how sequences were read: aspects with the number of sequences of each finding."""
+    return [(aspect, values) for aspect, values in readings.items() if any(map(is_doubtful, values))]
 
 
 def _against(what: str, found: int | None, published: Mapping[str, Any]) -> str:

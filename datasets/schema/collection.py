@@ -85,8 +85,9 @@ class Layout:
 
     A folder whose path has one of the forms `paths` is a sequence. `file` is a regular expression for the names of the
     files in it (or in its folder `inside`): every match is a frame (`images`: a picture; `joints`: a text file with a
-    skeleton; both numbered by the group `frame` if there is one) or the one array of the sequence (`pickle`). Other
-    files are ignored: they belong to other modalities. `example` is the path of one file, for messages.
+    skeleton) or the one array of the sequence (`pickle`). A group `frame` is the number of the frame; in a group `stem`
+    it is searched for (datasets/ingest/numbering.py). Other files are ignored: they belong to other modalities.
+    `example` is the path of one file, for messages.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Layout:
     file: str
     example: str
     aligned: bool  # cropped, scaled and centred by the owners or by OpenGait: must not be normalised again
+    may_be_raw: bool = False  # not all of them are aligned: frames of sizes that no aligned release has are raw
     inside: str = ""  # of the sequence's folder, where it has a folder for each modality
     modality: Modality = "silhouette"
     # Multiplies frame numbers: 3 at a third of the silhouettes' rate, so that one number is one time in all modalities.
@@ -121,6 +123,7 @@ class CollectionSpec:
     sampling_discount: float = 1.0  # multiplies the number of its sequences when collections are mixed
     # Where several cameras filmed a walk at once: its name, a template over subject, condition, view and the labels.
     synchronised: str = ""
+    inverted: bool = False  # silhouettes are darker than their background
 
     def recorded_walk(self, subject: str, condition: str, view: str, labels: Mapping[str, str]) -> str | None:
         """The name of the walk that a sequence shows, where several cameras filmed a walk at once; else None.

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1 has no column `reading`
 VERSION_KEY = b"foundationgait.schema_version"
 
 SPLITS = ("train", "test", "none")
@@ -38,6 +39,7 @@ SEQUENCE_SCHEMA = pa.schema(
         ("contour_lengths", pa.list_(pa.uint32())),
         ("chain_codes", pa.binary()),
         ("source", pa.string()),  # path relative to the collection's root
+        ("reading", pa.map_(pa.string(), pa.string())),  # how it was read from its files (datasets/schema/reading.py)
     ],
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )

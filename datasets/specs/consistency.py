@@ -47,6 +47,8 @@ def check_stored_rows(spec: CollectionSpec, rows: pa.Table, stored: CollectionSp
     fix = f"give what {spec.name} was ingested with before, or another --out"
     if stored is not None and custom.is_custom(spec.name) and stored.layouts != spec.layouts:
         raise UsageError(f"{spec.name} is in the store with another value of `aligned` or of `modality`: {fix}")
+    if stored is not None and rows.num_rows and stored.inverted != spec.inverted:
+        raise UsageError(f"{spec.name} is in the store with another value of `inverted`: {fix}")
     pairs = rows.group_by(["subject", "split"]).aggregate([]).to_pylist()
     for subject, split in sorted((pair["subject"], pair["split"]) for pair in pairs):
         if (now := spec.split.of(subject)) != split:

@@ -26,13 +26,11 @@ _PATHS = {
 }
 _EXAMPLE = ("001", "normal", "front")
 
-# The number of a frame is the last run of digits in its name. More than nine are a time stamp, which does not fit the
-# schema: such frames are ordered by name, as those without digits.
-_FRAME = r"(?!\.)(?:.*?(?<!\d)(?P<frame>\d{1,9})(?!\d)\D*|.*)"
-_PICTURES = rf"{_FRAME}\.(?i:png|jpe?g)"
-_LABEL_MAPS = rf"{_FRAME}\.(?i:png)"  # JPEG would smear one label into another
+_FRAME = r"(?!\.)(?P<stem>.*)"
+_PICTURES = rf"{_FRAME}\.(?i:png|jpe?g|bmp|tiff?|webp)"
+_LABEL_MAPS = rf"{_FRAME}\.(?i:png|bmp|tiff?)"  # JPEG would smear one label into another
 _JOINTS = rf"{_FRAME}\.(?i:txt|json)"
-_ARRAY = r"[^.].*\.pkl"
+_ARRAY = r"[^.].*\.(?i:pkl|pickle|npy|npz)(?i:\.gz)?"
 
 
 def layouts(aligned: bool, modality: Modality | None = None) -> tuple[Layout, ...]:
@@ -55,10 +53,12 @@ def _of_modality(modality: Modality, form: str, aligned: bool) -> tuple[Layout, 
         file=_JOINTS if skeletons else _LABEL_MAPS if modality == "parsing" else _PICTURES,
         example=f"{folder}/0001.{'json' if skeletons else 'png'}",
         aligned=aligned,
+        may_be_raw=modality == "lidar",
         modality=modality,
     )
     name, example = f"{form}, arrays{of_what}", f"{folder}/walk.pkl"
-    return frames, replace(frames, name=name, kind="pickle", file=_ARRAY, example=example, aligned=True)
+    array = replace(frames, name=name, kind="pickle", file=_ARRAY, example=example, aligned=True, may_be_raw=True)
+    return frames, array
 
 
 def default_spec(name: str) -> CollectionSpec:

@@ -93,6 +93,7 @@ class SpecForm(BaseModel):
     citation: Text = LEFT_OUT
     access: Text = LEFT_OUT
     aligned: bool = False
+    inverted: bool = False
     modality: Modality = LEFT_OUT
     split: SplitForm = LEFT_OUT
     labels: dict[Annotated[str, AfterValidator(_check_walk)], dict[str, Text]] = LEFT_OUT
@@ -158,4 +159,5 @@ def to_json(spec: CollectionSpec) -> dict[str, Any]:
             spec.protocol, mode="json", by_alias=True, exclude_none=True
         )
     data |= {"published": dict(sorted(spec.published.items())), "sampling_discount": spec.sampling_discount}
-    return data | ({"synchronised": spec.synchronised} if spec.synchronised else {})
+    data |= {"synchronised": spec.synchronised} if spec.synchronised else {}
+    return data | ({"inverted": True} if spec.inverted else {})

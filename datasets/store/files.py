@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.schema.errors import UsageError
-from datasets.schema.rows import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA, VERSION_KEY
+from datasets.schema.rows import READABLE_VERSIONS, REJECT_SCHEMA, SEQUENCE_SCHEMA, VERSION_KEY
 from datasets.storage import Place, thread_map
 
 Row = dict[str, Any]  # a row of SEQUENCE_SCHEMA or REJECT_SCHEMA, by column
@@ -28,10 +28,11 @@ class FileRecord(TypedDict):
 
 
 def check_version(version: object, where: Place) -> None:
-    """UsageError for anything written in another schema version."""
-    if version != SCHEMA_VERSION:
+    """UsageError for anything written in a schema version that is not known."""
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
         raise UsageError(
-            f"{where} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
+            f"{where} has schema version {version}, this program reads version {known}: "
             "use the program that wrote it, or ingest the collections again"
         )
 
@@ -43,6 +44,9 @@ def read_file(store: Place, file: FileRecord, columns: list[str]) -> pa.Table:
         check_version(int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, 0)), place)
         table = parquet.read(columns=columns).replace_schema_metadata(None)
     schema = REJECT_SCHEMA if is_reject(file) else SEQUENCE_SCHEMA
+    for number, name in enumerate(columns):  # a file of an earlier version lacks columns of a later one
+        if name not in table.schema.names:
+            table = table.add_column(number, schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
     table = table.cast(pa.schema([schema.field(name) for name in columns])) if columns else table
     if skipped := file.get("skip"):
         table = table.filter(pa.array(~np.isin(np.arange(table.num_rows), skipped)))

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 
 from datasets.schema.rows import MODALITIES, SPLITS
 
-KEPT_COLUMNS = ["split", "subject", "condition", "view", "modality", "labels", "num_frames", "dropped_frames"]
+KEPT_COLUMNS = [
+    *("split", "subject", "condition", "view", "modality", "labels", "num_frames", "dropped_frames", "reading"),
+]
 LOST_COLUMNS = ["sequence_id", "source", "frame", "reason", "detail"]
 
 COUNTED = ("sequences", "subjects", "frames")  # what publications report, and so what is compared
@@ -37,6 +39,7 @@ class Summary:
         self._conditions = _Tally(condition=pa.string())
         self._views = _Tally(view=pa.string())
         self._labels = _Tally(label=pa.string(), value=pa.string())
+        self._readings = _Tally(label=pa.string(), value=pa.string())
         self._dropped_frames = 0
         self._sequences_lost = _Losses()
         self._frames_lost = _Losses()
@@ -49,6 +52,7 @@ class Summary:
         for tally in (self._subjects, self._lengths, self._conditions, self._views):
             tally.add(kept)
         self._labels.add(_label_pairs(kept["labels"]))
+        self._readings.add(_label_pairs(kept["reading"]))
         self._dropped_frames += pc.sum(kept["dropped_frames"]).as_py() or 0
         self._sequences_lost.add(lost.filter(pc.is_null(lost["frame"])))
         self._frames_lost.add(lost.filter(pc.is_valid(lost["frame"])))
@@ -73,6 +77,7 @@ class Summary:
             "conditions": _frequent(self._conditions),
             "views": _frequent(self._views),
             "labels": _label_numbers(self._labels.counts()),
+            "readings": _label_numbers(self._readings.counts()),
             "rejected_sequences": _total(self._sequences_lost.tally.counts()["count"]),
             "reject_reasons": _sorted_tally(self._sequences_lost.tally),
             "reject_examples": self._sequences_lost.examples(),

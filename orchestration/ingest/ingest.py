@@ -15,7 +15,7 @@ their record; they are deleted on success, while a store is added to; and they r
 import logging
 import resource
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pyarrow as pa
@@ -24,12 +24,14 @@ import ray
 
 from datasets import storage
 from datasets.contours import codec
-from datasets.ingest.layouts import Root, SequenceRef, find_root
+from datasets.ingest.layouts import Lengths, Root, SequenceRef, find_root
 from datasets.ingest.sequence_to_row import ingest_sequence
+from datasets.preprocessing.preprocessors import PREPROCESSORS
 from datasets.reports import page
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
 from datasets.specs import consistency, resolve
+from datasets.specs.resolve import Manifest
 from datasets.store.blocks import Blocks
 from datasets.store.files import Row
 from datasets.store.reader import CollectionEntry, Store
@@ -42,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_UNCOMMITTED = 0.01  # share of the sequences in flight at any time, which are lost if everything is killed
 _LEAST_SEQUENCES = 32  # for which another worker is worth the second or two that it takes to start
+MIN_FRAMES = 5  # a quarter of a step; OpenGait's pretreatment warns of fewer
+MAX_FRAMES = 3_000  # two minutes at 25 frames a second
 _MIN_ROUNDS = 4  # blocks per worker at least, so that all workers finish at about the same time
 
 
@@ -57,6 +61,9 @@ class IngestRun:
     block_sequences: int = 256  # at most, in a block
     retry_rejects: bool = False  # try again the sequences that the store has rejected
     workers: int | None = None  # None: one for each core
+    inverted: bool = False  # silhouettes are darker than their background, in all of the roots
+    min_frames: int = MIN_FRAMES  # of a sequence: shorter ones are rejected
+    max_frames: int = MAX_FRAMES  # of a sequence: the rest of a longer one is dropped
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -65,6 +72,13 @@ class IngestRun:
             raise UsageError(f"--block-sequences {self.block_sequences} must be at least 1")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers {self.workers} must be at least 1")
+        if not 1 <= self.min_frames <= self.max_frames:
+            raise UsageError(f"--min-frames {self.min_frames} to --max-frames {self.max_frames} is no range of lengths")
+
+    @property
+    def lengths(self) -> Lengths:
+        """How many frames a sequence may have."""
+        return Lengths(least=self.min_frames, most=self.max_frames)
 
 
 @dataclass(frozen=True)
@@ -101,19 +115,28 @@ def ingest(run: IngestRun) -> Store:
     return store
 
 
-def _roots(run: IngestRun, writer: StoreWriter) -> dict[str, Root]:
-    """The root of each collection, with its spec; UsageError where the store was written with another spec."""
-    known = {"collections": writer.described}
+def find_roots(run: IngestRun, known: Manifest) -> dict[str, Root]:
+    """The root of each collection, with its spec. known: the collections that the store has already."""
     specs = resolve.resolve_all(run.roots, run.specs, run.partitions, known)
     roots = {}
     for name, spec in specs.items():
         modality = run.modality or spec.layouts[0].modality  # silhouettes come first in a collection that has them
-        roots[name] = find_root(storage.open_place(run.roots[name]), spec, modality)
+        spec = replace(spec, inverted=spec.inverted or run.inverted)
+        if spec.inverted and PREPROCESSORS[modality].inverse is None:
+            raise UsageError(f"{name}: only silhouettes can be inverted, not the modality {modality}")
+        roots[name] = find_root(storage.open_place(run.roots[name]), spec, modality, run.lengths)
         for line in resolve.describe(spec, roots[name].layout):
             logger.info(line)
-        if name in writer.described:
-            rows = writer.rows(name, consistency.COLUMNS)
-            consistency.check_stored_rows(spec, rows, resolve.from_manifest(known, name))
+    return roots
+
+
+def _roots(run: IngestRun, writer: StoreWriter) -> dict[str, Root]:
+    """The root of each collection; UsageError where the store was written with another spec."""
+    known: Manifest = {"collections": writer.described}
+    roots = find_roots(run, known)
+    for name in roots.keys() & writer.described.keys():
+        rows = writer.rows(name, consistency.COLUMNS)
+        consistency.check_stored_rows(roots[name].spec, rows, resolve.from_manifest(known, name))
     return roots
 
 

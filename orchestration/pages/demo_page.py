@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.reports import html
-from datasets.reports.contact_sheet import COLUMNS, some_files
+from datasets.reports.contact_sheet import COLUMNS, spaced
 from datasets.reports.walker import Walker, walker
 from datasets.schema.rows import SEQUENCE_SCHEMA
 from datasets.store.files import read_files
@@ -90,7 +90,7 @@ def demo_page(demo: Demo, folder: Path) -> str:
 
 
 def _walker(store: Store, name: str) -> Walker:
-    files = some_files(store.files([name]), _WALKER_FILES)
+    files = spaced(store.files([name]), _WALKER_FILES)
     return walker(read_files(store.place, files, COLUMNS, SEQUENCE_SCHEMA))
 
 

@@ -167,3 +167,23 @@ def other_modalities_missing(folder: Path) -> None:
 def silhouettes_missing(folder: Path) -> None:
     """The other modalities without the silhouettes."""
     _silhouettes(folder).unlink()
+
+
+def white_background_array(folder: Path) -> None:
+    """Bodies of 0 on 255."""
+    _rewrite(folder, lambda frames: 255 - frames)
+
+
+def labels_in_an_array(folder: Path) -> None:
+    """0 and 2 instead of 0 and 255."""
+    _rewrite(folder, lambda frames: frames // 255 * 2)
+
+
+def time_last(folder: Path) -> None:
+    """[H, W, T]."""
+    _rewrite(folder, lambda frames: np.ascontiguousarray(frames.transpose(1, 2, 0)))
+
+
+def lying_frames(folder: Path) -> None:
+    """[T, W, H]."""
+    _rewrite(folder, lambda frames: np.ascontiguousarray(frames.transpose(0, 2, 1)))

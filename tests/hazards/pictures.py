@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 
 def _frames(folder: Path) -> list[Path]:
@@ -226,3 +227,178 @@ def damaged_and_name_not_utf8(folder: Path) -> None:
     """A damaged frame with a name in Latin-1: the reject must name it nevertheless."""
     truncated_picture(folder)
     name_not_utf8(folder)
+
+
+def white_background(folder: Path) -> None:
+    """The body black on white."""
+    _rewrite(folder, lambda picture: 255 - picture)
+
+
+def nearly_opaque_alpha(folder: Path) -> None:
+    """An alpha channel of 255 on the body and 254 elsewhere."""
+    _rewrite(folder, lambda picture: cv2.merge([picture] * 3 + [np.where(picture > 0, 255, 254).astype(np.uint8)]))
+
+
+def alpha_of_one_pixel(folder: Path) -> None:
+    """An alpha channel that is opaque but for one pixel."""
+
+    def dress(picture: np.ndarray) -> np.ndarray:
+        alpha = np.full_like(picture, 255)
+        alpha[0, 0] = 0
+        return cv2.merge([picture] * 3 + [alpha])
+
+    _rewrite(folder, dress)
+
+
+def alpha_against_the_colours(folder: Path) -> None:
+    """An alpha channel that is transparent on the body."""
+    _rewrite(folder, lambda picture: cv2.merge([picture] * 3 + [255 - picture]))
+
+
+def cut_out_photograph(folder: Path) -> None:
+    """A photograph that an alpha channel cuts the body out of."""
+    noise = np.random.default_rng(0).integers(60, 200, (240, 320, 3), np.uint8)
+    _rewrite(folder, lambda picture: np.dstack([noise[: len(picture), : picture.shape[1]], picture]))
+
+
+def turned_by_exif(folder: Path) -> None:
+    """JPEGs that are stored lying, with the Exif that makes viewers turn them."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in _frames(folder):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".jpg"), exif=exif, quality=95)
+        path.unlink()
+
+
+def labels_zero_and_two(folder: Path) -> None:
+    """0 and 2 instead of 0 and 255."""
+    _rewrite(folder, lambda picture: picture // 255 * 2)
+
+
+def labels_zero_and_a_hundred(folder: Path) -> None:
+    """0 and 100 instead of 0 and 255."""
+    _rewrite(folder, lambda picture: picture // 255 * 100)
+
+
+def a_thousand_in_sixteen_bits(folder: Path) -> None:
+    """0 and 1,000 in 16 bits."""
+    _rewrite(folder, lambda picture: (picture > 0).astype(np.uint16) * 1000)
+
+
+def void_at_the_border(folder: Path) -> None:
+    """0 and 1 with a border of 255."""
+
+    def frame(picture: np.ndarray) -> np.ndarray:
+        return cv2.copyMakeBorder(picture[2:-2, 2:-2] // 255, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=255)
+
+    _rewrite(folder, frame)
+
+
+def line_at_one_side(folder: Path) -> None:
+    """A white line along the bottom, as cut frames of a video have it."""
+
+    def line(picture: np.ndarray) -> np.ndarray:
+        picture[-3:] = 255
+        return picture
+
+    _rewrite(folder, line)
+
+
+def third_label(folder: Path) -> None:
+    """0, 1 and an object of 15."""
+
+    def label(picture: np.ndarray) -> np.ndarray:
+        picture = picture // 255
+        picture[20:60, 20:60] = 15
+        return picture
+
+    _rewrite(folder, label)
+
+
+def dark_palette(folder: Path) -> None:
+    """A palette in which the body is a dark colour that is no brighter than the background in any channel."""
+    for path in _frames(folder):
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        rows = np.pad(mask // 255, ((0, 0), (1, 0)))
+        path.write_bytes(_png(mask.shape[1], mask.shape[0], 8, 3, rows.tobytes(), b"\x3c\0\0\x3c\x3c\0"))
+
+
+def over_a_photograph(folder: Path) -> None:
+    """The mask, white, laid over a photograph."""
+    noise = np.random.default_rng(0).integers(60, 200, (240, 320, 3), np.uint8)
+
+    def lay(picture: np.ndarray) -> np.ndarray:
+        return np.where(picture[..., None] > 0, np.uint8(230), noise[: len(picture), : picture.shape[1]])
+
+    _rewrite(folder, lay)
+
+
+def photographs(folder: Path) -> None:
+    """Pictures of smooth grey values instead of masks."""
+    coarse = np.random.default_rng(0).integers(0, 255, (12, 16), np.uint8)
+    _rewrite(folder, lambda picture: cv2.resize(coarse, picture.shape[::-1], interpolation=cv2.INTER_CUBIC))
+
+
+def _rename(folder: Path, name: Callable[[int, str], str]) -> None:
+    for index, path in enumerate(_frames(folder)):
+        path.rename(path.with_name(name(index, path.stem) + path.suffix))
+
+
+def confidence_in_the_name(folder: Path) -> None:
+    """A confidence behind the number of each frame."""
+    digits = np.random.default_rng(0).permutation(9000) + 1000
+    _rename(folder, lambda index, stem: f"frame{stem}_conf0.{digits[index]}")
+
+
+def box_in_the_name(folder: Path) -> None:
+    """A box behind the number of each frame."""
+    rng = np.random.default_rng(0)
+    _rename(folder, lambda _, stem: f"{stem}_x{rng.integers(50)}_w{rng.integers(35, 50)}")
+
+
+def box_before_the_number(folder: Path) -> None:
+    """A box, whose left side moves as the person does, before the number of each frame."""
+    rng = np.random.default_rng(0)
+    _rename(folder, lambda index, stem: f"x{100 + 9 * index + rng.integers(8)}_y40_{stem}")
+
+
+def copy_of_a_frame(folder: Path) -> None:
+    """A copy that a file manager made."""
+    path = _frames(folder)[3]
+    path.with_name(f"{path.stem} (1){path.suffix}").write_bytes(path.read_bytes())
+
+
+def copy_as_jpeg(folder: Path) -> None:
+    """A frame in two formats."""
+    path = _frames(folder)[3]
+    cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+
+
+def another_frame_of_one_number(folder: Path) -> None:
+    """Two different frames that have one number, with and without a zero before it."""
+    path = _frames(folder)[3]
+    path.with_name(f"0{path.name}").write_bytes(_frames(folder)[4].read_bytes())
+
+
+def somebody_far_away(folder: Path) -> None:
+    """Another person, a third as large."""
+
+    def add(picture: np.ndarray) -> np.ndarray:
+        small = cv2.resize(picture, None, fx=0.33, fy=0.33, interpolation=cv2.INTER_NEAREST)
+        picture[: len(small), : small.shape[1]] = np.maximum(picture[: len(small), : small.shape[1]], small)
+        return picture
+
+    _rewrite(folder, add)
+
+
+def somebody_beside(folder: Path) -> None:
+    """Another person of the same size beside the first one."""
+
+    def add(picture: np.ndarray) -> np.ndarray:
+        columns = np.flatnonzero(picture.any(axis=0))
+        if not len(columns):
+            return picture
+        width = columns[-1] - columns[0] + 8
+        return np.maximum(np.roll(picture, width // 2, axis=1), np.roll(picture, -(width - width // 2), axis=1))
+
+    _rewrite(folder, add)

@@ -40,7 +40,9 @@ class Hazard:
 
 _RAW, _ALIGNED = ("CASIA-B", "released"), ("GREW", "released")  # pictures
 _ARRAY, _ONE_OF_MANY = ("CASIA-B", "opengait"), ("CCPG", "opengait")  # pickles
+_NAMED = ("CCPG", "released")  # pictures whose names may have any form
 _UNRECOGNISED = "unrecognised folder"
+_EXCHANGED = "body and background seem exchanged"
 
 IN_PICTURES = (
     Hazard(pictures.black_frames, *_RAW, "shortened", ("nearly empty frame",) * 2),
@@ -81,6 +83,35 @@ IN_PICTURES = (
     Hazard(pictures.linked_frame, *_RAW, "unchanged"),
     Hazard(pictures.name_not_utf8, "CCPG", "released", "unchanged"),
     Hazard(pictures.damaged_and_name_not_utf8, "CCPG", "released", "shortened", ("damaged image",)),
+    Hazard(pictures.white_background, *_RAW, "rejected", (_EXCHANGED,)),
+    Hazard(pictures.white_background, *_ALIGNED, "rejected", (_EXCHANGED,)),
+    Hazard(pictures.nearly_opaque_alpha, *_RAW, "unchanged"),
+    Hazard(pictures.nearly_opaque_alpha, *_ALIGNED, "unchanged"),
+    Hazard(pictures.alpha_of_one_pixel, *_RAW, "unchanged"),
+    Hazard(pictures.alpha_against_the_colours, *_RAW, "rejected", ("alpha contradicts the colours",)),
+    Hazard(pictures.cut_out_photograph, *_RAW, "unchanged"),
+    Hazard(pictures.turned_by_exif, *_RAW, "similar"),
+    Hazard(pictures.labels_zero_and_two, *_RAW, "unchanged"),
+    Hazard(pictures.labels_zero_and_two, *_ALIGNED, "unchanged"),
+    Hazard(pictures.labels_zero_and_a_hundred, *_RAW, "unchanged"),
+    Hazard(pictures.a_thousand_in_sixteen_bits, *_RAW, "unchanged"),
+    Hazard(pictures.void_at_the_border, *_RAW, "unchanged"),
+    Hazard(pictures.line_at_one_side, *_RAW, "unchanged"),
+    Hazard(pictures.third_label, *_RAW, "rejected", ("not a mask",)),
+    Hazard(pictures.third_label, *_ALIGNED, "rejected", ("not an aligned silhouette",)),
+    Hazard(pictures.dark_palette, *_RAW, "unchanged"),
+    Hazard(pictures.over_a_photograph, *_RAW, "rejected", ("not a mask",)),
+    Hazard(pictures.over_a_photograph, *_ALIGNED, "rejected", ("not an aligned silhouette",)),
+    Hazard(pictures.photographs, *_RAW, "rejected", ("not a mask",)),
+    Hazard(pictures.photographs, *_ALIGNED, "rejected", ("not an aligned silhouette",)),
+    Hazard(pictures.confidence_in_the_name, *_NAMED, "unchanged"),
+    Hazard(pictures.box_in_the_name, *_NAMED, "unchanged"),
+    Hazard(pictures.box_before_the_number, *_NAMED, "unchanged"),
+    Hazard(pictures.copy_of_a_frame, *_NAMED, "unchanged", ("copy",)),
+    Hazard(pictures.copy_as_jpeg, "D-Gait", "released", "unchanged", ("copy",)),
+    Hazard(pictures.another_frame_of_one_number, *_NAMED, "rejected", ("two frames of one number",)),
+    Hazard(pictures.somebody_far_away, *_RAW, "unchanged"),
+    Hazard(pictures.somebody_beside, *_RAW, "rejected", ("several bodies",)),
 )
 
 IN_ARRAYS = (
@@ -108,6 +139,10 @@ IN_ARRAYS = (
     Hazard(arrays.other_modalities_missing, *_ONE_OF_MANY, "unchanged"),
     Hazard(arrays.other_modalities_missing, "CCGR", "released", "unchanged"),
     Hazard(arrays.other_modalities_missing, "Gait3D", "opengait", "unchanged"),
+    Hazard(arrays.white_background_array, *_ARRAY, "rejected", (_EXCHANGED,)),
+    Hazard(arrays.labels_in_an_array, *_ARRAY, "unchanged"),
+    Hazard(arrays.time_last, *_ARRAY, "unchanged"),
+    Hazard(arrays.lying_frames, *_ARRAY, "unchanged"),
     Hazard(arrays.silhouettes_missing, "CCGR", "released", "rejected", ("no frames",)),
     Hazard(arrays.silhouettes_missing, "Gait3D", "opengait", "rejected", ("no frames",)),
 )

@@ -173,14 +173,6 @@ def test_what_is_not_a_silhouette_of_the_collection(collection: str, name: str, 
     assert not (inside and spec.read_path(layout, sequence) and re.fullmatch(layout.file, file))
 
 
-def test_frame_numbers_come_from_the_end_of_any_name() -> None:
-    _, layout = layout_of("CCPG", "released")
-    names = {"001.png": "001", "01_0_12.png": "12", "mask.png": None, "a3b.png": None, "1657069297123456.png": None}
-    found = {name: re.fullmatch(layout.file, name)["frame"] for name in names}
-    assert found.pop("1657069297123456.png").isdigit()
-    assert found == {name: number for name, number in names.items() if name in found}
-
-
 COUNTS = {
     "CASIA-B": (74, 50),
     "CASIA-E": (200, 814),

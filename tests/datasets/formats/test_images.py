@@ -12,7 +12,7 @@ import pytest
 from datasets.formats import images
 from datasets.formats.pictures import jpeg
 from datasets.formats.pictures import png as png_format
-from datasets.preprocessing import silhouettes
+from datasets.preprocessing import binary
 from datasets.schema.errors import Unreadable
 from orchestration.cluster.session import ROOT
 
@@ -302,7 +302,7 @@ def palette(*colours: tuple[int, int, int]) -> tuple[bytes, bytes]:
     ],
 )
 def test_every_way_to_store_a_mask_in_a_png_gives_the_same_mask(data: bytes) -> None:
-    np.testing.assert_array_equal(silhouettes.to_grey(pixels(data)) > silhouettes.THRESHOLD, ON)
+    np.testing.assert_array_equal(binary.from_image(pixels(data)).mask > 0, ON)
 
 
 def test_grey_values_of_two_and_four_bits_are_spread() -> None:

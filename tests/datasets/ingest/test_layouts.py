@@ -83,7 +83,7 @@ def test_damaged_images_are_named_and_the_others_read(tmp_path: Path) -> None:
     names[2].write_bytes(b"")
     raw = read_frames.read(root_of(tmp_path), next(layouts.list_sequences(root_of(tmp_path))), np.asarray)
     assert raw.numbers == [1, 4]
-    assert [(name[-7:], reason) for name, reason, _ in raw.unreadable] == [
+    assert [(name[-7:], reason) for name, reason, _ in raw.dropped] == [
         ("002.png", "damaged image"),
         ("003.png", "empty file"),
     ]
@@ -271,4 +271,4 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "open", forbidden)  # file permissions do not hold for root, who may run the suite
     raw = read_frames.read(root_of(tmp_path), next(layouts.list_sequences(root_of(tmp_path))), np.asarray)
     assert raw.numbers == [1]
-    assert raw.unreadable == [("001-nm-01-090-002.png", "unreadable file", "Permission denied")]
+    assert raw.dropped == [("001-nm-01-090-002.png", "unreadable file", "Permission denied")]

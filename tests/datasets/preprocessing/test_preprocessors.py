@@ -134,14 +134,15 @@ def test_a_raw_map_has_the_outline_of_its_silhouette_and_every_part_apart() -> N
     labels = np.zeros((300, 200), np.uint8)
     for number, (top, bottom) in enumerate(pairwise((20, 80, 170, 280)), start=1):
         labels[top:bottom, 70 - 8 * number : 120 + 8 * number] = 7 * number
-    cut, reason, _ = parsing.normalise(labels)
+    made = parsing.normalise(labels)
+    cut, reason = made.mask, made.reason
     whole, _ = silhouettes.normalise((labels > 0).astype(np.uint8) * 255, 64)
     assert not reason
     assert (cut <= whole).all()
     assert cv2.connectedComponents(cut, connectivity=4)[0] - 1 == 3
     assert sorted(np.flatnonzero((whole - cut).any(axis=1))) == [14, 36]  # the last rows of the upper two parts
     colours = np.stack([labels, 255 - labels, labels // 2], axis=2) * (labels > 0)[..., None]
-    np.testing.assert_array_equal(parsing.normalise(colours)[0], cut)
+    np.testing.assert_array_equal(parsing.normalise(colours).mask, cut)
 
 
 def test_arrays_that_are_not_parsing_maps_are_refused_with_the_reason(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_arrays_that_are_not_parsing_maps_are_refused_with_the_reason(tmp_path: 
     assert made.row is None
     assert made.rejects[0]["detail"] == "6 one part alone"
     with pytest.raises(ValueError, match=r"no frame with more than one part: silhouettes\?"):
-        parsing.aligned_masks(np.full((2, 64, 44), 255, np.int32))
+        parsing.aligned_masks(np.full((2, 64, 44), 255, np.uint8))
     photograph = np.random.default_rng(0).integers(1, 255, (90, 60, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="different values: more than a body has parts"):
         parsing.normalise(photograph)
@@ -159,7 +160,7 @@ def test_arrays_that_are_not_parsing_maps_are_refused_with_the_reason(tmp_path: 
         parsing.to_labels(np.full((4, 4), 0.5))
     tree(tmp_path / "maps", "Gait3D", "released parsing", every=99)
     (made,) = read(tmp_path / "maps", spec, "silhouette").values()  # the other way round
-    assert (made.row, made.rejects[0]["reason"]) == (None, "no usable frame")
+    assert (made.row, made.rejects[0]["reason"]) == (None, "not a mask")
 
 
 HEAD, FEET = skeletons.HEAD - 0.5, 127.5 - skeletons.THICKNESS / 2
@@ -174,8 +175,9 @@ def standing() -> np.ndarray:
 
 def test_limbs_are_where_the_joints_are() -> None:
     body = standing()
-    drawn, reason, _ = skeletons.normalise(body)
-    assert not reason
+    made = skeletons.normalise(body)
+    drawn = made.mask
+    assert not made.reason
     assert drawn.shape == (128, 128) and drawn[[0, -1]].any(axis=1).all()
     for start, end in skeletons.LIMBS:
         for share in np.linspace(0, 1, 9):
@@ -184,24 +186,25 @@ def test_limbs_are_where_the_joints_are() -> None:
     assert not drawn[70:, 60:67].any()  # between the legs
     assert not drawn[50, 78:81].any()  # between an arm and the trunk
     for other in (3 * body + 1000, np.hstack([body / 700, np.full((17, 1), 0.9)])):
-        np.testing.assert_array_equal(skeletons.normalise(other)[0], drawn)
+        np.testing.assert_array_equal(skeletons.normalise(other).mask, drawn)
 
 
 def test_joints_of_low_confidence_are_left_out_with_their_limbs() -> None:
-    body, whole = np.hstack([standing(), np.ones((17, 1))]), skeletons.normalise(standing())[0]
+    body, whole = np.hstack([standing(), np.ones((17, 1))]), skeletons.normalise(standing()).mask
     for place, value in ((2, 0.1), (slice(0, 2), 0.0), (0, np.nan)):
         changed = body.copy()
         changed[7, place] = value  # the left elbow
-        drawn, _, _ = skeletons.normalise(changed)
+        drawn = skeletons.normalise(changed).mask
         assert not drawn[30:60, 83:].any()
         np.testing.assert_array_equal(drawn[:, :70], whole[:, :70])
     headless = body.copy()
     headless[:5, 2] = 0
-    drawn, _, _ = skeletons.normalise(headless)
+    drawn = skeletons.normalise(headless).mask
     assert (drawn & whole).sum() > 0.8 * (drawn | whole).sum()
     headless[15:, 2] = 0
-    assert skeletons.normalise(headless) == (None, "too few joints", "10 of 17 joints, no ankle")
-    assert skeletons.normalise(body * [1, -1, 1])[1] == "head below the feet"
+    made = skeletons.normalise(headless)
+    assert (made.mask, made.reason, made.detail) == (None, "too few joints", "10 of 17 joints, no ankle")
+    assert skeletons.normalise(body * [1, -1, 1]).reason == "head below the feet"
 
 
 def test_joints_are_read_from_text_in_every_plausible_form() -> None:
@@ -276,7 +279,8 @@ def test_ids_of_modalities_cannot_clash(tmp_path: Path) -> None:
     for view in ("left", "left@lidar"):
         folder = tmp_path / "1/nm" / view
         folder.mkdir(parents=True)
-        (folder / "walk.pkl").write_bytes(pickle.dumps(np.ones((2, 64, 64), np.uint8)))
+        body = np.pad(np.ones((2, 60, 20), np.uint8), ((0, 0), (2, 2), (22, 22)))
+        (folder / "walk.pkl").write_bytes(pickle.dumps(body))
     found = read(tmp_path, custom.default_spec("mine"), "silhouette")
     assert found["mine/1/nm/left"].row and not found["mine/1/nm/left@lidar"].row
     assert found["mine/1/nm/left@lidar"].rejects[0]["detail"] == "its name ends as the ids of another modality do"

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.preprocessing import silhouettes
+from datasets.preprocessing import binary, silhouettes
 
 
 def walker_mask(height: int = 240, width: int = 320) -> np.ndarray:
@@ -118,9 +118,9 @@ def test_unusable_frames_say_why(mask: np.ndarray, reason: str) -> None:
         *("alpha-alone", "alpha-constant", "alpha-empty", "alpha-cuts-out"),
     ],
 )
-def test_every_way_to_write_a_mask_gives_the_same_grey(dressed) -> None:
+def test_every_way_to_write_a_mask_gives_the_same_body(dressed) -> None:
     mask = walker_mask()
-    np.testing.assert_array_equal(silhouettes.to_grey(dressed(mask)), mask)
+    np.testing.assert_array_equal(binary.from_image(dressed(mask)).mask, mask)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1.0])
@@ -128,7 +128,7 @@ def test_every_way_to_write_a_mask_gives_the_same_grey(dressed) -> None:
 def test_values_that_are_not_a_mask_are_refused(dtype: type, bad: float) -> None:
     frames = np.ones((3, 64, 64), dtype)
     frames[1, 2, 3] = bad
-    for refuse in (silhouettes.to_full_range, silhouettes.aligned_masks, lambda f: silhouettes.to_grey(f[1])):
+    for refuse in (binary.from_values, silhouettes.aligned_masks, lambda f: binary.from_image(f[1])):
         with pytest.raises(ValueError, match="NaN, infinite or negative"):
             refuse(frames)
 
@@ -144,12 +144,13 @@ def test_integers_that_are_not_a_mask_are_refused() -> None:
 @pytest.mark.parametrize("shape", [(64,), (64, 44, 0), (64, 44, 5), (2, 64, 44, 1)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="an image of shape"):
-        silhouettes.to_grey(np.zeros(shape, np.uint8))
+        binary.from_image(np.zeros(shape, np.uint8))
 
 
 def test_aligned_releases_keep_their_pixels() -> None:
-    frames = (np.random.default_rng(0).uniform(size=(5, 64, 44)) < 0.5).astype(np.uint8) * 255
-    got = silhouettes.aligned_masks(frames)
+    frames = np.zeros((5, 64, 44), np.uint8)
+    frames[:, 1:63, 12:32] = (np.random.default_rng(0).uniform(size=(5, 62, 20)) < 0.9) * np.uint8(255)
+    got = silhouettes.aligned_masks(frames).masks
     assert got.shape == (5, 64, 64)
     np.testing.assert_array_equal(got[:, :, 10:54], frames > 0)
     assert not got[:, :, :10].any()

@@ -38,8 +38,22 @@ def test_chosen_walks_are_spread_over_people_conditions_and_views(kept: pa.Table
     assert len(set(chosen["subject"].to_pylist())) == 4
     assert len(set(chosen["condition"].to_pylist())) == 4
     assert sorted(chosen["view"].to_pylist()) == ["036", "036", "090", "090"]
-    assert contact_sheet.some_files(list("abcdefghij"), 4) == ["a", "d", "g", "j"]
-    assert contact_sheet.some_files(["a", "b"]) == ["a", "b"]
+
+
+def test_files_are_spaced_evenly_and_half_of_them_hold_doubtful_walks() -> None:
+    letters = list("abcdefghij")
+    assert contact_sheet.some_files(letters, [False] * 10, 4) == ["a", "d", "g", "j"]
+    assert contact_sheet.some_files(letters, [letter in "efg" for letter in letters], 4) == ["e", "g", "a", "j"]
+    assert contact_sheet.some_files(["a", "b"], [False, True]) == ["b", "a"]
+
+
+def test_walks_that_were_read_in_an_unusual_way_come_first(kept: pa.Table) -> None:
+    odd = kept.num_rows - 1
+    readings = [[("numbers", "order of names" if row == odd else "in the names")] for row in range(kept.num_rows)]
+    column = kept.schema.get_field_index("reading")
+    marked = kept.set_column(column, "reading", pa.array(readings, kept.schema.field("reading").type))
+    assert contact_sheet.spread(marked, 1) == [odd]
+    assert contact_sheet.spread(marked, 3)[0] == odd and len(set(contact_sheet.spread(marked, 3))) == 3
 
 
 @pytest.mark.parametrize("grid", [64, 128])

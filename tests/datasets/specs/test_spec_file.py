@@ -50,7 +50,7 @@ MISTAKES = [
     ('{"splitt": {}}', 'spec.json: splitt is not a known key: did you mean "split"?'),
     (
         '{"colour": 1}',
-        "the known keys are title, citation, access, aligned, modality, split, labels, protocol, published",
+        "the known keys are title, citation, access, aligned, inverted, modality, split, labels, protocol, published",
     ),
     ('{"two\\nlines": 1}', "spec.json: two lines is not a known key"),
     ("[1]", "spec.json is [1]: it must be an object {...}"),
