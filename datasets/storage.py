@@ -135,8 +135,8 @@ class LocalPlace:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def is_empty_folder(self) -> bool:
-        """Whether this is a folder without content."""
-        return Path(self.path).is_dir() and not any(Path(self.path).iterdir())
+        """Whether this is a folder without content; hidden files, as of leases and file browsers, are none."""
+        return Path(self.path).is_dir() and all(one.name.startswith(".") for one in Path(self.path).iterdir())
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,8 @@ class ObjectPlace:
             self.filesystem.delete_dir(self.path)
 
     def is_empty_folder(self) -> bool:
-        """Never: a prefix exists only while there are objects below it."""
-        return False
+        """Whether all objects of this prefix are hidden files, as of leases."""
+        return all(one.name.startswith(".") for one in self.entries())
 
 
 Place = LocalPlace | ObjectPlace

@@ -41,7 +41,7 @@ class StoreWriter:
         """UsageError if the folder is a store of another version, or not a store, before anything is added."""
         place = open_place(address)
         try:
-            held = {entry.name for entry in place.entries()}
+            held = {entry.name for entry in place.entries() if not entry.name.startswith(".")}
         except FileNotFoundError:
             held = set()
         except NotADirectoryError:

@@ -34,7 +34,7 @@ from orchestration.embedding.gpus import Gpus, check_gpus, resolve_gpus
 from orchestration.embedding.networks import networks_of, own_method, read_any
 from orchestration.embedding.sequences import decode_walk, embed_walks, held_out_subjects
 from orchestration.embedding.table import EmbeddingTable, Form, Part
-from orchestration.run import checkpoint
+from orchestration.run import checkpoint, lease
 from orchestration.run.hardware import bf16_support
 from orchestration.run.precision import Bf16Support, RequestedPrecision, resolve, resolved
 
@@ -91,14 +91,15 @@ def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
     networks_of(folder, chosen, settings.methods)  # so that mistakes are reported here, and not by actors
     subjects = None if settings.split != "holdout" else held_out_subjects(run, settings.collections)
     parts = _parts(store, settings, subjects)
-    settings = _with_precision(settings, table)
-    embeddings.claim(table, _identity(settings, chosen, subjects))
-    todo = embeddings.missing(table, [part for part, _ in parts])
-    total = sum(count for _, count in parts)
-    if todo:
-        _embed(todo, settings, chosen, subjects, {part.path: count for part, count in parts}, total)
-    embeddings.finish(table, [part for part, _ in parts], total)
-    return embeddings.read_table(table)
+    with lease.hold(table, "jobs.embed"):
+        settings = _with_precision(settings, table)
+        embeddings.claim(table, _identity(settings, chosen, subjects))
+        todo = embeddings.missing(table, [part for part, _ in parts])
+        total = sum(count for _, count in parts)
+        if todo:
+            _embed(todo, settings, chosen, subjects, {part.path: count for part, count in parts}, total)
+        embeddings.finish(table, [part for part, _ in parts], total)
+        return embeddings.read_table(table)
 
 
 def _with_precision(settings: EmbedRun, table: Place) -> EmbedRun:

@@ -39,6 +39,7 @@ from datasets.store.writer import StoreWriter
 from orchestration.cluster import session
 from orchestration.cluster.progress import Progress
 from orchestration.ingest import listing
+from orchestration.run import lease
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,11 @@ class _BlockSizes:
 
 def ingest(run: IngestRun) -> Store:
     """Add every sequence below the roots that the store lacks; returns the store."""
+    with lease.hold(storage.open_place(run.out), "jobs.ingest"):
+        return _ingest(run)
+
+
+def _ingest(run: IngestRun) -> Store:
     writer = StoreWriter.open(run.out)
     roots = _roots(run, writer)
     for name, root in roots.items():

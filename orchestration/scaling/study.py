@@ -20,7 +20,7 @@ from evaluation.scaling.analysis import Analysis
 from orchestration.cluster import session
 from orchestration.cluster.nodes import ask_nodes, require
 from orchestration.cluster.progress import Progress
-from orchestration.run import tracking
+from orchestration.run import lease, tracking
 from orchestration.run.device import resolve_device
 from orchestration.run.folder import TRACKED, folder_of, tracked_run
 from orchestration.run.hardware import bf16_support, compiler_problem, gpu_problem
@@ -53,7 +53,12 @@ def dry_run(plan: StudyPlan) -> str:
 def run_study(plan: StudyPlan, uri: str) -> Analysis:
     """Run the cells that are not finished and report on all. Unfinished, after the report, if cells failed."""
     plan, _ = check(plan)
-    check_orders(plan)
+    with lease.hold(storage.open_place(plan.out), "jobs.scaling"):
+        check_orders(plan)
+        return _run_study(plan, uri)
+
+
+def _run_study(plan: StudyPlan, uri: str) -> Analysis:
     session.start(meanwhile=partial(tracking.prepare, uri))
     plan = with_precision(with_device(plan))
     folder = storage.open_place(plan.out)

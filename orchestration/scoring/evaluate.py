@@ -37,7 +37,7 @@ from orchestration.embedding.networks import PRETRAINED
 from orchestration.embedding.sequences import decode_walk
 from orchestration.embedding.table import EmbeddingTable, Form, read_table, recorded_precision
 from orchestration.pages.evaluation_page import evaluation_page
-from orchestration.run import checkpoint, tracking
+from orchestration.run import checkpoint, lease, tracking
 from orchestration.run.folder import read_run, tracked_run
 from orchestration.run.precision import RequestedPrecision, resolved
 from orchestration.run.serialise import to_json
@@ -100,23 +100,24 @@ def evaluate(settings: EvaluateRun, uri: str) -> list[ResultRow]:
         tags["mlflow.parentRunId"] = parent
     name = f"evaluate {folder.name} {settings.split}"
     kinds = zero_shot(run, [spec.name for spec in specs])
-    session.start(meanwhile=partial(tracking.prepare, uri))
-    table = _embed(settings, store, chosen, [spec.name for spec in specs])
-    settings = replace(settings, precision=resolved(recorded_precision(table) or settings.precision))
-    with tempfile.TemporaryDirectory() as made:
-        rows, drawn = [], {}
-        for spec in specs:
-            found, drawn[spec.name] = _evaluate(spec, settings, kinds[spec.name], store, table, Path(made))
-            rows += found
-        _write_reports(settings, step, rows, drawn, Path(made))
-        with tracking.open_run(uri, name, to_json(settings), tags) as tracker:
-            tracker.log(0, {name: value for row in rows for name, value in row.tracked().items()})
-            for path in sorted(Path(made).iterdir()):
-                tracker.attach(path)
-                (results_folder(settings) / path.name).move_from(path)
-    if settings.embeddings is None:
-        table.remove_folder()
-    return rows
+    with lease.hold(results_folder(settings), "jobs.evaluate"):
+        session.start(meanwhile=partial(tracking.prepare, uri))
+        table = _embed(settings, store, chosen, [spec.name for spec in specs])
+        settings = replace(settings, precision=resolved(recorded_precision(table) or settings.precision))
+        with tempfile.TemporaryDirectory() as made:
+            rows, drawn = [], {}
+            for spec in specs:
+                found, drawn[spec.name] = _evaluate(spec, settings, kinds[spec.name], store, table, Path(made))
+                rows += found
+            _write_reports(settings, step, rows, drawn, Path(made))
+            with tracking.open_run(uri, name, to_json(settings), tags) as tracker:
+                tracker.log(0, {name: value for row in rows for name, value in row.tracked().items()})
+                for path in sorted(Path(made).iterdir()):
+                    tracker.attach(path)
+                    (results_folder(settings) / path.name).move_from(path)
+        if settings.embeddings is None:
+            table.remove_folder()
+        return rows
 
 
 def _write_reports(

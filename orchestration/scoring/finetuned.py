@@ -33,7 +33,7 @@ from evaluation.retrieval.protocols import evaluate_protocol
 from evaluation.retrieval.sequences import Sequences
 from evaluation.text_table import escape
 from orchestration.embedding.networks import TUNED
-from orchestration.run import checkpoint, tracking
+from orchestration.run import checkpoint, lease, tracking
 from orchestration.run.finetune_settings import FinetuneRun, Start, read_start
 from orchestration.run.folder import folder_of, tracked_run, with_absolute_paths
 from orchestration.run.serialise import to_json
@@ -59,7 +59,7 @@ def score(run: FinetuneRun, scoring: Scoring, uri: str) -> str:
     tags = {"job": "score", "task": run.task, "run": run.out}
     if parent := tracked_run(folder):
         tags["mlflow.parentRunId"] = parent
-    with tempfile.TemporaryDirectory() as made:
+    with lease.hold(results_folder(run, scoring), "jobs.finetune"), tempfile.TemporaryDirectory() as made:
         tracked, body = (_identify if run.task == "identification" else _classify)(inputs, Path(made))
         text = f"{head(inputs)}\n\n{body}\n"
         (Path(made) / "report.md").write_text(text, encoding="utf-8")

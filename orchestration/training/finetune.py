@@ -20,7 +20,7 @@ from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from orchestration.embedding.networks import teacher_of
 from orchestration.rank.finetune import describe, finetune_rank, sampler_of
-from orchestration.run import checkpoint
+from orchestration.run import checkpoint, lease
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
 from orchestration.run.finetune_settings import FinetuneRun, Start, write_start
@@ -40,7 +40,8 @@ def finetune(run: FinetuneRun, uri: str, profile: bool = False) -> Place:
         first = first_checkpoint(run) if newest is None else None
         return Job(name="finetune", tags=tags, rank=finetune_rank, write_first_checkpoint=first)
 
-    return drive(run, plan, uri, profile)
+    with lease.hold(folder_of(run), "jobs.finetune"):
+        return drive(run, plan, uri, profile)
 
 
 def first_checkpoint(run: FinetuneRun) -> Callable[[], Place]:

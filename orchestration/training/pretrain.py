@@ -5,6 +5,7 @@ What it shares with fine-tuning is in orchestration/training/driver.py, what ran
 
 import logging
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from datasets.store.selection import collections_of, training_rows, walk_names
 from model import sizes
 from model.p3d.checkpoint import load_published
 from orchestration.rank.pretrain import pretrain_rank
-from orchestration.run import checkpoint
+from orchestration.run import checkpoint, lease
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
 from orchestration.run.folder import folder_of
@@ -38,7 +39,8 @@ def pretrain(
 ) -> Place:
     """Train a run, or resume it; returns its last checkpoint. For the arguments and errors, see `drive`.
 
-    parent: the MLflow run, of a study, below which this one is recorded; the study checks the data and shows progress.
+    parent: the MLflow run, of a study, below which this one is recorded; the study checks the data, shows progress and
+    holds the lease.
     """
     run = run_folder.with_absolute_paths(run)
     data: list[str] = []
@@ -65,7 +67,8 @@ def pretrain(
             silent=parent is not None,
         )
 
-    return drive(run, plan, uri, profile, launcher)
+    with lease.hold(folder_of(run), "jobs.pretrain") if parent is None else nullcontext():
+        return drive(run, plan, uri, profile, launcher)
 
 
 def without_left_out(run: PretrainRun, store: Store) -> PretrainRun:
