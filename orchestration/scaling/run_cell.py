@@ -10,8 +10,10 @@ as a killed run does. A cell is finished once its record lies in its folder.
 
 import json
 import time
-from dataclasses import replace
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from datasets import storage
 from datasets.schema.errors import Damaged
@@ -28,7 +30,14 @@ from orchestration.training.pretrain import pretrain
 
 RECORD = "measures.json"
 _BRANCH = "branch.json"
-_Branch = TypedDict("_Branch", {"from": str, "step": int})
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """branch.json: where a cell began."""
+
+    cell: Annotated[str, Field(alias="from")]
+    step: int
 
 
 def record_of(plan: StudyPlan, cell: Cell) -> MeasuredCell | None:
@@ -129,4 +138,4 @@ def _branch_of(folder: Place) -> tuple[str, int]:
         return "", 0
     mend = f"delete {folder}, and run the same `python -m jobs.scaling` again, which trains the cell anew"
     branch = read_json(_Branch, folder / _BRANCH, mend)
-    return branch["from"], branch["step"]
+    return branch.cell, branch.step
