@@ -3,6 +3,7 @@
 import sys
 
 from orchestration.cluster.garbage import collect_less_often
+from orchestration.cluster.interrupts import watch_program
 
 if sys.flags.optimize > 1:  # here, before a job's own imports, which fail
     sys.stderr.write(
@@ -10,4 +11,7 @@ if sys.flags.optimize > 1:  # here, before a job's own imports, which fail
     )
     raise SystemExit(2)
 
-collect_less_often()  # here, before a job's own imports
+# Here, before a job's own imports.
+collect_less_often()
+if sys.argv[0] == "-m":  # Python is looking for the program to run
+    watch_program()

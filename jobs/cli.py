@@ -17,7 +17,7 @@ from typing import Annotated, Generic, NoReturn, TypeVar
 import tyro
 
 from datasets.schema.errors import Unfinished, UsageError
-from orchestration.cluster import logs
+from orchestration.cluster import interrupts, logs
 
 Settings = TypeVar("Settings")
 CLOSED = 141  # exit status where the reader of the output has ended, as `| head`: what a shell says of SIGPIPE
@@ -131,7 +131,8 @@ def run(job: Callable[[], None]) -> None:
     """Run a job. Errors end the program with one line: exit status 2 for a UsageError or an error of the machine, such
     as a full disk, 1 for work that could not be finished although the command was right, 130 for an interrupt."""
     try:
-        job()
+        with interrupts.handled():
+            job()
     except (UsageError, Unfinished, OSError) as raised:
         error = getattr(raised, "cause", raised)  # of a Ray task; Ray's own error says the task's traceback
         if isinstance(error, OSError):
@@ -139,7 +140,7 @@ def run(job: Callable[[], None]) -> None:
             raise
         fail(str(error), status=1 if isinstance(error, Unfinished) else 2)
     except KeyboardInterrupt:
-        fail("interrupted", status=130)
+        interrupts.end()
 
 
 def _fail_for_machine(error: OSError) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from datasets.schema.errors import UsageError
 from jobs import cli
-from orchestration.cluster import job_client
+from orchestration.cluster import interrupts, job_client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def _follow(client: job_client.JobSubmissionClient, job: str, address: str) -> i
         return job_client.follow(client, job, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
         print(f"\n{job} continues to run\n{_commands(job, address)}")
-        return job_client.STOPPED
+        return interrupts.status()
 
 
 def _commands(job: str, address: str) -> str:

@@ -147,6 +147,7 @@ def stop(client: JobSubmissionClient, job: str) -> JobStatus:
 async def _tail(client: JobSubmissionClient, job: str, shown: int, show: Callable[[str], None]) -> tuple[int, bool]:
     """Show the log from character `shown` on; returns how many are shown now, and whether the log was complete."""
     position = 0
+    clock = asyncio.ensure_future(_tick())
     try:
         async for text in client.tail_job_logs(job):
             show(text[max(shown - position, 0) :])
@@ -154,7 +155,16 @@ async def _tail(client: JobSubmissionClient, job: str, shown: int, show: Callabl
             shown = max(shown, position)
     except (aiohttp.ClientError, OSError, RuntimeError):
         return shown, False
+    finally:
+        clock.cancel()
     return shown, True
+
+
+async def _tick() -> None:
+    """Let Python look for signals while no text comes: one that arrives just before the event loop waits is not seen
+    until it wakes up."""
+    while True:
+        await asyncio.sleep(_POLL_INTERVAL or 1)
 
 
 def _whole_log(client: JobSubmissionClient, job: str) -> str:

@@ -2,8 +2,11 @@
 
 import logging
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from ray.exceptions import AuthenticationError
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from datasets.schema.errors import UsageError
-from orchestration.cluster import address, local_ray, logs, worker
+from orchestration.cluster import address, interrupts, local_ray, logs, worker
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +61,29 @@ def start(num_cpus: int | None = None, meanwhile: Callable[[], None] = lambda: N
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(meanwhile)
-        if on_cluster():
-            _join_cluster({name: os.environ[name] for name in VARIABLES if name not in of_job})
-        else:
-            local_ray.start(ROOT, num_cpus or max(os.cpu_count() or 1, 2))  # the default of two ranks needs two
+        with interrupts.deferred(), _own_signal_handlers():
+            if on_cluster():
+                _join_cluster({name: os.environ[name] for name in VARIABLES if name not in of_job})
+            else:
+                local_ray.start(ROOT, num_cpus or max(os.cpu_count() or 1, 2))  # the default of two ranks needs two
         done.result()
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Keep the handler of SIGTERM (orchestration/cluster/interrupts.py), which Ray replaces by one that exits."""
+    before, asked = signal.getsignal(signal.SIGTERM), False
+    try:
+        yield
+    except SystemExit as end:
+        if end.code != signal.SIGTERM:
+            raise
+        asked = True
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+    if asked:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _join_cluster(variables: dict[str, str]) -> None:

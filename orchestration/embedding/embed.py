@@ -26,7 +26,7 @@ from datasets.store.reader import Store
 from datasets.store.selection import held_out, of_modalities, of_subjects
 from evaluation import baselines
 from model.embedding import Walk
-from orchestration.cluster import memory
+from orchestration.cluster import interrupts, memory
 from orchestration.cluster.nodes import ask_nodes
 from orchestration.cluster.progress import Progress
 from orchestration.embedding import table as embeddings
@@ -91,7 +91,8 @@ def embed_store(settings: EmbedRun, store: Store) -> EmbeddingTable:
     networks_of(folder, chosen, settings.methods)  # so that mistakes are reported here, and not by actors
     subjects = None if settings.split != "holdout" else held_out_subjects(run, settings.collections)
     parts = _parts(store, settings, subjects)
-    with lease.hold(table, "jobs.embed"):
+    kept = f"the sequences that are embedded are in {table}"
+    with lease.hold(table, "jobs.embed"), interrupts.safe(lambda: kept):
         settings = _with_precision(settings, table)
         embeddings.claim(table, _identity(settings, chosen, subjects))
         todo = embeddings.missing(table, [part for part, _ in parts])

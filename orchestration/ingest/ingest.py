@@ -36,7 +36,7 @@ from datasets.store.blocks import Blocks
 from datasets.store.files import Row
 from datasets.store.reader import CollectionEntry, Store
 from datasets.store.writer import StoreWriter
-from orchestration.cluster import session
+from orchestration.cluster import interrupts, session
 from orchestration.cluster.progress import Progress
 from orchestration.ingest import listing
 from orchestration.run import lease
@@ -92,7 +92,8 @@ class _BlockSizes:
 
 def ingest(run: IngestRun) -> Store:
     """Add every sequence below the roots that the store lacks; returns the store."""
-    with lease.hold(storage.open_place(run.out), "jobs.ingest"):
+    place = storage.open_place(run.out)
+    with lease.hold(place, "jobs.ingest"), interrupts.safe(lambda: f"the blocks that are committed are in {place}"):
         return _ingest(run)
 
 

@@ -149,7 +149,7 @@ class Tracker:
 def open_run(
     uri: str, name: str, settings: dict[str, object], tags: dict[str, str], resume: str | None = None
 ) -> Iterator[Tracker]:
-    """A run with its settings as parameters; its status is finished or failed when the block ends.
+    """A run with its settings as parameters; its status is finished, failed or killed when the block ends.
 
     tags: `mlflow.parentRunId` makes it a child of another run. resume: the id of a run to continue. UsageError where
     MLflow cannot be used at this URI; Unfinished where it does not take the last metrics.
@@ -172,6 +172,9 @@ def open_run(
         yield tracker
         status = "FINISHED"
         tracker.close()
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     finally:
         tracker.flush()
         with suppress(MlflowException):

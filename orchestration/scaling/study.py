@@ -17,7 +17,7 @@ from datasets import storage
 from datasets.schema.errors import Unfinished
 from datasets.store.reader import Store
 from evaluation.scaling.analysis import Analysis
-from orchestration.cluster import session
+from orchestration.cluster import interrupts, session
 from orchestration.cluster.nodes import ask_nodes, require
 from orchestration.cluster.progress import Progress
 from orchestration.run import lease, tracking
@@ -53,7 +53,8 @@ def dry_run(plan: StudyPlan) -> str:
 def run_study(plan: StudyPlan, uri: str) -> Analysis:
     """Run the cells that are not finished and report on all. Unfinished, after the report, if cells failed."""
     plan, _ = check(plan)
-    with lease.hold(storage.open_place(plan.out), "jobs.scaling"):
+    kept = f"finished cells, and the checkpoints of the others, are in {plan.out}"
+    with lease.hold(storage.open_place(plan.out), "jobs.scaling"), interrupts.safe(lambda: kept):
         check_orders(plan)
         return _run_study(plan, uri)
 

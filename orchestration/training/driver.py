@@ -2,14 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from datasets.storage import Place
-from orchestration.cluster import nodes, session
+from orchestration.cluster import interrupts, nodes, session
 from orchestration.rank.work import Rank
-from orchestration.run import checkpoint, tracking
+from orchestration.run import checkpoint, lease, tracking
 from orchestration.run import folder as run_folder
 from orchestration.run.device import resolve_device, unused_gpus
 from orchestration.run.folder import AnyRun, folder_of
@@ -85,6 +86,18 @@ def drive(
             train(run, tracker, scorer, launcher, job.rank, done, profile, job.silent)
     assert checkpoint.newest_step(folder) == steps, "the run ended before its last step"
     return checkpoint.at_step(folder, steps)
+
+
+@contextmanager
+def sole_writer(folder: Place, job: str) -> Iterator[None]:
+    """Hold the lease of a run's folder (orchestration/run/lease.py); an interruption says what the folder has."""
+
+    def safe() -> str:
+        newest = checkpoint.newest_step(folder)
+        return f"{folder} has the checkpoint of step {newest}" if newest else f"{folder} has no checkpoint yet"
+
+    with lease.hold(folder, job), interrupts.safe(safe):
+        yield
 
 
 def _with_device(run: AnyRun, silent: bool) -> AnyRun:

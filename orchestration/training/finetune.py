@@ -20,12 +20,12 @@ from datasets.store.reader import Store
 from datasets.store.selection import training_rows
 from orchestration.embedding.networks import teacher_of
 from orchestration.rank.finetune import describe, finetune_rank, sampler_of
-from orchestration.run import checkpoint, lease
+from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
 from orchestration.run.finetune_settings import FinetuneRun, Start, write_start
 from orchestration.run.folder import folder_of
-from orchestration.training.driver import Job, drive
+from orchestration.training.driver import Job, drive, sole_writer
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def finetune(run: FinetuneRun, uri: str, profile: bool = False) -> Place:
         first = first_checkpoint(run) if newest is None else None
         return Job(name="finetune", tags=tags, rank=finetune_rank, write_first_checkpoint=first)
 
-    with lease.hold(folder_of(run), "jobs.finetune"):
+    with sole_writer(folder_of(run), "jobs.finetune"):
         return drive(run, plan, uri, profile)
 
 

@@ -22,12 +22,12 @@ from datasets.store.selection import collections_of, training_rows, walk_names
 from model import sizes
 from model.p3d.checkpoint import load_published
 from orchestration.rank.pretrain import pretrain_rank
-from orchestration.run import checkpoint, lease
+from orchestration.run import checkpoint
 from orchestration.run import folder as run_folder
 from orchestration.run.checkpoint import State
 from orchestration.run.folder import folder_of
 from orchestration.run.settings import PretrainRun
-from orchestration.training.driver import Job, drive
+from orchestration.training.driver import Job, drive, sole_writer
 from orchestration.training.train import Launcher
 from orchestration.training.validation import scored_collections
 
@@ -67,7 +67,7 @@ def pretrain(
             silent=parent is not None,
         )
 
-    with lease.hold(folder_of(run), "jobs.pretrain") if parent is None else nullcontext():
+    with sole_writer(folder_of(run), "jobs.pretrain") if parent is None else nullcontext():
         return drive(run, plan, uri, profile, launcher)
 
 

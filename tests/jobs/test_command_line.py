@@ -29,7 +29,7 @@ from tests.fixtures.mistakes import mistake
         (UsageError("no such run"), 2, "error: no such run\n"),
         (Unfinished("the disk is full"), 1, "error: the disk is full\n"),
         (PermissionError(13, "Permission denied", "/data/run"), 2, "error: Permission denied: /data/run: give a place"),
-        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (KeyboardInterrupt(), 130, "interrupted: nothing is lost; the same command goes on\n"),
     ],
 )
 def test_what_ends_a_job_is_one_line(capsys, raised: BaseException, status: int, said: str) -> None:
