@@ -79,7 +79,7 @@ def end() -> NoReturn:
     the middle of something crash then, or wait for their threads.
     """
     if not _state.program:
-        print(line(), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{line()}\n")
         raise SystemExit(status())
     with suppress(OSError, ValueError):  # nobody may be reading any more
         sys.stdout.flush()
