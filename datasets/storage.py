@@ -1,8 +1,9 @@
-"""Storage locations: local folders and object storage behind one small interface, `Place`.
+"""Storage locations: local folders, zip archives and object storage behind one small interface, `Place`.
 
 Local folders are read with the operating system's own calls, because pyarrow's local file system handles neither links
-nor names that are not UTF-8; whatever has a scheme (`s3://`, `gs://`) goes through pyarrow. A place holds its address
-alone: it travels to any task, which finds its credentials in its own environment.
+nor names that are not UTF-8; whatever has a scheme (`s3://`, `gs://`) goes through pyarrow, and a zip archive through
+datasets/zip_place.py. A place holds its address alone: it travels to any task, which finds its credentials in its own
+environment.
 """
 
 import os
@@ -17,30 +18,22 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
+from datasets.entries import MAX_FILE, Entry, Kind, check_size
 from datasets.schema import strict_json
 from datasets.schema.errors import Damaged, Unreadable, UsageError
+from datasets.zip_place import ZipPlace, open_archive
 
-MAX_FILE = 1 << 30  # bytes: more than any walk takes, as pictures or as one array
 _SCHEMES = ("s3", "gs", "gcs")
 _THREADS = 16  # for requests to object storage, which mostly wait for the network
 IN_FLIGHT = 24  # files of a folder that are fetched together: pyarrow's client opens 25 connections
 
-Kind = Literal["folder", "file", "loop", "other"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A directory entry. kind: `loop` is a link to a folder that contains it."""
-
-    name: str
-    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class LocalPlace:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise Unreadable("not a file", "a folder, a pipe or a device")
-            _check_size(status.st_size, limit)
+            check_size(status.st_size, limit)
             data = os.read(handle, status.st_size)
             while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
                 data += more
@@ -176,7 +169,7 @@ class ObjectPlace:
     def read(self, limit: int = MAX_FILE) -> bytes:
         """The bytes of an object. Unreadable where it has more than `limit` bytes."""
         with self.filesystem.open_input_file(self.path) as file:
-            _check_size(file.size(), limit)
+            check_size(file.size(), limit)
             return file.read()
 
     def open(self) -> pa.NativeFile:
@@ -209,14 +202,19 @@ class ObjectPlace:
         return all(one.name.startswith(".") for one in self.entries())
 
 
-Place = LocalPlace | ObjectPlace
+Place = LocalPlace | ObjectPlace | ZipPlace
 
 
 def open_place(where: str | Path) -> Place:
-    """The place of an address: a path, which is made absolute, or a URI. UsageError for an unsupported scheme."""
+    """The place of an address: a path, which is made absolute, or a URI.
+
+    A zip archive is the tree inside it; so is a path that goes on below one. UsageError for an unsupported scheme, a
+    damaged archive, or an archive of another kind.
+    """
     scheme, colon, rest = str(where).partition("://")
     if not colon:
-        return LocalPlace(str(Path(where).resolve()))
+        resolved = Path(where).resolve()
+        return open_archive(resolved) or LocalPlace(str(resolved))
     if scheme == "file":
         return open_place(rest)
     path, _, options = rest.partition("?")
@@ -228,10 +226,11 @@ def open_place(where: str | Path) -> Place:
 
 
 def local_path(where: str | Path, what: str) -> Path:
-    """The path of a local address. UsageError for object storage, which names `what` is to be stored there."""
+    """The path of a local address. UsageError for another, which names `what` is to be stored there."""
     place = open_place(where)
     if not isinstance(place, LocalPlace):
-        raise UsageError(f"{what} must lie on a local or shared file system: {where} is in object storage")
+        where_it_is = "in a zip archive" if isinstance(place, ZipPlace) else "in object storage"
+        raise UsageError(f"{what} must lie on a local or shared file system: {where} is {where_it_is}")
     return Path(place.path)
 
 
@@ -256,7 +255,7 @@ def read_each(folder: Place, names: Sequence[str], limit: int) -> Iterator[Calla
     In object storage, where one small file takes as long as many, the next IN_FLIGHT are fetched meanwhile; no more, so
     that few are in memory at a time.
     """
-    if isinstance(folder, LocalPlace):
+    if not isinstance(folder, ObjectPlace):
         for name in names:
             yield partial((folder / name).read, limit)
         return
@@ -282,8 +281,3 @@ def _naming(path: Path) -> Iterator[None]:
 def _object_storage(scheme: str, options: str, bucket: str) -> fs.FileSystem:
     system, _ = fs.FileSystem.from_uri(f"{scheme}://{bucket}{options and '?'}{options}")
     return system
-
-
-def _check_size(size: int, limit: int) -> None:
-    if size > limit:
-        raise Unreadable("file too large", f"{size:,} bytes, more than the {limit:,} that are read")

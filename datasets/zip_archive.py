@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
+from datasets.entries import check_size
 from datasets.schema.errors import Unreadable
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -55,9 +56,7 @@ def read_member(read_at: ReadAt, member: zipfile.ZipInfo, limit: int) -> bytes:
     Raises Unreadable: `file too large` (by what the listing says, before anything is inflated), `encrypted file`,
     `unsupported compression`, or `damaged zip archive`.
     """
-    if member.file_size > limit:
-        size = f"{member.file_size:,} bytes, more than the {limit:,} that are read"
-        raise Unreadable("file too large", size)
+    check_size(member.file_size, limit)
     if member.flag_bits & _IS_ENCRYPTED:
         raise Unreadable("encrypted file", "unpack the archive with its password, or zip it without one")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

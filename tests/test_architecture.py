@@ -35,7 +35,9 @@ ONLY_IN = {
 WINGS = {
     "datasets": (
         ("schema",),
+        ("entries",),
         ("zip_archive",),
+        ("zip_place",),
         ("storage", "random_streams", "contours", "formats", "catalog"),
         ("preprocessing",),
         ("specs", "synthetic"),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from datasets import storage
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Unreadable, UsageError
 from datasets.specs import custom
 from datasets.storage import open_place
 from datasets.store.reader import Store
@@ -102,8 +102,18 @@ def _each_in_a_folder(probe: str, above: Path) -> str:
         raise UsageError(f"no folder {place} of walks: check --probe ({error.strerror or error})") from error
     if not frames:
         return probe
-    above.mkdir()
-    (above / Path(probe).resolve().name).symlink_to(Path(probe).resolve())
+    walk = above / place.name.removesuffix(".zip")
+    if isinstance(place, storage.LocalPlace):
+        above.mkdir()
+        walk.symlink_to(place.path)
+        return str(above)
+    walk.mkdir(parents=True)
+    for entry in place.entries():
+        if entry.kind == "file" and custom.is_frame(entry.name):
+            try:
+                (walk / entry.name).write_bytes((place / entry.name).read())
+            except Unreadable as error:
+                raise UsageError(f"{place / entry.name} of --probe cannot be read, {error}: copy it again") from error
     return str(above)
 
 

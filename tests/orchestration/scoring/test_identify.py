@@ -15,6 +15,7 @@ from jobs import evaluate as evaluate_job
 from model.network import NetworkSettings
 from orchestration.run import checkpoint, folder
 from orchestration.run.settings import PretrainRun
+from orchestration.scoring.identify import _each_in_a_folder
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,14 @@ def test_one_folder_of_frames_is_one_walk(folders: Path, run: str, local_ray, tm
         evaluate_job.main([*argv, "--probe", str(folders / "probe/nobody"), "--out", str(tmp_path)])
     assert end.value.code == 2
     assert "none of the walks in --probe" in capsys.readouterr().err
+
+
+def test_a_zip_of_one_walk_becomes_a_folder_with_it(folders: Path, tmp_path: Path) -> None:
+    probe = folders / "probe"
+    zipped = shutil.make_archive(str(tmp_path / "this"), "zip", probe, "this")
+    above = Path(_each_in_a_folder(zipped, tmp_path / "walk"))
+    assert [path.name for path in above.iterdir()] == ["this"]
+    content = {path.name: path.read_bytes() for path in (above / "this").iterdir()}
+    assert content == {path.name: path.read_bytes() for path in (probe / "this").iterdir()}
+    walks = shutil.make_archive(str(tmp_path / "probe"), "zip", folders, "probe")
+    assert _each_in_a_folder(walks, tmp_path / "other") == walks
