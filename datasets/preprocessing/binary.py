@@ -171,6 +171,9 @@ def _without_lines(levels: np.ndarray) -> tuple[np.ndarray, Notes]:
     if min(height, width) < 4 * widest:
         return levels, NOTHING
     inner = levels[..., widest:-widest, widest:-widest]
+    corners = _corners(levels)
+    if (corners == corners[0]).all() and (_corners(inner) == corners[0]).all():
+        return levels, NOTHING  # most masks: a line would reach a corner
     background = _most_frequent(_border(inner))
     depths = [_depth_of_line(np.rot90(levels, side, axes=(-2, -1)), widest, background) for side in range(4)]
     if not any(depths):
@@ -179,6 +182,11 @@ def _without_lines(levels: np.ndarray) -> tuple[np.ndarray, Notes]:
     for side, depth in enumerate(depths):
         np.rot90(cleaned, side, axes=(-2, -1))[..., :depth, :] = background  # a view, whose first row is the side
     return cleaned, frozenset({(LINES, "removed from the border")})
+
+
+def _corners(levels: np.ndarray) -> np.ndarray:
+    """The four corners of each picture, in one row."""
+    return levels[..., :: levels.shape[-2] - 1, :: levels.shape[-1] - 1].ravel()
 
 
 def _depth_of_line(lines: np.ndarray, widest: int, background: int) -> int:

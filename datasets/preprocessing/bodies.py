@@ -38,11 +38,18 @@ def main_body(mask: np.ndarray) -> tuple[np.ndarray, bool]:
     return alone, True
 
 
-def has_several(mask: np.ndarray) -> bool:
-    """Whether a mask uint8 [H, W], nonzero on bodies, shows another body at least half as large as the largest."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count <= 2:
-        return False
+def frames_of_several(masks: np.ndarray) -> list[int]:
+    """The frames that show another body at least half as large as the largest, of masks [T, H, W], nonzero on bodies.
+
+    Bodies that share columns are not seen: frames with a gap between columns alone are looked at, for speed.
+    """
+    filled = np.pad(masks.any(axis=1), ((0, 0), (1, 0)))
+    in_pieces = np.count_nonzero(filled[:, 1:] & ~filled[:, :-1], axis=1) > 1
+    return [int(frame) for frame in np.flatnonzero(in_pieces) if _has_several(masks[frame])]
+
+
+def _has_several(mask: np.ndarray) -> bool:
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     try:
         _others(stats[1:])
     except Unreadable:

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.preprocessing import binary
 from datasets.preprocessing.binary import THRESHOLD
-from datasets.preprocessing.bodies import SEVERAL, has_several, main_body
+from datasets.preprocessing.bodies import SEVERAL, frames_of_several, main_body
 from datasets.schema.errors import Unreadable
 from datasets.schema.reading import BODIES, NOTHING, Notes
 
@@ -141,7 +141,7 @@ def aligned_masks(frames: Sequence[np.ndarray], inverted: bool = False) -> Align
     out = np.zeros((len(frames), height, height), dtype=np.uint8)
     np.greater(found.mask, 0, out=out[:, :, margin : margin + width].view(bool))
     several = (SEVERAL, f"two of them in {width}x{height} pixels: which is the walker?")
-    return Aligned(out, found.notes, {frame: several for frame, mask in enumerate(out) if has_several(mask)})
+    return Aligned(out, found.notes, dict.fromkeys(frames_of_several(out), several))
 
 
 def is_aligned(size: tuple[int, ...]) -> bool:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.preprocessing.bodies import has_several, main_body
+from datasets.preprocessing.bodies import frames_of_several, main_body
 from datasets.schema.errors import Unreadable
 
 
@@ -22,7 +22,7 @@ ALONE = person(1, 150)
 def test_what_is_no_piece_of_the_largest_body_is_removed(other: np.ndarray) -> None:
     found, is_smaller = main_body(ALONE | other)
     np.testing.assert_array_equal(found, ALONE)
-    assert is_smaller and not has_several(ALONE | other)
+    assert is_smaller and not frames_of_several((ALONE | other)[None])
 
 
 @pytest.mark.parametrize("distance", [50, 60, 120])
@@ -30,7 +30,7 @@ def test_two_bodies_of_about_one_size_are_refused(distance: int) -> None:
     both = ALONE | person(0.85, 150 + distance)
     with pytest.raises(Unreadable, match=r"several bodies: two of them, one \d\d% as large as the other"):
         main_body(both)
-    assert has_several(both)
+    assert frames_of_several(np.stack([ALONE, both, ALONE * 0, both])) == [1, 3]
 
 
 def test_a_body_in_pieces_is_one() -> None:
@@ -54,4 +54,4 @@ def test_masks_without_a_body_or_with_one_come_back_as_they_are() -> None:
 def test_real_masks_of_one_person_show_one(kth_masks) -> None:
     raw = np.unpackbits(np.load(kth_masks)["raw"], axis=-1)
     frames = raw.reshape(len(raw), 120, 160) * np.uint8(255)
-    assert np.mean([has_several(frame) for frame in frames]) < 0.1
+    assert len(frames_of_several(frames)) < 0.1 * len(frames)
