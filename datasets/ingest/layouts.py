@@ -14,6 +14,7 @@ from itertools import islice
 from datasets.schema.collection import CollectionSpec, Layout, Parts
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import MODALITIES, Modality
+from datasets.schema.strict_json import SHOWN
 from datasets.storage import Entry, Place
 from datasets.store.sequence_ids import id_of, is_marked
 
@@ -77,7 +78,23 @@ def find_root(
             if parts is not None and frame_files(place / folder, layout):
                 return Root(spec, place, layout, parts.numbered, lengths)
     expected = " or ".join(f"{layout.example} ({layout.name})" for layout in known)
-    raise UsageError(f"{place} holds no sequence of {spec.name}: expected files like {expected} below it")
+    found = ", ".join(_endings(place, "", _MAX_DEPTH))
+    there = f"it has {found} files" if found else "it has no files"
+    raise UsageError(f"{place} holds no sequence of {spec.name}: {there}, expected are files like {expected} below it")
+
+
+def _endings(place: Place, folder: str, depth: int) -> list[str]:
+    """The endings of the first files below a folder, for a message."""
+    try:
+        entries = (place / folder).entries() if folder else place.entries()
+    except OSError:
+        return []
+    files = [entry.name for entry in entries if entry.kind == "file" and not entry.name.startswith(".")]
+    if files:
+        return sorted({f".{name.rpartition('.')[2]}" if "." in name else name for name in files[:_MAX_TRIED]})[:SHOWN]
+    below = [entry.name for entry in entries if entry.kind == "folder"][:SHOWN] if depth else []
+    found = (_endings(place, f"{folder}/{name}".lstrip("/"), depth - 1) for name in below)
+    return next((some for some in found if some), [])
 
 
 def top_folders(root: Root) -> list[tuple[int, Entry]]:

@@ -22,8 +22,8 @@ _NAME = "walk"
 def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The frames of a folder, uint8 0/1 [T, HEIGHT, WIDTH], and their numbers, float32 [T].
 
-    folder: masks as PNG or JPEG, or one pickled array of an aligned walk. aligned: whether the pictures are aligned
-    already, 64 or 128 pixels high. UsageError for a folder without a walk.
+    folder: masks as pictures, or one array of a walk. aligned: whether the pictures are aligned already, 64 or 128
+    pixels high. UsageError for a folder without a walk.
     """
     spec, place = custom.default_spec(_NAME), open_place(folder)
     try:
@@ -31,7 +31,7 @@ def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror or error}") from error
     if layout is None:
-        raise UsageError(f"{place} holds no silhouettes: give a folder of PNG or JPEG masks, or of one pickled array")
+        raise UsageError(f"{place} holds no silhouettes: give a folder of PNG or JPEG masks, or of one array (.npy, .npz, .pkl)")
     ref = SequenceRef(_NAME, _NAME, "", _NAME, custom.UNNAMED, custom.UNNAMED, {})
     made = ingest_sequence(Root(spec, place, layout, 0), ref)
     if made.row is None:
