@@ -31,7 +31,9 @@ def read_walk(folder: str | Path, aligned: bool = False) -> tuple[np.ndarray, np
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror or error}") from error
     if layout is None:
-        raise UsageError(f"{place} holds no silhouettes: give a folder of PNG or JPEG masks, or of one array (.npy, .npz, .pkl)")
+        raise UsageError(
+            f"{place} holds no silhouettes: give a folder of PNG or JPEG masks, or of one array (.npy, .pkl)"
+        )
     ref = SequenceRef(_NAME, _NAME, "", _NAME, custom.UNNAMED, custom.UNNAMED, {})
     made = ingest_sequence(Root(spec, place, layout, 0), ref)
     if made.row is None:
