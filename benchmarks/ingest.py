@@ -26,6 +26,7 @@ from datasets.contours import codec
 from datasets.ingest import layouts, read_frames
 from datasets.ingest.layouts import SequenceRef
 from datasets.preprocessing import binary, silhouettes
+from datasets.preprocessing.bodies import main_body
 from datasets.synthetic import scenes
 from datasets.synthetic.trees import write_tree
 
@@ -126,10 +127,13 @@ def _root(root: Path) -> layouts.Root:
 
 
 def _masks(root: Path, ref: SequenceRef, grid: int) -> np.ndarray:
-    raw = read_frames.read(
-        _root(root), ref, lambda image: silhouettes.normalise(binary.from_image(image).mask, grid)[0]
-    )
+    raw = read_frames.read(_root(root), ref, lambda image: _normalised(image, grid))
     return np.stack([mask for mask in raw.frames if mask is not None])
+
+
+def _normalised(image: np.ndarray, grid: int) -> np.ndarray | None:
+    alone, _ = main_body(binary.from_image(image).mask)
+    return silhouettes.normalise(alone, grid)[0]
 
 
 def plain(root: Path, grid: int, centre: Centre) -> dict[str, bytes]:
