@@ -39,6 +39,10 @@ _OF_WORKERS = {
     "RAY_num_workers_soft_limit": "8",
 }
 
+# Bytes of the folder for temporary files: the longest path of a socket that Linux takes, less Ray's part of it.
+_LONGEST_TMPDIR = 107 - len("/ray/session_2026-11-29_10-43-46_623832_4194304/sockets/plasma_store")
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+
 _START = Node.start_ray_processes
 _LOOPBACK_TIMEOUT = 5.0  # seconds
 _PATIENCE = 30.0  # seconds until Ray finds out itself that the node did not start
@@ -55,6 +59,7 @@ def start(root: Path, num_cpus: int) -> None:
     it starts in advance would be of no use: what they need is in the environment variables of the driver.
     """
     _require_loopback()
+    _shorten_tmpdir()
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # tasks raise their errors in the driver
     for name, value in (_NO_RECORDS | _OF_WORKERS).items():
         os.environ.setdefault(name, value)
@@ -78,6 +83,24 @@ def start(root: Path, num_cpus: int) -> None:
         reason = str(error).partition("\n")[0]
         raise Unfinished(f"Ray did not start ({reason}): run the same command again when less else runs") from error
     atexit.register(ray.shutdown)  # before Ray's own call, which sleeps half a second for the output of workers
+
+
+def _shorten_tmpdir() -> None:
+    """Have Ray's sockets in a folder of a short name, where the one for temporary files is too long for them.
+
+    What Ray spills to the disk stays there: another disk may be too small. UsageError where there is no other folder.
+    """
+    given = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or _SHORT[0]
+    if len(os.fsencode(given)) <= _LONGEST_TMPDIR:
+        return
+    short = next((one for one in _SHORT if os.access(one, os.W_OK | os.X_OK)), None)
+    if short is None:
+        raise UsageError(
+            f"{given} is too long for Ray's sockets ({_LONGEST_TMPDIR} bytes at most), and none of "
+            f"{', '.join(_SHORT)} can be written: set RAY_TMPDIR to a folder with a shorter path"
+        )
+    os.environ["RAY_TMPDIR"] = short
+    os.environ.setdefault("RAY_object_spilling_directory", given)
 
 
 def _require_loopback() -> None:
