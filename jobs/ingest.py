@@ -1,7 +1,8 @@
 """python -m jobs.ingest --root CASIA-B=<folder> [--root my-walks=<folder> ...] --out <shards>
+python -m jobs.ingest --verify --out <shards>
 
 Ingest collections, as their owners released them or as OpenGait pickles, and custom ones, into one store of contour
-shards. --modality ingests their LiDAR silhouettes, parsing maps or skeletons.
+shards. --modality ingests their LiDAR silhouettes, parsing maps or skeletons. --verify looks for damaged files.
 """
 
 import os
@@ -14,6 +15,8 @@ import tyro
 from datasets.reports import text
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import Modality
+from datasets.storage import Place, open_place
+from datasets.store.damage import examine
 from jobs import cli
 from orchestration.ingest import check
 from orchestration.ingest.ingest import MAX_FRAMES, MIN_FRAMES, IngestRun, ingest
@@ -50,7 +53,12 @@ class Arguments:
     max_rejects: float = 0.01
     """Fraction of a collection's sequences that may be rejected; above it the exit status is 1."""
 
+    verify: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Ingest nothing: read every file of the store, and list those that are not what was written."""
+
     def __post_init__(self) -> None:
+        if self.verify and self.root:
+            raise UsageError("--verify ingests nothing: leave out --root; the ingest without it mends what is listed")
         if not 0 <= self.max_rejects <= 1:
             raise UsageError(f"--max-rejects {self.max_rejects} is a fraction: give 0 to 1")
 
@@ -102,6 +110,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
 
     def job() -> None:
+        if arguments.verify:
+            _verify(open_place(arguments.out))
+            return
         if arguments.check:
             lost = _check(arguments)
         else:
@@ -114,6 +125,26 @@ def main(argv: list[str] | None = None) -> None:
             raise SystemExit(1)
 
     cli.run(job)
+
+
+def _verify(store: Place) -> None:
+    """Print what is damaged in a store, or that nothing is. UsageError where something is."""
+    health = examine(store)
+    for one in health.damages:
+        print(one)
+    if health.undigested:
+        print(
+            f"{health.undigested:,} files have no digest, as in stores of earlier versions: they were read as Parquet, "
+            "and their sizes compared"
+        )
+    if health.damages:
+        names = sorted({one.collection for one in health.damages if one.collection is not None})
+        of = f" of {', '.join(names)}" if names else ""
+        raise UsageError(
+            f"{len(health.damages):,} files of {store} are damaged, as listed above: run the same `python -m "
+            f"jobs.ingest`{of} again, without --verify, which makes anew what is lost"
+        )
+    print(f"{store}: all {health.files:,} files with {health.size / 1e6:,.1f} MB are what was written")
 
 
 if __name__ == "__main__":

@@ -57,13 +57,14 @@ def load_release(folder: str | Path, device: str = "cpu") -> Encoder:
     folder = Path(folder)
     try:
         saved = json.loads((folder / SETTINGS).read_text())
-        assert saved["format"] == FORMAT, f"of format {saved['format']}, not {FORMAT}"
+        if saved["format"] != FORMAT:
+            raise ValueError(f"of format {saved['format']}, not {FORMAT}")
         settings = NetworkSettings(**saved["network"])
         network = GaitNetwork(settings)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise UsageError(f"{folder} holds no encoder (no {Path(error.filename or WEIGHTS).name}): {_FIX}") from error
-    except (AssertionError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         words = " ".join(str(error).split())[:200]
         raise UsageError(f"the encoder in {folder} cannot be read by this program ({words}): {_FIX}") from error
     where = torch.device(device)

@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -82,12 +83,17 @@ def parse(kind: type[T], text: str, file: str, note: str = "") -> T:
         data = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read as JSON: {error}") from error
-    # A list of one, since pydantic takes no settings for a dataclass, but applies those of a list to its items.
-    adapter = TypeAdapter(list[kind], config=STRICT)  # type: ignore[valid-type]  # a type that is known at run time
+    adapter: TypeAdapter[list[T]] = _adapter(kind)  # type: ignore[arg-type]  # types have hashes
     try:
         return adapter.validate_json(f"[{text}]")[0]
     except ValidationError as error:
         raise _as_usage_error(error, adapter, data, file, note) from error
+
+
+@cache  # a store has thousands of records of one type
+def _adapter(kind: type[T]) -> TypeAdapter[list[T]]:
+    # A list of one, since pydantic takes no settings for a dataclass, but applies those of a list to its items.
+    return TypeAdapter(list[kind], config=STRICT)  # type: ignore[valid-type]  # a type that is known at run time
 
 
 def _as_usage_error(

@@ -14,15 +14,17 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from typing_extensions import TypedDict
 
+from datasets.schema.errors import Damaged
 from datasets.schema.rows import REJECT_SCHEMA, SEQUENCE_SCHEMA
-from datasets.storage import Place, thread_map
-from datasets.store.files import FileRecord, Row, collection_of, is_reject, read_file
+from datasets.storage import Place, read_json, thread_map
+from datasets.store.files import FileRecord, Row, collection_of, digest_of, is_reject, read_file
 from datasets.store.sequence_ids import keys_of
 
 ROW_GROUP = 256  # sequences: about 1 MB, small enough to read a few at random
@@ -92,7 +94,7 @@ class Blocks:
 
     def merge(self, names: Sequence[str]) -> None:
         """Merge pieces of one collection into one block and remove the pieces; a concurrent run may have done so."""
-        records = [record for name in sorted(set(names)) if (record := self._record(name))]
+        records = [record for name in sorted(set(names)) if (record := self.record(name))]
         tables: dict[str, list[pa.Table]] = defaultdict(list)
         ids: set[str] = set()
         try:
@@ -101,8 +103,10 @@ class Blocks:
                 table = read_file(self.store, file, schema.names)
                 ids.update(table["sequence_id"].to_pylist())
                 tables[file["path"].rpartition("/")[0]].append(table.replace_schema_metadata(schema.metadata))
-        except FileNotFoundError:  # just removed by the other run: what is left is merged at the end of either run
-            return
+        except Damaged:
+            if all(self.record(record["block"]) for record in records):
+                raise
+            return  # just removed by the other run: what is left is merged at the end of either run
         if not records:
             return
         whole = {folder: pa.concat_tables(some) for folder, some in tables.items()}
@@ -110,7 +114,7 @@ class Blocks:
         merged = self._write(whole, list(ids), rejected, piece=False, replaces=replaces)
         for record in records:
             if record["block"] != merged["block"]:
-                self._remove(record)
+                self.remove(record)
 
     def merge_left_over(self) -> None:
         """Merge the pieces that no task has merged, collection by collection."""
@@ -130,7 +134,7 @@ class Blocks:
 
     def find(self, sequence_ids: Sequence[str]) -> BlockRecord | None:
         """The record of the committed block that holds exactly these sequences; None where there is none."""
-        return self._record(block_name(sequence_ids, self.attempt))
+        return self.record(block_name(sequence_ids, self.attempt))
 
     def names(self) -> list[str]:
         """The names of all blocks with a record, in order."""
@@ -143,18 +147,21 @@ class Blocks:
 
     def committed(self) -> list[BlockRecord]:
         """The records of all committed blocks and pieces, in order of name, without those that another one replaces."""
-        records = [record for record in thread_map(self._record, self.names()) if record]
+        records = [record for record in thread_map(self.record, self.names()) if record]
         replaced = {name for record in records for name in record["replaces"]}
         return [record for record in records if record["block"] not in replaced]
 
     def keys(self, rejects: bool = True) -> np.ndarray:
         """The keys of all sequences that a committed block holds as a row, or also as a reject: uint64, in order."""
         while True:
+            names = self.names()
             files = [file for block in self.committed() for file in block["files"] if rejects or not is_reject(file)]
             try:
                 keys = [np.zeros(0, np.uint64), *thread_map(self._keys, files)]
-            except FileNotFoundError:  # a concurrent run has just merged some pieces: they have another name now
-                continue
+            except Damaged:
+                if self.names() == names:
+                    raise
+                continue  # a concurrent run has just merged some pieces: they have another name now
             return np.unique(np.concatenate(keys))
 
     def _commit_once(
@@ -172,9 +179,10 @@ class Blocks:
         """Write the files of a block, then its record, and return that."""
         name, files = block_name(sequence_ids, self.attempt), []
         for folder, table in sorted(tables.items()):
-            path = f"{folder}/{name}.parquet"
-            size = _write_parquet(self.store / path, table)
-            files.append(FileRecord(path=path, rows=table.num_rows, bytes=size))
+            path, content = f"{folder}/{name}.parquet", _as_parquet(table)
+            (self.store / path).write(content)
+            digest = digest_of(content)
+            files.append(FileRecord(path=path, rows=table.num_rows, bytes=content.size, digest=digest))
         record = BlockRecord(
             block=name,
             sequences=len(sequence_ids),
@@ -183,27 +191,37 @@ class Blocks:
             replaces=[replaced for replaced in replaces if replaced != name],
             files=files,
         )
-        (self.store / f"blocks/{name}.json").write(json.dumps(record).encode())
+        self.put(record)
         return record
 
-    def _remove(self, record: BlockRecord) -> None:
-        """The record first: files without a record do not exist."""
+    def put(self, record: BlockRecord) -> None:
+        """Write the record of a block, whose files lie in the store."""
+        (self.store / f"blocks/{record['block']}.json").write(json.dumps(record).encode())
+
+    def remove(self, record: BlockRecord) -> None:
+        """Remove a block. The record first: files without a record do not exist."""
         (self.store / f"blocks/{record['block']}.json").remove()
         for file in record["files"]:
             (self.store / file["path"]).remove()
 
-    def _record(self, name: str) -> BlockRecord | None:
+    def record(self, name: str) -> BlockRecord | None:
+        """The record of a block; None where there is none. UsageError where it cannot be read."""
         try:
-            return json.loads((self.store / f"blocks/{name}.json").read())
+            mend = "its sequences are lost until the same `python -m jobs.ingest` is run again"
+            return read_json(BlockRecord, self.store / f"blocks/{name}.json", mend)
         except FileNotFoundError:  # replaced since it was listed, by a concurrent run
             return None
 
     def _keys(self, file: FileRecord) -> np.ndarray:
-        return keys_of(read_file(self.store, file, ["sequence_id"])["sequence_id"].to_pylist())
+        """The keys of the sequences in a file; a reject of one frame is of a sequence that another file has."""
+        if not is_reject(file):
+            return keys_of(read_file(self.store, file, ["sequence_id"])["sequence_id"].to_pylist())
+        rows = read_file(self.store, file, ["sequence_id", "frame"])
+        return keys_of(rows.filter(pc.is_null(rows["frame"]))["sequence_id"].to_pylist())
 
 
-def _write_parquet(place: Place, table: pa.Table) -> int:
-    """Write a Parquet file, whole or not at all; returns its size in bytes."""
+def _as_parquet(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes of a Parquet file, whose readers notice other bytes in what they read."""
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -211,8 +229,7 @@ def _write_parquet(place: Place, table: pa.Table) -> int:
         compression="zstd",
         compression_level=ZSTD_LEVEL,
         row_group_size=ROW_GROUP,
+        write_page_checksum=True,
         use_dictionary=[name for name in table.schema.names if name in ("collection", "split", "subject", "view")],
     )
-    content = sink.getvalue()
-    place.write(content)
-    return content.size
+    return sink.getvalue()

@@ -4,17 +4,20 @@ A record is what `blocks/<block>.json` and `manifest.json` hold of a file; its p
 goes by records alone: a file without a record does not exist.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typing_extensions import TypedDict
 
-from datasets.schema.errors import UsageError
-from datasets.schema.rows import READABLE_VERSIONS, REJECT_SCHEMA, SEQUENCE_SCHEMA, VERSION_KEY
+from datasets.schema.errors import Damaged, Unreadable, UsageError
+from datasets.schema.rows import FRAME_COLUMNS, READABLE_VERSIONS, REJECT_SCHEMA, SEQUENCE_SCHEMA, VERSION_KEY
 from datasets.storage import Place, thread_map
 
+_OTHERS = "its bytes are others than those that were written"
 Row = dict[str, Any]  # a row of SEQUENCE_SCHEMA or REJECT_SCHEMA, by column
 
 
@@ -24,6 +27,7 @@ class FileRecord(TypedDict):
     path: str
     rows: int
     bytes: int
+    digest: NotRequired[str]  # of the bytes; stores of earlier versions have none
     skip: NotRequired[list[int]]  # numbers of the rows that another file holds too
 
 
@@ -38,11 +42,19 @@ def check_version(version: object, where: Place) -> None:
 
 
 def read_file(store: Place, file: FileRecord, columns: list[str]) -> pa.Table:
-    """Columns of one file, without the rows that `skip` names. UsageError for another schema version."""
-    place = store / file["path"]
-    with place.open() as source, pq.ParquetFile(source) as parquet:
-        check_version(int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, 0)), place)
-        table = parquet.read(columns=columns).replace_schema_metadata(None)
+    """Columns of one file, without the rows that `skip` names.
+
+    UsageError for another schema version. Damaged where the file is gone, or not what was written.
+    """
+    try:
+        table = _read_parquet(store / file["path"], file, columns)
+    except (OSError, pa.ArrowException, Damaged) as error:
+        if (why := damage_of(store, file)) is None:
+            raise  # the machine's, as a network that is gone
+        raise Damaged(
+            f"{store / file['path']} is damaged ({why}): {cost_of(file)} until the same `python -m jobs.ingest` of "
+            f"{collection_of(file)} is run again, which makes them anew"
+        ) from error
     schema = REJECT_SCHEMA if is_reject(file) else SEQUENCE_SCHEMA
     for number, name in enumerate(columns):  # a file of an earlier version lacks columns of a later one
         if name not in table.schema.names:
@@ -51,6 +63,60 @@ def read_file(store: Place, file: FileRecord, columns: list[str]) -> pa.Table:
     if skipped := file.get("skip"):
         table = table.filter(pa.array(~np.isin(np.arange(table.num_rows), skipped)))
     return table
+
+
+def _read_parquet(place: Place, file: FileRecord, columns: list[str]) -> pa.Table:
+    """Columns of one file. Where frames are among them, which are nearly all of it, all of its bytes are checked.
+
+    Else the checksums of pages are, which do not cover dictionaries and what lies between the pages.
+    """
+    with _open(place, file, columns) as source, pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+        check_version(int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, 0)), place)
+        if parquet.metadata.num_rows != file["rows"]:
+            rows = f"{parquet.metadata.num_rows:,} rows, and not {file['rows']:,}"
+            raise Damaged(f"{place} has {rows}: run the same `python -m jobs.ingest` again, which counts them anew")
+        return parquet.read(columns=columns).replace_schema_metadata(None)
+
+
+def _open(place: Place, file: FileRecord, columns: list[str]) -> pa.NativeFile:
+    if "digest" not in file or set(FRAME_COLUMNS).isdisjoint(columns):
+        return place.open()
+    content = place.read()
+    if digest_of(content) != file["digest"]:
+        raise Damaged(f"{place} {_OTHERS}")
+    return pa.BufferReader(content)
+
+
+def damage_of(store: Place, file: FileRecord) -> str | None:
+    """Why a file is not what was written; None where it is. Reads all of it. OSError where that is not possible.
+
+    A file without a digest is read as Parquet instead.
+    """
+    try:
+        content = (store / file["path"]).read()
+    except (FileNotFoundError, NotADirectoryError):
+        return "it is gone"
+    except Unreadable as error:
+        return str(error)
+    if len(content) != file["bytes"]:
+        return f"it has {len(content):,} of {file['bytes']:,} bytes"
+    if "digest" in file:
+        return None if digest_of(content) == file["digest"] else _OTHERS
+    try:
+        rows = pq.read_table(pa.BufferReader(content)).num_rows
+    except (OSError, pa.ArrowException) as error:
+        return " ".join(str(error).split())
+    return None if rows == file["rows"] else f"it has {rows:,} of {file['rows']:,} rows"
+
+
+def digest_of(content: bytes | pa.Buffer) -> str:
+    """By which bytes are told from others."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def cost_of(file: FileRecord) -> str:
+    """What is lost with a file."""
+    return f"its {'rejects' if is_reject(file) else 'sequences'} ({file['rows']:,}) are lost"
 
 
 def read_files(store: Place, files: Sequence[FileRecord], columns: list[str], schema: pa.Schema) -> pa.Table:

@@ -4,21 +4,22 @@ Where a process boundary is crossed (Ray tasks, ranks), the address crosses it a
 a manifest has a line for each shard, which no task should carry.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
+from typing_extensions import TypedDict
 
 from datasets.schema.collection import CollectionSpec
 from datasets.schema.errors import UsageError
 from datasets.schema.rows import REJECT_SCHEMA, SEQUENCE_SCHEMA
 from datasets.specs.resolve import from_manifest
-from datasets.storage import Place, open_place
+from datasets.storage import Place, open_place, read_json
 from datasets.store.files import FileRecord, check_version, of_collections, read_files
 
+MANIFEST = "manifest.json"
 CollectionEntry = dict[str, Any]  # in the manifest: the facts that ingest notes, and Summary.result
 
 
@@ -42,16 +43,15 @@ class Store:
     def open(cls, address: str | Path) -> "Store":
         """Read the manifest of a store. UsageError where there is none, or one that this program cannot read."""
         place = open_place(address)
+        mend = "no sequence is lost: run the same `python -m jobs.ingest` again, which writes it anew"
         try:
-            manifest = json.loads((place / "manifest.json").read())
+            version = read_json(dict[str, Any], place / MANIFEST, mend).get("schema_version")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UsageError(
-                f"{place} holds no finished shards (no manifest.json): run `python -m jobs.ingest` first"
+                f"{place} holds no finished shards (no {MANIFEST}): run `python -m jobs.ingest` first"
             ) from error
-        except ValueError as error:
-            raise UsageError(f"{place}/manifest.json is damaged ({error}): run the same ingest again") from error
-        check_version(manifest.get("schema_version") if isinstance(manifest, dict) else None, place)
-        return cls(place, manifest)
+        check_version(version, place)  # first: the manifest of another version has other keys
+        return cls(place, read_json(Manifest, place / MANIFEST, mend))
 
     def __str__(self) -> str:
         return str(self.place)

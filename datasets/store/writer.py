@@ -12,16 +12,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Damaged, UsageError
 from datasets.schema.rows import REJECT_SCHEMA, SCHEMA_VERSION, SEQUENCE_SCHEMA
-from datasets.storage import Place, open_place, thread_map
+from datasets.storage import Place, open_place, read_json, thread_map
 from datasets.store.blocks import Blocks
 from datasets.store.files import FileRecord, collection_of, is_reject, of_collections, read_file, read_files
-from datasets.store.reader import CollectionEntry, Manifest, Store
+from datasets.store.reader import MANIFEST, CollectionEntry, Manifest, Store
 from datasets.store.sequence_ids import keys_of
 from datasets.store.summary import KEPT_COLUMNS, LOST_COLUMNS, Summary
 
@@ -46,7 +47,7 @@ class StoreWriter:
             held = set()
         except NotADirectoryError:
             held = {place.name}
-        if "manifest.json" in held:
+        if MANIFEST in held:
             Store.open(address)
         elif held and "collections" not in held:  # the first folder that a run writes
             raise UsageError(f"{place} exists and holds something else than shards: give another --out")
@@ -80,7 +81,7 @@ class StoreWriter:
             blocks.merge_left_over()
             names = blocks.names()
             manifest = self._gather(blocks)
-            (self.place / "manifest.json").write(json.dumps(manifest, indent=1).encode())
+            (self.place / MANIFEST).write(json.dumps(manifest, indent=1).encode())
             if blocks.names() == names:
                 return Store(self.place, manifest)
 
@@ -129,13 +130,28 @@ class StoreWriter:
 
 
 def _described(store: Place) -> dict[str, CollectionEntry]:
+    names = described_names(store)
+    facts = thread_map(lambda name: facts_of(store, name), names)
+    return dict(zip(names, facts, strict=True))
+
+
+def described_names(store: Place) -> list[str]:
+    """The names of the collections that a run has begun to write, in order."""
     try:
         entries = (store / "collections").entries()
     except FileNotFoundError:
-        return {}
-    names = [one.name.removesuffix(".json") for one in entries if one.name.endswith(".json") and one.name[0] != "."]
-    facts = thread_map(lambda name: json.loads((store / f"collections/{name}.json").read()), names)
-    return dict(zip(names, facts, strict=True))
+        return []
+    return [one.name.removesuffix(".json") for one in entries if one.name.endswith(".json") and one.name[0] != "."]
+
+
+def facts_of(store: Place, name: str) -> CollectionEntry:
+    """The facts of a collection. UsageError where they cannot be read."""
+    mend = f"no sequence is lost: run the same `python -m jobs.ingest` of {name} again, which writes it anew"
+    place = store / f"collections/{name}.json"
+    facts = read_json(dict[str, Any], place, mend)
+    if missing := [key for key in ("published", "anonymous") if key not in facts]:
+        raise Damaged(f"{place} is damaged (it has no {missing[0]!r}): {mend}")
+    return facts
 
 
 def _names(rows: pa.Table) -> list[str]:

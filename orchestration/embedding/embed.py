@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 Method = Literal["GEI", "GEI in strips", "hand-made statistics", "random initialisation", "pretrained", "fine-tuned"]
 Split = Literal["train", "test", "none", "holdout"]
 _PLACES = ("run", "shards", "out", "gpus")  # settings that change nothing in a table
+_AGAIN = "fix that and run the same command again; embeddings that are written are not made again"
 _LEAST_SEQUENCES = 4  # for which another actor is worth the two or three seconds that it takes to start
 _MASKS: dict[Method, Callable[[np.ndarray], np.ndarray]] = {
     "GEI": baselines.gei,
@@ -171,6 +172,8 @@ def _embed(
     )
     with Progress("embed", "sequences", total, total - rows) as progress:
         for row in made.iter_rows():
+            if row["problem"]:
+                raise UsageError(row["problem"])
             progress.advance(row["sequences"])
 
 
@@ -189,8 +192,15 @@ class Embedder:
         torch.set_num_threads(1)  # Ray runs one actor for each core
 
     def __call__(self, parts: pa.Table) -> pa.Table:
-        """The number of sequences in each part that was written."""
-        return pa.table({"sequences": [self._make(Part(**json.loads(part))) for part in parts["part"].to_pylist()]})
+        """The number of sequences in each part that was written, or why one could not be: another try ends so too."""
+        try:
+            made, problem = [self._make(Part(**json.loads(part))) for part in parts["part"].to_pylist()], ""
+        except UsageError as error:
+            made, problem = [0], str(error)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            made, problem = [0], f"{self.table} cannot be written: {error.strerror or error}{where}; {_AGAIN}"
+        return pa.table({"sequences": made, "problem": [problem] * len(made)})
 
     def _make(self, part: Part) -> int:
         """Embed the rows of a part and write them; returns their number."""

@@ -11,14 +11,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.schema.errors import UsageError
-from datasets.storage import Place, thread_map
+from datasets.schema.errors import Damaged, UsageError
+from datasets.storage import Place, read_json, thread_map
 from datasets.store.files import FileRecord, Row
 from evaluation.distances.int8_embeddings import Embeddings, Int8Embeddings, quantise
 from orchestration.run.precision import Precision
@@ -55,13 +55,13 @@ def parts_of(file: FileRecord) -> list[Part]:
 
 def recorded_precision(table: Place) -> Precision | None:
     """The precision in which a table was begun; None where there is no table yet."""
-    return json.loads((table / TABLE).read()).get("precision") if (table / TABLE).exists() else None
+    return _read(table).get("precision") if (table / TABLE).exists() else None
 
 
 def claim(table: Place, identity: Row) -> None:
     """Begin a table, or resume one of the same identity; UsageError for a place that holds anything else."""
     if (table / TABLE).exists():
-        there = json.loads((table / TABLE).read())
+        there = _read(table)
         changed = [name for name in identity if there.get(name) != identity[name]]
         if changed:
             raise UsageError(
@@ -87,7 +87,7 @@ def finish(table: Place, parts: Sequence[Part], sequences: int) -> None:
         for entry in (table / folder).entries():
             if entry.kind == "file" and f"{folder}/{entry.name}" not in kept:
                 (table / f"{folder}/{entry.name}").remove()
-    identity = json.loads((table / TABLE).read())
+    identity = _read(table)
     said = {**identity, "parts": sorted(kept), "sequences": sequences}
     (table / TABLE).write(json.dumps(said, indent=1).encode())
 
@@ -103,7 +103,7 @@ def write_part(place: Place, rows: pa.Table, embeddings: Mapping[str, np.ndarray
         else:
             table = table.append_column(method, _tensors(values))
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False)
+    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False, write_page_checksum=True)
     place.write(sink.getvalue())
 
 
@@ -150,8 +150,8 @@ class EmbeddingTable:
 def read_table(place: Place, collection: str | None = None) -> EmbeddingTable:
     """Open a table, of one collection alone where it is named; UsageError where there is no complete one."""
     try:
-        said = json.loads((place / TABLE).read())
-    except OSError as error:
+        said = _read(place)
+    except FileNotFoundError as error:
         raise UsageError(f"{place} is no table of embeddings (no {TABLE}): run `python -m jobs.embed` first") from error
     if "sequences" not in said:
         raise UsageError(f"{place} is not finished: run the same `python -m jobs.embed` again")
@@ -165,15 +165,35 @@ def read_table(place: Place, collection: str | None = None) -> EmbeddingTable:
     return EmbeddingTable(place, names.take(order), methods, form, tuple(parts), order, part_of)
 
 
+def _read(table: Place) -> dict[str, Any]:
+    """What table.json says. Damaged where it is not what was written."""
+    mend = f"delete {table}, and run the same command again, which embeds all anew"
+    return read_json(dict[str, Any], table / TABLE, mend)
+
+
 def _read_names(place: Place) -> pa.Table:
-    with place.open() as source:
-        return pq.read_table(source, columns=list(NAMES))
+    return _read_part(place, list(NAMES))
 
 
 def _read_column(place: Place, column: str) -> np.ndarray:
     """A column of tensors, [n, ...]."""
-    with place.open() as source:
-        return pq.read_table(source, columns=[column])[column].combine_chunks().to_numpy_ndarray()
+    return _read_part(place, [column])[column].combine_chunks().to_numpy_ndarray()
+
+
+def _read_part(place: Place, columns: list[str]) -> pa.Table:
+    """Columns of a part. Damaged where it is gone, or not what was written."""
+    try:
+        with place.open() as source:
+            return pq.read_table(source, columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        there = place.exists()  # OSError where a network is gone
+        if there and isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's
+        why = " ".join(str(error).split()) if there else "it is gone"
+        raise Damaged(
+            f"{place} is damaged ({why}): at most {_ROWS} sequences are lost; "
+            "delete it, and run the command that wrote the table again, which embeds them anew"
+        ) from error
 
 
 def _tensors(values: np.ndarray) -> pa.Array:

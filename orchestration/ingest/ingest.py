@@ -28,11 +28,12 @@ from datasets.ingest.layouts import Lengths, Root, SequenceRef, find_root
 from datasets.ingest.sequence_to_row import ingest_sequence
 from datasets.preprocessing.preprocessors import PREPROCESSORS
 from datasets.reports import page
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Damaged, UsageError
 from datasets.schema.rows import Modality
 from datasets.specs import consistency, resolve
 from datasets.specs.resolve import Manifest
 from datasets.store.blocks import Blocks
+from datasets.store.damage import mend
 from datasets.store.files import Row
 from datasets.store.reader import CollectionEntry, Store
 from datasets.store.writer import StoreWriter
@@ -98,6 +99,8 @@ def ingest(run: IngestRun) -> Store:
 
 
 def _ingest(run: IngestRun) -> Store:
+    before = _counted(run.out)
+    mend(storage.open_place(run.out), run.roots)
     writer = StoreWriter.open(run.out)
     roots = _roots(run, writer)
     for name, root in roots.items():
@@ -113,6 +116,11 @@ def _ingest(run: IngestRun) -> Store:
     if count:
         _run_pipeline(new, count, roots, blocks, _block_sizes(run, count, len(done), workers), workers)
     store = writer.finish()
+    for name, count in _counted(run.out).items():
+        if (lost := before.get(name, 0) - count) > 0:
+            logger.warning(
+                f"{name} has lost {lost:,} sequences of damaged files: its --root does not have them any more"
+            )
     page.write_page(store)
     for root in roots.values():
         if resolve.to_manifest(root.spec) is not None:
@@ -120,6 +128,15 @@ def _ingest(run: IngestRun) -> Store:
             for line in consistency.unmatched(root.spec, found):
                 logger.warning(line)
     return store
+
+
+def _counted(address: str) -> dict[str, int]:
+    """The sequences of each collection in the manifest of a store, kept and rejected; none where it has no manifest."""
+    try:
+        entries = Store.open(address).collections
+    except UsageError:
+        return {}
+    return {name: entry["sequences"] + entry["rejected_sequences"] for name, entry in entries.items()}
 
 
 def find_roots(run: IngestRun, known: Manifest) -> dict[str, Root]:
@@ -218,8 +235,8 @@ class Ingester:
                 mine = listing.references(refs.filter(pc.equal(refs["collection"], collection)))
                 ids = [ref.sequence_id for ref in mine]
                 rejected += self.blocks.commit(ids, partial(_ingest_sequences, root, mine), self.piece) if mine else 0
-        except OSError as error:  # of the store (disk full, network gone); an unreadable sequence is a reject
-            problem = error.strerror or str(error)
+        except (OSError, Damaged) as error:  # of the store (disk full); an unreadable sequence is a reject
+            problem = getattr(error, "strerror", None) or str(error)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of this process since its start
         return pa.table({"sequences": [refs.num_rows], "rejected": [rejected], "peak": [peak], "problem": [problem]})
 

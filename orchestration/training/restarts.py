@@ -11,6 +11,7 @@ import torch.distributed
 from ray.exceptions import RayActorError
 from ray.train import UserCallback
 
+from datasets.schema.errors import Damaged
 from datasets.storage import Place
 from orchestration.run import checkpoint
 from orchestration.training.ray_internals import health_check_failure
@@ -46,8 +47,14 @@ class RestartPolicy(UserCallback):
         self._deaths, self._step = 0, 0
 
     def after_exception(self, run_context: object, worker_exceptions: Mapping[int, Exception]) -> None:
-        """RunFailed where the workers, whose errors are given by rank, are not to be restarted."""
+        """RunFailed where the workers, whose errors are given by rank, are not to be restarted.
+
+        Damaged where a file that they read is not what was written.
+        """
         del run_context
+        for error in worker_exceptions.values():
+            if isinstance(error, Damaged):
+                raise Damaged(str(error))  # without the traceback of the worker
         if any(_is_preempted(error) for error in worker_exceptions.values()):
             return  # the cloud took the machine back, which is no failure; Ray calls this again until all have stopped
         step = checkpoint.resumable_step(self._folder)

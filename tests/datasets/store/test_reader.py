@@ -59,10 +59,10 @@ def test_a_newer_store_is_refused(written: Path) -> None:
         Store.open(written)
 
 
-@pytest.mark.parametrize("content", [b'{"schema_version": 1, "coll', b"\xff", b""])
+@pytest.mark.parametrize("content", [b'{"schema_version": 1, "coll', b"\xff", b"", b"\0" * 99])
 def test_a_damaged_manifest_is_refused(written: Path, content: bytes) -> None:
     (written / "manifest.json").write_bytes(content)
-    with pytest.raises(UsageError, match=r"manifest\.json is damaged \(.*\): run the same ingest again"):
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged \(.*\): no sequence is lost: run the same"):
         Store.open(written)
 
 
@@ -72,7 +72,7 @@ def test_a_newer_shard_is_refused(written: Path) -> None:
     newer = pq.read_table(path).replace_schema_metadata({VERSION_KEY: b"99"})
     pq.write_table(newer, path)
     with pytest.raises(UsageError, match=r"\.parquet has schema version 99"):
-        there.rows()
+        there.rows(columns=["sequence_id"])
 
 
 def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path) -> None:
