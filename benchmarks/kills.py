@@ -9,8 +9,8 @@ checkpointed step was lost, and that the losses are those of a run without kills
 import random
 import statistics
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -54,11 +54,10 @@ def main(arguments: Arguments) -> None:
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
         disturbed = replace(run, out=f"{folder}/disturbed")
-        found: list[tuple[float, int]] = []
-        beside = threading.Thread(target=_kill, args=(disturbed, arguments, found), daemon=True)
-        beside.start()
-        pretrain(disturbed, uri)
-        beside.join()
+        with ThreadPoolExecutor(1) as beside:
+            killing = beside.submit(_kill, disturbed, arguments)
+            pretrain(disturbed, uri)
+            found = killing.result()
         alone = replace(run, out=f"{folder}/alone")
         pretrain(alone, uri)
         same = _losses(disturbed, uri) == _losses(alone, uri)
@@ -68,9 +67,10 @@ def main(arguments: Arguments) -> None:
     print(f"checkpointed steps lost: {lost}; losses equal to those of a run without kills, bit for bit: {same}")
 
 
-def _kill(run: PretrainRun, arguments: Arguments, found: list[tuple[float, int]]) -> None:
-    """Kill ranks one after another; `found` gets the seconds to the next step, and the steps that were lost."""
+def _kill(run: PretrainRun, arguments: Arguments) -> list[tuple[float, int]]:
+    """Kill ranks one after another; returns the seconds to the next step of each, and the steps that were lost."""
     chance, folder = random.Random(arguments.seed), open_place(run.out)
+    found: list[tuple[float, int]] = []
     for number in range(arguments.kills):
         _wait_for_step_after(folder, 5 * number)
         time.sleep(chance.random() * 1.5)
@@ -81,14 +81,18 @@ def _kill(run: PretrainRun, arguments: Arguments, found: list[tuple[float, int]]
         reached = _wait_for_step_after(folder, committed)
         found.append((time.monotonic() - began, max(reached - committed - 1, 0)))
         print(f"kill {number + 1} after step {committed}: {found[-1][0]:.1f} s", flush=True)
+    return found
 
 
 def _ranks() -> list[psutil.Process]:
-    found = []
-    for one in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):  # gone already
-            if WORKER in " ".join(one.cmdline()):
-                found.append(one)
+    """The processes of the ranks, once there are some: Ray may be starting them anew."""
+    found: list[psutil.Process] = []
+    while not found:
+        for one in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # gone already
+                if WORKER in " ".join(one.cmdline()):
+                    found.append(one)
+        time.sleep(0.02)
     return found
 
 
