@@ -4,10 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
 
 from datasets.loading.clips import ClipSettings
 from datasets.schema.errors import Unreadable, UsageError
@@ -21,17 +19,14 @@ from orchestration.run.folder import folder_of
 from orchestration.run.settings import Cluster, Keep, PretrainRun, Schedule
 from orchestration.training.monitor import prune_checkpoints
 from orchestration.training.pretrain import pretrain
+from tests.fixtures import object_storage
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[tuple[str, str]]:
     """A bucket of a local S3 server: its address, and the options to reach it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="walks")
-    yield "s3://walks", f"?scheme=http&endpoint_override={host}:{port}"
-    server.stop()
+    with object_storage.bucket("storage") as (_, options):
+        yield "s3://storage", options
 
 
 @pytest.fixture(params=["local", "object storage"])

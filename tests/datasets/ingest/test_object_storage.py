@@ -4,9 +4,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from datasets.catalog.registry import CASIA_B
 from datasets.ingest import layouts
@@ -14,6 +12,7 @@ from datasets.ingest.sequence_to_row import SequenceResult, ingest_sequence
 from datasets.storage import IN_FLIGHT, ObjectPlace, open_place
 from datasets.synthetic.scenes import casia_b
 from datasets.synthetic.trees import write_tree
+from tests.fixtures import object_storage
 
 FRAMES = 60
 
@@ -33,15 +32,10 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     """The same walk on a local S3 server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-    client.create_bucket(Bucket="walks")
-    for path in folder.rglob("*.png"):
-        client.upload_file(str(path), "walks", path.relative_to(folder).as_posix())
-    yield f"s3://walks?scheme=http&endpoint_override={host}:{port}"
-    server.stop()
+    with object_storage.bucket("walks") as (client, options):
+        for path in folder.rglob("*.png"):
+            client.upload_file(str(path), "walks", path.relative_to(folder).as_posix())
+        yield f"s3://walks{options}"
 
 
 def ingested(where: str | Path) -> SequenceResult:

@@ -12,14 +12,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from datasets.schema.errors import Unfinished, UsageError
 from datasets.storage import Place, open_place
 from orchestration.cluster.session import ROOT
 from orchestration.run import lease
+from tests.fixtures import object_storage
 
 OTHER = """
 import sys, time
@@ -40,12 +39,8 @@ except UsageError as error:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="leases")
-    yield f"?scheme=http&endpoint_override={host}:{port}"
-    server.stop()
+    with object_storage.bucket("leases") as (_, options):
+        yield options
 
 
 @pytest.fixture(params=["local", "object"])
