@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from datasets.formats import arrays, images, joints
@@ -31,6 +32,11 @@ from datasets.specs.spec_file import read_spec
 from datasets.storage import open_place
 from datasets.store.reader import Store
 from datasets.store.writer import StoreWriter
+from orchestration.run import checkpoint
+from orchestration.run.checkpoint import MOMENTS
+from orchestration.run.folder import RUN_FILE, read_run
+from orchestration.run.serialise import to_json
+from orchestration.run.settings import PretrainRun, Schedule
 
 REFUSALS = (Unreadable, UsageError)
 FRAMES = 8  # of a sound walk
@@ -196,6 +202,33 @@ def _read_store(changed: str, data: bytes, folder: Path) -> object:
     return Store.open(folder).rows().to_pylist()
 
 
+@cache
+def _run() -> dict[str, bytes]:
+    """The files of a run with a checkpoint, by path."""
+    with tempfile.TemporaryDirectory() as home:
+        place = open_place(home)
+        run = PretrainRun(recipe="tiny", shards="shards", out=home, schedule=Schedule(steps=100))
+        (place / RUN_FILE).write(json.dumps(to_json(run)).encode())
+        weights = {"student.weight": torch.arange(12.0)}
+        checkpoint.save(place, run, 4, weights, {"student.weight": torch.zeros(2, 12)})
+        return {str(path.relative_to(home)): path.read_bytes() for path in Path(home).rglob("*") if path.is_file()}
+
+
+def _file_of_run(part: str) -> list[bytes]:
+    return [content for name, content in _run().items() if name.endswith(part)][-1:]
+
+
+def _read_run(changed: str, data: bytes, folder: Path) -> object:
+    """The settings and the weights of a run in which the file that `changed` names is this one."""
+    for name, content in _run().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data if name == changed else content)
+    place = open_place(folder)
+    settings = to_json(read_run(place))
+    moments = checkpoint.load_moments(checkpoint.select(place, None))
+    return settings, {name: tensor.tolist() for name, tensor in moments.items()}
+
+
 def checksums_of_png(data: bytes) -> bytes:
     """A PNG with right checksums, as far as its chunks can be followed."""
     parts, start = [data[:8]], 8
@@ -218,6 +251,7 @@ def _frames(name: str) -> Callable[[bytes, Path], object]:
 
 
 PNGS = [_encoded("png"), _palette()]
+_STEP = "checkpoints/step-00000004"
 _TIFFS = [_encoded("tiff"), _encoded("tiff", compression="tiff_lzw")]
 READERS = (
     Reader("png", lambda: PNGS, _pixels, checked=True),
@@ -236,5 +270,8 @@ READERS = (
     Reader("spec-file", lambda: [json.dumps(SPEC).encode()], _read_spec),
     Reader("partition-file", lambda: [json.dumps(PARTITION).encode()], _read_partition),
     Reader("manifest", partial(_file_of_store, "manifest.json"), partial(_read_store, "manifest.json")),
-    Reader("shard", partial(_file_of_store, ".parquet"), partial(_read_store, ".parquet")),
+    Reader("shard", partial(_file_of_store, ".parquet"), partial(_read_store, ".parquet"), checked=True),
+    Reader("run", partial(_file_of_run, "run.json"), partial(_read_run, "run.json")),
+    Reader("checkpoint", partial(_file_of_run, "state.json"), partial(_read_run, f"{_STEP}/state.json")),
+    Reader("weights", partial(_file_of_run, MOMENTS), partial(_read_run, f"{_STEP}/{MOMENTS}"), checked=True),
 )
