@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _demo(out: Path) -> None:
     """Run all stages, write the page, and print what was found."""
-    stages, uri = Stages(), f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    stages, uri = Stages(), tracking.sqlite_uri((out / "mlflow.db").resolve())
     ingested, pretrained, evaluated, studied = _commands(out, ("--tracking", uri))
     stages.run("walkers", lambda: _write_walkers(out / "collections"), _describe_walkers)
     store = stages.run("ingest", lambda: ingest_all(ingest.parse(ingested.argv).settings()), _describe_store, ingested)

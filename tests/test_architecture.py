@@ -21,7 +21,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "ray": {"orchestration"},
     "deepspeed": {"orchestration/rank/engine.py", "orchestration/rank/optimizer_state.py"},
-    "mlflow": {"orchestration/run/tracking.py"},
+    "mlflow": {"orchestration/run/tracking.py", "orchestration/run/tracking_store.py"},
     "cv2": {"datasets"},
     "PIL": {f"datasets/formats/pictures/{name}.py" for name in ("pixels", "png", "jpeg", "tiff", "webp")},
     "jinja2": {"datasets"},

@@ -1,12 +1,13 @@
 """Everything that this project does with MLflow: open a run, log metrics in batches, attach files, close it.
 
-No other file may import mlflow, and this one imports it where it is used: that takes a second, for which a job that
-needs Ray does not wait (`prepare`). Metrics are buffered and written with one call (7,000 a second against 150 one by
-one), from one process at a time.
+No other file but orchestration/run/tracking_store.py may import mlflow, and both import it where it is used: that takes
+a second, for which a job that needs Ray does not wait (`prepare`). Metrics are buffered and written with one call, at
+7,000 a second against 150 one by one, from one process at a time.
 """
 
 import logging
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -17,22 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.schema.errors import Unfinished, UsageError
+from orchestration.run.tracking_store import RETRIES, connect, errors, first_line, patiently, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
 
-EXPERIMENT = "foundationgait"
-# A server that does not answer is tried again at the next flush; with MLflow's defaults each flush would block the
-# driver for minutes.
-_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-_CLOSE_RETRIES = (0, 1, 4, 10)  # seconds before each attempt to write the last metrics
-
 
 def default_uri() -> str:
     """MLFLOW_TRACKING_URI where it is set, else a SQLite file in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(Path.cwd() / "mlflow.db")
 
 
 def ui_command(uri: str) -> str:
@@ -41,7 +37,7 @@ def ui_command(uri: str) -> str:
         return f"open {uri}"
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    return f"{python} -m mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
+    return f"{python} -m mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1"
 
 
 def prepare(uri: str) -> None:
@@ -49,7 +45,7 @@ def prepare(uri: str) -> None:
 
     UsageError where MLflow cannot be used at this URI.
     """
-    _connect(uri)
+    connect(uri)
 
 
 @dataclass(frozen=True)
@@ -88,9 +84,10 @@ class Tracker:
         self._params[name] = value
 
     def flush(self) -> None:
-        """Write the buffer. Where MLflow is unreachable, print that once, and keep the buffer for the next flush."""
+        """Write the buffer. Where MLflow is unreachable, as a server that is away or a SQLite file that another program
+        has locked, print that once, and keep the buffer for the next flush.
+        """
         from mlflow.entities import Metric, Param
-        from mlflow.exceptions import MlflowException
 
         while self._pending or self._params:
             some = self._pending[:1000]  # the most that one call takes
@@ -98,9 +95,9 @@ class Tracker:
             params = [Param(name, value) for name, value in self._params.items()]
             try:
                 self._client.log_batch(self.run_id, metrics=metrics, params=params)
-            except MlflowException as error:
+            except errors() as error:
                 if not self._failing:
-                    logger.warning(f"MLflow is unreachable; buffering metrics: {_first_line(error)}")
+                    logger.warning(f"MLflow is unreachable; buffering metrics: {first_line(error)}")
                 self._failing = True
                 return
             self._failing = False
@@ -108,7 +105,7 @@ class Tracker:
 
     def close(self) -> None:
         """Write the buffer, with retries. Unfinished where MLflow stays unreachable."""
-        for pause in _CLOSE_RETRIES:
+        for pause in RETRIES:
             time.sleep(pause)
             self.flush()
             if not (self._pending or self._params):
@@ -119,7 +116,8 @@ class Tracker:
 
     def history(self, name: str) -> list[tuple[int, float]]:
         """A metric's (step, value) pairs in order of step."""
-        return sorted((one.step, one.value) for one in self._client.get_metric_history(self.run_id, name))
+        found = patiently(self.uri, lambda: self._client.get_metric_history(self.run_id, name))
+        return sorted((one.step, one.value) for one in found)
 
     def curve(self, name: str, points: Mapping[int, float]) -> None:
         """Log points of a metric against any integer in place of a step. Equal points are not logged again."""
@@ -132,11 +130,12 @@ class Tracker:
         """Set tags of the run."""
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        given = [RunTag(key, value) for key, value in tags.items()]
+        patiently(self.uri, lambda: self._client.log_batch(self.run_id, tags=given))
 
     def attach(self, path: Path, folder: str | None = None) -> None:
         """Log a file as an artefact of the run, in a folder if one is given."""
-        self._client.log_artifact(self.run_id, str(path), folder)
+        patiently(self.uri, lambda: self._client.log_artifact(self.run_id, str(path), folder))
 
     @property
     def _client(self) -> "MlflowClient":
@@ -155,17 +154,17 @@ def open_run(
     MLflow cannot be used at this URI; Unfinished where it does not take the last metrics.
     """
     from mlflow.entities import Param, RunTag
-    from mlflow.exceptions import MlflowException
 
-    client, experiment = _connect(uri)
-    run_id = _existing(client, resume)
+    client, experiment = connect(uri)
+    run_id = patiently(uri, lambda: _existing(client, resume))
     if run_id is None:
-        run_id = client.create_run(experiment, run_name=name).info.run_id
+        run_id = patiently(uri, lambda: client.create_run(experiment, run_name=name)).info.run_id
         params = [Param(key, str(value)[:6000]) for key, value in settings.items()]
-        client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
+        given = [RunTag(key, value) for key, value in tags.items()]
+        patiently(uri, lambda: client.log_batch(run_id, params=params, tags=given))
     else:
-        client.update_run(run_id, status="RUNNING")
-    known = {} if resume is None else _known(client, run_id)
+        patiently(uri, lambda: client.update_run(run_id, status="RUNNING"))
+    known = {} if resume is None else patiently(uri, lambda: _known(client, run_id))
     tracker = Tracker(uri, run_id, known)
     status = "FAILED"
     try:
@@ -177,13 +176,13 @@ def open_run(
         raise
     finally:
         tracker.flush()
-        with suppress(MlflowException):
+        with suppress(*errors()):
             client.set_terminated(run_id, status)
 
 
 def tags_of(uri: str, run_id: str) -> dict[str, str] | None:
     """The tags of a run; None where MLflow has no such run."""
-    client, _ = _connect(uri)
+    client, _ = connect(uri)
     return None if _existing(client, run_id) is None else dict(client.get_run(run_id).data.tags)
 
 
@@ -194,7 +193,7 @@ def history(uri: str, run_id: str, name: str) -> list[tuple[int, float]]:
 
 def children(uri: str, parent: str) -> dict[str, dict[str, str]]:
     """The tags of the child runs of another run, by run id, the oldest first."""
-    client, experiment = _connect(uri)
+    client, experiment = connect(uri)
     found: dict[str, dict[str, str]] = {}
     page = None
     while True:
@@ -221,19 +220,22 @@ def read_artefact(uri: str, run_id: str, path: str) -> bytes:
         with tempfile.TemporaryDirectory() as made:
             return Path(MlflowClient(tracking_uri=uri).download_artifacts(run_id, path, made)).read_bytes()
     except (MlflowException, OSError) as error:
-        raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {_first_line(error)}") from error
+        raise UsageError(f"run {run_id} in MLflow at {uri} has no {path}: {first_line(error)}") from error
 
 
 def _existing(client: "MlflowClient", run_id: str | None) -> str | None:
-    """The run id, or None where MLflow has no such run."""
+    """The run id, or None where MLflow has no such run, or the user has deleted it there."""
     from mlflow.exceptions import MlflowException
 
     if run_id is None:
         return None
     try:
-        return client.get_run(run_id).info.run_id
-    except MlflowException:
+        info = client.get_run(run_id).info
+    except MlflowException as error:
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+            raise
         return None  # recorded in another MLflow: open_run makes a new run in this one
+    return info.run_id if info.lifecycle_stage == "active" else None
 
 
 def _known(client: "MlflowClient", run_id: str) -> dict[str, int]:
@@ -242,28 +244,3 @@ def _known(client: "MlflowClient", run_id: str) -> dict[str, int]:
         name: max((one.step for one in client.get_metric_history(run_id, name)), default=-1)
         for name in client.get_run(run_id).data.metrics
     }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]
-
-
-def _connect(uri: str) -> tuple["MlflowClient", str]:
-    """A client and the id of the experiment, made where it is missing; artefacts lie beside a SQLite store."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    for library in ("mlflow", "alembic"):  # after the import, which sets its own level
-        logging.getLogger(library).setLevel(logging.WARNING)  # a new SQLite store announces every table it makes
-
-    for name, value in _TIMEOUTS.items():
-        os.environ.setdefault(name, value)
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        known = client.get_experiment_by_name(EXPERIMENT)
-    except (MlflowException, OSError) as error:
-        raise UsageError(f"MLflow cannot be used at {uri} (--tracking): {_first_line(error)}") from error
-    if known is not None:
-        return client, known.experiment_id
-    beside = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" if uri.startswith("sqlite:///") else None
-    return client, client.create_experiment(EXPERIMENT, artifact_location=beside.resolve().as_uri() if beside else None)

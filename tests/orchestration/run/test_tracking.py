@@ -89,6 +89,6 @@ def test_a_server_that_is_unreachable_ends_no_run_and_loses_no_metric(tmp_path: 
         run = tracking.open_run(uri, "two", {}, {})
         lost = run.__enter__()
         lost.log(1, {"loss": 1.0})
-    monkeypatch.setattr(tracking, "_CLOSE_RETRIES", (0,))
+    monkeypatch.setattr(tracking, "RETRIES", (0,))
     with pytest.raises(Unfinished, match="is unreachable: the last 1 metrics"):
         run.__exit__(None, None, None)
