@@ -61,10 +61,11 @@ class MeasuredCell:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "MeasuredCell":
-        """From what `to_json` wrote; pydantic's ValidationError for anything else."""
+        """From what `to_json` wrote; ValueError (mostly pydantic's) for anything else."""
         # Of a list of one: pydantic takes no config for a dataclass. NaN is allowed, as the loss of a diverged run.
         adapter = TypeAdapter(list[MeasuredCell], config=ConfigDict(extra="forbid", strict=True))
-        return adapter.validate_json(b"[" + (text.encode() if isinstance(text, str) else text) + b"]")[0]
+        (cell,) = adapter.validate_json(b"[" + (text.encode() if isinstance(text, str) else text) + b"]")
+        return cell
 
 
 def common_measures(cells: Sequence[MeasuredCell]) -> list[str]:

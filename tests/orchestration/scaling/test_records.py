@@ -9,7 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from datasets.schema.errors import UsageError
+from datasets.schema.errors import Damaged, UsageError
 from datasets.storage import open_place
 from evaluation.scaling.cells import MeasuredCell
 from jobs import scaling
@@ -17,8 +17,10 @@ from model import sizes
 from orchestration.run import tracking
 from orchestration.run.folder import TRACKED
 from orchestration.run.serialise import to_json
-from orchestration.scaling.plan import STUDY_FILE, StudyPlan
+from orchestration.scaling.plan import STUDY_FILE, StudyPlan, check_study
 from orchestration.scaling.records import CELL_TAG, read_study, record_cell, recorded, study_id, write_study
+from orchestration.scaling.run_cell import RECORD, record_of
+from tests.fixtures.mistakes import mistake
 from tests.fixtures.study_records import cells_of, plan_of
 
 Write = Callable[[StudyPlan, list[MeasuredCell], str], str]
@@ -69,6 +71,42 @@ def test_a_study_reads_back_from_mlflow_alone(tmp_path: Path, uri: str, write: W
     scaling.main(["forecast", "--study", run_id, "--flop", "2e13", "--sequences", "9000", "--tracking", uri])
     within = capsys.readouterr().out
     assert "within the measured range" in within and "GPU hours" not in within
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'{"plan"'])
+@pytest.mark.parametrize("name", [STUDY_FILE, RECORD])
+def test_damaged_records_in_mlflow_are_named(
+    name: str, content: bytes, tmp_path: Path, uri: str, write: Write, capsys
+) -> None:
+    run_id = write(plan_of(tmp_path / "study"), cells_of(plan_of(tmp_path / "study"))[:8], uri)
+    (tmp_path / STUDY_FILE).unlink()
+    (artefact, *_) = tmp_path.rglob(name)
+    artefact.write_bytes(content)
+    capsys.readouterr()
+    said = mistake(
+        capsys, scaling.main, "forecast", "--study", run_id, "--flop", "1e13", "--sequences", "9000", "--tracking", uri
+    )
+    assert f"{name} of " in said and "is damaged" in said and "run the same `python -m jobs.scaling` again" in said
+
+
+def test_a_damaged_record_of_a_cell_is_named(tmp_path: Path) -> None:
+    made = plan_of(tmp_path / "study")
+    cell, folder = made.cells()[0], tmp_path / "study/cells" / made.cells()[0].name
+    folder.mkdir(parents=True)
+    for content in (b"", b'{"name"'):
+        (folder / RECORD).write_bytes(content)
+        with pytest.raises(Damaged, match=r"measures\.json is damaged .* delete it, and run the same"):
+            record_of(made, cell)
+
+
+def test_a_study_without_its_settings_is_compared_cell_by_cell(tmp_path: Path) -> None:
+    made = plan_of(tmp_path / "study")
+    (tmp_path / "study/cells").mkdir(parents=True)
+    (tmp_path / "study" / STUDY_FILE).write_bytes(b"")
+    with pytest.raises(Damaged, match=r"study\.json is damaged \(it is empty\): no cell is lost: delete it"):
+        check_study(made, open_place(made.out))
+    (tmp_path / "study" / STUDY_FILE).unlink()
+    check_study(made, open_place(made.out))
 
 
 def test_what_mlflow_shows(tmp_path: Path, uri: str, write: Write) -> None:
