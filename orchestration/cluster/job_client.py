@@ -34,6 +34,7 @@ _PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # in a URL
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _RETRIES = 5  # in a row, of a lost connection
 _POLL_INTERVAL = 1.0  # seconds
+_TICK = 1.0  # seconds
 
 
 def verbs() -> list[str]:
@@ -164,7 +165,7 @@ async def _tick() -> None:
     """Let Python look for signals while no text comes: one that arrives just before the event loop waits is not seen
     until it wakes up."""
     while True:
-        await asyncio.sleep(_POLL_INTERVAL or 1)
+        await asyncio.sleep(_TICK)
 
 
 def _whole_log(client: JobSubmissionClient, job: str) -> str:

@@ -1,5 +1,6 @@
 """Jobs on a real Ray cluster: a head and a job server with token authentication, in processes of their own."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -229,6 +231,24 @@ def test_a_cluster_that_stays_unreachable_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr(job_client, "_POLL_INTERVAL", 0)
     with pytest.raises(UsageError, match="http://head does not answer any more"):
         job_client.follow(client, "job", print)
+
+
+class Quiet(Flaky):
+    """A job server that has no more to say. Meanwhile a signal arrives that the event loop does not wake up for."""
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        # Another thread receives it; in the main one, this is a signal that arrives just before the loop waits.
+        interrupt = threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+        interrupt.start()
+        yield "here I am"
+        await asyncio.sleep(600)
+
+
+def test_an_interruption_is_seen_although_a_log_is_quiet() -> None:
+    shown: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        job_client.follow(Quiet(None, JobStatus.RUNNING), "job", shown.append)
+    assert shown == ["here I am"]
 
 
 def mistake(capsys, *argv: str) -> str:
