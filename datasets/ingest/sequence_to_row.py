@@ -92,10 +92,7 @@ def _align(raw: RawFrames[np.ndarray], preprocessor: Preprocessor, layout: Layou
         raise Unreadable(f"not an aligned {preprocessor.name}", str(error)) from error
     if not found.masks.any():
         raise Unreadable("no usable frame", f"{len(found.masks)} empty frames")
-    dropped = [DroppedFrame(raw.names[index], *why) for index, why in found.dropped.items()]
-    _refuse_most(dropped, len(raw.frames))
-    kept = [index for index in range(len(raw.frames)) if index not in found.dropped]
-    return _Masks(kept, found.masks[kept] if dropped else found.masks, dropped, found.notes)
+    return _Masks(list(range(len(found.masks))), found.masks, notes=found.notes)
 
 
 def _normalise(frame: np.ndarray, preprocessor: Preprocessor) -> Normalised:

@@ -6,7 +6,7 @@ second normalisation would move and blur them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,14 +35,10 @@ class Normalised:
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """All frames of an aligned sequence.
-
-    masks: uint8 0/1 [T, G, G]. dropped: the frames that are not to be used, by index, with a reason and a detail.
-    """
+    """All frames of an aligned sequence. masks: uint8 0/1 [T, G, G]."""
 
     masks: np.ndarray
     notes: Notes = NOTHING
-    dropped: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +121,8 @@ def aligned_masks(frames: Sequence[np.ndarray], inverted: bool = False) -> Align
     """Frames that their owners aligned, [H, W] or [H, W, C] of one size, on a grid of their height, without a change.
 
     H must be one of ALIGNED_GRIDS and W at most H; narrower releases (64 x 44) are centred between empty columns.
-    Frames with several bodies are dropped. ValueError for other sizes and for values that are not a mask, Unreadable
-    where body and background seem exchanged.
+    ValueError for other sizes and for values that are not a mask. Unreadable where body and background seem exchanged,
+    and where most of the frames show several bodies.
     """
     height, width = frames[0].shape[:2]
     if not is_aligned((height, width)):
@@ -140,8 +136,10 @@ def aligned_masks(frames: Sequence[np.ndarray], inverted: bool = False) -> Align
     margin = (height - width) // 2
     out = np.zeros((len(frames), height, height), dtype=np.uint8)
     np.greater(found.mask, 0, out=out[:, :, margin : margin + width].view(bool))
-    several = (SEVERAL, f"two of them in {width}x{height} pixels: which is the walker?")
-    return Aligned(out, found.notes, dict.fromkeys(frames_of_several(out), several))
+    several = len(frames_of_several(out))
+    if several > len(out) / 2:
+        raise Unreadable(SEVERAL, f"{several} of {len(out)} frames have two: which is the walker?")
+    return Aligned(out, found.notes | ({(BODIES, "several in some frames")} if several else NOTHING))
 
 
 def is_aligned(size: tuple[int, ...]) -> bool:

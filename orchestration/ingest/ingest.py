@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_UNCOMMITTED = 0.01  # share of the sequences in flight at any time, which are lost if everything is killed
 _LEAST_SEQUENCES = 32  # for which another worker is worth the second or two that it takes to start
-MIN_FRAMES = 5  # a quarter of a step; OpenGait's pretreatment warns of fewer
+MIN_FRAMES = 2  # one frame shows no walk; protocols count walks of a few frames, which OpenGait keeps too
 MAX_FRAMES = 3_000  # two minutes at 25 frames a second
 _MIN_ROUNDS = 4  # blocks per worker at least, so that all workers finish at about the same time
 

@@ -50,8 +50,10 @@ def real_store(tree: Path, local_ray, tmp_path_factory) -> Path:
 
 
 def test_every_frame_decodes_to_the_thresholded_mask(tree: Path, real_store: Path) -> None:
-    rows = Store.open(real_store).rows().to_pylist()
-    assert len(rows) == len(list(tree.rglob("*.pkl"))) > 100
+    store = Store.open(real_store)
+    rows, rejects = store.rows().to_pylist(), store.rejects().to_pylist()
+    assert [(one["source"], one["reason"]) for one in rejects] == [("005/bg-01/090", "too few frames")]  # it has one
+    assert len(rows) + len(rejects) == len(list(tree.rglob("*.pkl"))) > 100
     for row in rows:
         (path,) = (tree / row["source"]).iterdir()
         released = pickle.loads(path.read_bytes())

@@ -187,3 +187,13 @@ def time_last(folder: Path) -> None:
 def lying_frames(folder: Path) -> None:
     """[T, W, H]."""
     _rewrite(folder, lambda frames: np.ascontiguousarray(frames.transpose(0, 2, 1)))
+
+
+def somebody_beside_in_an_array(folder: Path) -> None:
+    """Another person of the same size beside the first one, in every frame."""
+
+    def add(frames: np.ndarray) -> np.ndarray:
+        half = frames[:, :, 16:48]
+        return np.concatenate([half, half], axis=2)
+
+    _rewrite(folder, add)

@@ -143,6 +143,7 @@ IN_ARRAYS = (
     Hazard(arrays.labels_in_an_array, *_ARRAY, "unchanged"),
     Hazard(arrays.time_last, *_ARRAY, "unchanged"),
     Hazard(arrays.lying_frames, *_ARRAY, "unchanged"),
+    Hazard(arrays.somebody_beside_in_an_array, *_ARRAY, "rejected", ("several bodies",)),
     Hazard(arrays.silhouettes_missing, "CCGR", "released", "rejected", ("no frames",)),
     Hazard(arrays.silhouettes_missing, "Gait3D", "opengait", "rejected", ("no frames",)),
 )
