@@ -123,9 +123,9 @@ def select(folder: Place, step: int | None) -> Place:
     if damage is not None:
         others = [one for one in reversed(list(found.values())) if one != chosen]
         whole = next((step_of(one) for one in others if damage_of(one) is None), None)
-        fix = f"give --step {whole}, the newest whole one" if whole is not None else "it has no whole one"
+        fix = f"give --step {whole}, the newest whole one, or" if whole is not None else "no other one is whole:"
         raise Damaged(
-            f"{chosen} is damaged ({damage}): {fix}, or run the same `python -m jobs.pretrain` or `jobs.finetune` "
+            f"{chosen} is damaged ({damage}): {fix} run the same `python -m jobs.pretrain` or `jobs.finetune` "
             "again, which trains the steps that are lost"
         )
     return chosen
