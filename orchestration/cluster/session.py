@@ -34,6 +34,7 @@ VARIABLES = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # to notice ends and deaths sooner than after 2 s
     # What reserves no GPU sees none: else a task beside training would take memory of the first rank's.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",

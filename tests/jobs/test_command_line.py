@@ -43,6 +43,13 @@ def test_what_ends_a_job_is_one_line(capsys, raised: BaseException, status: int,
     assert err.startswith(said) and err.count("\n") == 1
 
 
+def test_a_setting_for_older_programs_with_ray_train_changes_nothing() -> None:
+    command = [sys.executable, "-m", "jobs.pretrain", "tiny", "--help"]
+    environment = os.environ | {"RAY_TRAIN_V2_ENABLED": "0"}
+    asked = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
