@@ -28,8 +28,8 @@ class Arguments:
 
     root: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """NAME=<folder>: a collection and its folder. Give it once for each collection."""
-    out: str
-    """The store: a folder, or a URL of object storage, for shards, rejects and the manifest."""
+    out: str = ""
+    """The store: a folder, or a URL of object storage, for shards, rejects and the manifest. --check needs none."""
     modality: Modality | None = None
     """The modality to ingest; if not given, that of the spec file, else silhouettes."""
     spec: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -52,13 +52,14 @@ class Arguments:
     """Number of workers; if not given, one for each core of Ray."""
     max_rejects: float = 0.01
     """Fraction of a collection's sequences that may be rejected; above it the exit status is 1."""
-
     verify: tyro.conf.FlagCreatePairsOff[bool] = False
     """Ingest nothing: read every file of the store, and list those that are not what was written."""
 
     def __post_init__(self) -> None:
         if self.verify and self.root:
             raise UsageError("--verify ingests nothing: leave out --root; the ingest without it mends what is listed")
+        if not (self.out or self.check):
+            raise UsageError("missing --out: give the store, a folder or a URL of object storage")
         if not 0 <= self.max_rejects <= 1:
             raise UsageError(f"--max-rejects {self.max_rejects} is a fraction: give 0 to 1")
 

@@ -10,7 +10,8 @@ from orchestration.ingest.ingest import IngestRun, find_roots
 
 def check(run: IngestRun) -> list[Sample]:
     """A sample of each collection of a run, as it would be ingested; UsageError for whatever ends an ingest at once."""
-    roots = find_roots(run, {"collections": StoreWriter.open(run.out).described})
+    known = StoreWriter.open(run.out).described if run.out else {}
+    roots = find_roots(run, {"collections": known})
     samples = []
     with Progress("check", "collections", len(roots)) as progress:
         for root in roots.values():

@@ -56,7 +56,7 @@ class IngestRun:
     """The settings of an ingest."""
 
     roots: dict[str, str]  # collection -> its folder
-    out: str  # address of the store
+    out: str  # address of the store; empty where there is none yet, to check alone
     modality: Modality | None = None  # to read; None: silhouettes, or the one that a spec file names
     specs: dict[str, str] = field(default_factory=dict)  # custom collection -> its spec file
     partitions: dict[str, str] = field(default_factory=dict)  # collection -> partition file, or name of a published one

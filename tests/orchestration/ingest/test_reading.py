@@ -81,7 +81,7 @@ def test_check_says_what_ingest_would_do_and_writes_nothing(tmp_path: Path, caps
         write_walk(tmp_path / f"walks/{subject:02d}/nm/left", 6, name=f"f{{:03d}}_id{subject}7.png")
     write_walk(tmp_path / "walks/60/nm/left", 6, inverted=True)
     command = ["--root", f"mine={tmp_path / 'walks'}", "--out", str(tmp_path / "store"), "--check"]
-    job.main([*command, "--max-rejects", "0.1"])
+    job.main([*command[:2], "--check", "--max-rejects", "0.1"])
     said = capsys.readouterr().out
     assert "mine: a sample of 48 of about 61 sequences, read as <subject>/<condition>/<view>, pictures" in said
     assert "all of it would take about" in said
