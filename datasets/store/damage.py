@@ -89,7 +89,8 @@ def _manifest(store: Place, begun: bool, health: Health) -> list[FileRecord]:
         if not begun or "schema version" in str(error):
             raise
         costs = "no sequence is lost, and none is found by readers"
-        health.damages.append(Damage(MANIFEST, _why(error), costs))
+        why = _why(error) if (store / MANIFEST).exists() else _GONE
+        health.damages.append(Damage(MANIFEST, why, costs))
         return []
     return [*manifest["shards"], *manifest["rejects"]]
 
@@ -137,6 +138,8 @@ def mend(store: Place, roots: Collection[str]) -> None:
         )
     blocks, damaged = Blocks(store), health.damaged()
     for one in health.damages:
+        if (one.path, one.why) == (MANIFEST, _GONE):  # of an ingest that has not ended yet
+            continue
         logger.warning(f"{store / one.path} is damaged ({one.why}) and made anew: {one.costs} until then")
         if one.path == MANIFEST or one.path.startswith("collections/"):
             (store / one.path).remove()
