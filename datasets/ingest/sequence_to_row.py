@@ -15,13 +15,17 @@ from datasets.ingest.read_frames import DroppedFrame, RawFrames, read
 from datasets.preprocessing.binary import CONTRADICTION, EXCHANGED
 from datasets.preprocessing.bodies import SEVERAL
 from datasets.preprocessing.preprocessors import Preprocessor, preprocessor_of
-from datasets.preprocessing.silhouettes import Normalised, is_aligned
+from datasets.preprocessing.shapes import NO_BODY
+from datasets.preprocessing.silhouettes import Normalised, fill_their_height, is_aligned
 from datasets.schema.collection import Layout
 from datasets.schema.errors import Unreadable
-from datasets.schema.reading import NOTHING, Notes, joined
+from datasets.schema.reading import NOTHING, SIZE, Notes, joined
 
 Row = dict[str, Any]
-_SOMETHING_ELSE = frozenset({"not a mask", EXCHANGED, CONTRADICTION, SEVERAL})  # reasons that others of a walk share
+_SOMETHING_ELSE = frozenset(
+    {"not a mask", EXCHANGED, CONTRADICTION, SEVERAL, NO_BODY}
+)  # reasons that others of a walk share
+_NOT_ALIGNED: Notes = frozenset({(SIZE, "normalised: bodies are lower than their frames")})
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ def _align(raw: RawFrames[np.ndarray], preprocessor: Preprocessor, layout: Layou
         raise Unreadable(f"not an aligned {preprocessor.name}", str(error)) from error
     if not found.masks.any():
         raise Unreadable("no usable frame", f"{len(found.masks)} empty frames")
+    if layout.may_be_raw and not fill_their_height(found.masks):
+        normalised = _collect(raw.names, [_normalise(frame, preprocessor) for frame in raw.frames])
+        return replace(normalised, notes=normalised.notes | _NOT_ALIGNED)
     return _Masks(list(range(len(found.masks))), found.masks, notes=found.notes)
 
 

@@ -14,11 +14,13 @@ import numpy as np
 from datasets.preprocessing import binary
 from datasets.preprocessing.binary import THRESHOLD
 from datasets.preprocessing.bodies import SEVERAL, frames_of_several, main_body
+from datasets.preprocessing.shapes import NO_BODY, most_show, what_else
 from datasets.schema.errors import Unreadable
 from datasets.schema.reading import BODIES, NOTHING, Notes
 
 RAW_GRID = 128  # what raw masks are normalised to; aligned releases keep their own height
 ALIGNED_GRIDS = (64, 128)
+_LOW = 0.75  # of its frame's height a body has less if nobody aligned it; those of CASIA-B have 0.95 and more
 MIN_MASS = 10_000  # grey levels summed over the picture, 39 white pixels: with less the frame shows no person
 _MAX_WIDTH = 1 << 16  # columns after scaling: a body one row high in a wide picture would fill any memory
 
@@ -76,6 +78,8 @@ def normalise_frame(frame: np.ndarray, inverted: bool = False) -> Normalised:
         alone, is_smaller = main_body(found.mask)
     except Unreadable as error:
         return Normalised(None, error.reason, f"{size}: {error.detail}")
+    if what := what_else(alone):
+        return Normalised(None, NO_BODY, f"{size}: {what}")
     mask, reason = normalise(alone)
     notes = found.notes | ({(BODIES, "others removed")} if is_smaller else NOTHING)
     return Normalised(mask, reason, size, notes)
@@ -122,7 +126,7 @@ def aligned_masks(frames: Sequence[np.ndarray], inverted: bool = False) -> Align
 
     H must be one of ALIGNED_GRIDS and W at most H; narrower releases (64 x 44) are centred between empty columns.
     ValueError for other sizes and for values that are not a mask. Unreadable where body and background seem exchanged,
-    and where most of the frames show several bodies.
+    and where most of the frames show several bodies, or none.
     """
     height, width = frames[0].shape[:2]
     if not is_aligned((height, width)):
@@ -136,6 +140,8 @@ def aligned_masks(frames: Sequence[np.ndarray], inverted: bool = False) -> Align
     margin = (height - width) // 2
     out = np.zeros((len(frames), height, height), dtype=np.uint8)
     np.greater(found.mask, 0, out=out[:, :, margin : margin + width].view(bool))
+    if what := most_show(out):
+        raise Unreadable(NO_BODY, f"most of {len(out)} frames show {what}")
     several = len(frames_of_several(out))
     if several > len(out) / 2:
         raise Unreadable(SEVERAL, f"{several} of {len(out)} frames have two: which is the walker?")
@@ -146,3 +152,11 @@ def is_aligned(size: tuple[int, ...]) -> bool:
     """Whether frames of a size (height, width) can be those of an aligned release."""
     height, width = size
     return height in ALIGNED_GRIDS and width <= height and (height - width) % 2 == 0
+
+
+def fill_their_height(masks: np.ndarray) -> bool:
+    """Whether most bodies are about as high as their frames, as aligned ones are; masks: [T, G, G], not 0 on bodies."""
+    rows = np.asarray(masks.any(axis=2))
+    seen = rows[rows.any(axis=1)]
+    heights = seen.shape[1] - seen.argmax(axis=1) - seen[:, ::-1].argmax(axis=1)
+    return not len(seen) or bool(np.median(heights) >= _LOW * seen.shape[1])

@@ -6,7 +6,7 @@ A reading maps an aspect to what was found. Where frames of one sequence differ,
 from collections.abc import Iterable, Mapping
 
 NUMBERS, ALPHA, ORIENTATION, INVERTED = "numbers", "alpha", "orientation", "inverted"  # of every row of pictures
-VALUES, BODIES, LINES, AXES = "values", "bodies", "lines", "axes"  # where there is something to say
+VALUES, BODIES, LINES, AXES, SIZE = "values", "bodies", "lines", "axes", "size"  # where there is something to say
 
 IN_THE_NAMES, POSITIONS, ORDER_OF_NAMES = "in the names", "positions in the array", "order of names"
 AS_STORED, NO_ALPHA, NOT_INVERTED = "as stored", "none", "no"

@@ -197,3 +197,8 @@ def somebody_beside_in_an_array(folder: Path) -> None:
         return np.concatenate([half, half], axis=2)
 
     _rewrite(folder, add)
+
+
+def time_in_the_middle(folder: Path) -> None:
+    """[H, T, W]."""
+    _rewrite(folder, lambda frames: np.ascontiguousarray(frames.transpose(1, 0, 2)))

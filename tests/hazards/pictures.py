@@ -402,3 +402,29 @@ def somebody_beside(folder: Path) -> None:
         return np.maximum(np.roll(picture, width // 2, axis=1), np.roll(picture, -(width - width // 2), axis=1))
 
     _rewrite(folder, add)
+
+
+def white_inside_a_dark_frame(folder: Path) -> None:
+    """Bodies of 0 on 255, with a wide dark frame around them."""
+    _rewrite(folder, lambda picture: np.pad(255 - picture, 24))
+
+
+def outlines(folder: Path) -> None:
+    """The outlines of bodies."""
+    _rewrite(folder, lambda picture: picture - cv2.erode(picture, np.ones((3, 3), np.uint8)))
+
+
+def lying(folder: Path) -> None:
+    """Pictures turned by 90 degrees, without an Exif that says so."""
+    _rewrite(folder, lambda picture: np.ascontiguousarray(np.rot90(picture)))
+
+
+def filled_boxes(folder: Path) -> None:
+    """The bounding boxes of bodies in place of the bodies, as a detector gives them."""
+
+    def box(picture: np.ndarray) -> np.ndarray:
+        left, top, width, height = cv2.boundingRect(picture)
+        picture[top : top + height, left : left + width] = 255
+        return picture
+
+    _rewrite(folder, box)

@@ -112,6 +112,11 @@ IN_PICTURES = (
     Hazard(pictures.another_frame_of_one_number, *_NAMED, "rejected", ("two frames of one number",)),
     Hazard(pictures.somebody_far_away, *_RAW, "unchanged"),
     Hazard(pictures.somebody_beside, *_RAW, "rejected", ("several bodies",)),
+    Hazard(pictures.white_inside_a_dark_frame, *_RAW, "rejected", ("not a walking body",)),
+    Hazard(pictures.outlines, *_RAW, "rejected", ("not a walking body",)),
+    Hazard(pictures.filled_boxes, *_RAW, "rejected", ("not a walking body",)),
+    Hazard(pictures.filled_boxes, *_ALIGNED, "rejected", ("not a walking body",)),
+    Hazard(pictures.lying, *_RAW, "rejected", ("not a walking body",)),
 )
 
 IN_ARRAYS = (
@@ -143,6 +148,7 @@ IN_ARRAYS = (
     Hazard(arrays.labels_in_an_array, *_ARRAY, "unchanged"),
     Hazard(arrays.time_last, *_ARRAY, "unchanged"),
     Hazard(arrays.lying_frames, *_ARRAY, "unchanged"),
+    Hazard(arrays.time_in_the_middle, *_ARRAY, "rejected", ("unknown order of axes",)),
     Hazard(arrays.somebody_beside_in_an_array, *_ARRAY, "rejected", ("several bodies",)),
     Hazard(arrays.silhouettes_missing, "CCGR", "released", "rejected", ("no frames",)),
     Hazard(arrays.silhouettes_missing, "Gait3D", "opengait", "rejected", ("no frames",)),

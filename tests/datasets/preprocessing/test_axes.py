@@ -39,3 +39,16 @@ def test_an_array_without_an_axis_of_time_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 2, (64, 64, 64), np.uint8)
     with pytest.raises(ValueError, match="64x64x64 of which no axis is clearly time"):
         with_time_first(noise, upright=True)
+
+
+def test_empty_frames_say_nothing_of_time(frames: np.ndarray) -> None:
+    padded = np.pad(frames, ((40, 40), (0, 0), (0, 0)))
+    padded[45] = padded.max()
+    assert with_time_first(padded, upright=True)[0] is padded
+    np.testing.assert_array_equal(with_time_first(padded.transpose(1, 2, 0), upright=True)[0], padded)
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 0, 1)])
+def test_time_in_the_middle_is_refused(frames: np.ndarray, order: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="no axis is clearly time"):
+        with_time_first(frames.transpose(order), upright=True)
