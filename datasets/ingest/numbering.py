@@ -8,14 +8,19 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 
+from datasets.schema.errors import Unreadable
 from datasets.schema.reading import IN_THE_NAMES, ORDER_OF_NAMES
 
 MAX_NUMBER = 2**31 - 1  # frame numbers are stored as int32
 _MAX_DIGITS = 9  # longer ones are time stamps, whose differences mean nothing in frames
 _EVEN = 0.3  # of the steps between neighbouring frames are equal, where most frames of a walk may be missing
 _COPY = re.compile(r"(?i)( \(\d+\)| - copy( \(\d+\))?| copy( \d+)?|_copy\d*|~)$")  # what file managers append
+
+_WALK = re.compile(r"(?i)(cam|camera|view|walk|seq|sequence|trial|take|person|subject|track|run)[-_ ]?\d+")
+_FEW = 3  # files are no second walk
 
 _COMPANION = "._"  # before the name of the file of metadata that macOS writes beside each file
 
@@ -51,7 +56,10 @@ def number_files(names: Sequence[str], pattern: str) -> Numbering:
     if "frame" in known:
         numbers, how = [int(match["frame"]) for match in matches if match is not None and match["frame"]], IN_THE_NAMES
     elif "stem" in known:
-        numbers, how = _counting([match["stem"] for match in matches if match is not None])
+        stems = [match["stem"] for match in matches if match is not None]
+        numbers, how = _counting(stems)
+        if not numbers:
+            _check_one_walk(stems)
     else:
         numbers, how = [], IN_THE_NAMES
     if len(set(numbers)) < len(first) or max(numbers, default=0) > MAX_NUMBER:
@@ -80,12 +88,15 @@ def _by_stem(names: Sequence[str], key: Callable[[str], str]) -> list[list[str]]
 
 
 def _without_zeros(stem: str) -> str:
-    """A stem without zeros before its numbers."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", stem)
+    """A stem without zeros before its numbers; those behind a decimal point count."""
+    return re.sub(r"(?<!\d)(?<!\d\.)0+(?=\d)", "", stem)
 
 
 def _counting(stems: Sequence[str]) -> tuple[list[int], str]:
     """The number of each file, and which of those in the names it is; none where no number counts up evenly."""
+    if any(stem.startswith("-") for stem in stems) and all(re.fullmatch(r"-?\d{1,9}", stem) for stem in stems):
+        least = min(map(int, stems))  # frames before an event have negative numbers, which no row has
+        return [int(stem) - least for stem in stems], IN_THE_NAMES
     runs = [re.findall(r"\d+", stem) for stem in stems]
     most = min(map(len, runs), default=0)
     varying: list[tuple[float, int, int, list[int]]] = []  # evenness, minus the step, the place, the numbers
@@ -94,6 +105,8 @@ def _counting(stems: Sequence[str]) -> tuple[list[int], str]:
         if len(texts) > 1 and len(set(texts)) == 1:
             continue
         numbers = [int(text) if len(text) <= _MAX_DIGITS else MAX_NUMBER + 1 for text in texts]
+        if _is_fraction(stems, place, runs):
+            continue
         step, evenness = _steps(numbers)
         varying.append((evenness, -step, place, numbers))
     usable = [one for one in varying if one[0] >= _EVEN and max(one[3]) <= MAX_NUMBER]
@@ -105,6 +118,26 @@ def _counting(stems: Sequence[str]) -> tuple[list[int], str]:
     return numbers, f"number {most + place + 1} of {most} in the names, which counts up evenly"
 
 
+def _is_fraction(stems: Sequence[str], place: int, runs: list[list[str]]) -> bool:
+    """Whether a number stands behind a decimal point of numbers that vary: seconds, confidences. It starts again."""
+    if -place == min(map(len, runs)) or len({run[place - 1] for run in runs}) == 1:
+        return False
+    return all(f"{run[place - 1]}.{run[place]}" in stem for run, stem in zip(runs, stems, strict=True))
+
+
+def _check_one_walk(stems: Sequence[str]) -> None:
+    """Unreadable where the same numbers count in names of several kinds, as of two walks, or of two cameras."""
+    walks: dict[str, list[str]] = defaultdict(list)
+    for stem in stems:
+        named = _WALK.search(stem)
+        kind = re.sub(r"\d+(\.\d+)?", "#", stem).casefold()
+        walks[f"{kind} {named[0] if named else ''}"].append(stem)
+    large = [names for names in walks.values() if len(names) >= max(_FEW, len(stems) / 10)]
+    if len(large) > 1 and all(_counting(names)[0] for names in large):
+        shown = " and ".join(f"{names[0]} ({len(names)} files)" for names in large[:2])
+        raise Unreadable("several walks", f"names as {shown}: give each walk, and each camera, a folder of its own")
+
+
 def _steps(numbers: list[int]) -> tuple[int, float]:
     """The most frequent step between neighbours in order, and its share; 0 and 0 where numbers repeat."""
     steps = [after - before for before, after in pairwise(sorted(numbers))]
@@ -114,7 +147,7 @@ def _steps(numbers: list[int]) -> tuple[int, float]:
     return (step, steps.count(step) / len(steps)) if min(steps) > 0 else (0, 0.0)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names by all the numbers in them."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
+def _natural(name: str) -> list[tuple[Decimal, str]]:
+    """A key that sorts names by all the numbers in them, with their fractions; 1.2.3 has none."""
+    parts = re.split(r"((?<![\d.])\d+\.\d+(?!\.?\d)|\d+)", name)
+    return [(Decimal(part or 0), "") if index % 2 else (Decimal(0), part) for index, part in enumerate(parts)]
