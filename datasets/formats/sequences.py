@@ -38,10 +38,11 @@ class LoadedArray:
 def sequence_in(content: object) -> LoadedArray:
     """The frames in what `unpickler.load` returns, or in Pairs of the names and arrays of an .npz.
 
-    It takes an array [T, H, W]; one with an axis too many, [T, 1, H, W] or [T, H, W, 1]; a list of one such array; a
-    list, or an array of objects (NumPy before 1.24 made one of a list with None), of arrays [H, W], with None for
-    missing frames; and of several values with names the one that `_chosen` says. Raises Unreadable for anything else:
-    `unreadable pickle`, `not an array of frames`, `several arrays`, `array too large` or `no frames`.
+    It takes an array [T, H, W]; with an axis too many, [T, 1, H, W] or [T, H, W, 1], or three equal channels; a
+    list of one such array; a list, or an array of objects (NumPy before 1.24 made one of a list with None), of
+    arrays [H, W], with None for missing frames; and of several values with names the one that `_chosen` says.
+    Raises Unreadable for others: `unreadable pickle`, `not an array of frames`, `several arrays`, `array too large`
+    or `no frames`.
     """
     content = _content(content)
     if isinstance(content, Pairs):
@@ -130,9 +131,13 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _without_channels(array: np.ndarray) -> np.ndarray:
-    """[T, 1, H, W] and [T, H, W, 1] as [T, H, W]."""
+    """[T, 1, H, W] and [T, H, W, 1] as [T, H, W]; so are three channels that are the same."""
     if array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
         return array.squeeze(1 if array.shape[1] == 1 else 3)
+    if array.ndim == 4 and 3 in (array.shape[1], array.shape[3]):
+        planes = np.moveaxis(array, 3 if array.shape[3] == 3 else 1, 0)
+        if (planes[0] == planes[1]).all() and (planes[0] == planes[2]).all():
+            return planes[0]
     return array
 
 

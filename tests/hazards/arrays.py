@@ -202,3 +202,13 @@ def somebody_beside_in_an_array(folder: Path) -> None:
 def time_in_the_middle(folder: Path) -> None:
     """[H, T, W]."""
     _rewrite(folder, lambda frames: np.ascontiguousarray(frames.transpose(1, 0, 2)))
+
+
+def three_equal_channels(folder: Path) -> None:
+    """[T, H, W, 3], as of pictures that were read as colours."""
+    _rewrite(folder, lambda frames: np.stack([frames] * 3, axis=-1))
+
+
+def three_unequal_channels(folder: Path) -> None:
+    """[T, H, W, 3] of another picture in each channel."""
+    _rewrite(folder, lambda frames: np.stack([frames, frames // 2, 255 - frames], axis=-1))

@@ -148,6 +148,8 @@ IN_ARRAYS = (
     Hazard(arrays.labels_in_an_array, *_ARRAY, "unchanged"),
     Hazard(arrays.time_last, *_ARRAY, "unchanged"),
     Hazard(arrays.lying_frames, *_ARRAY, "unchanged"),
+    Hazard(arrays.three_equal_channels, "GaitLU-1M", "released", "unchanged"),
+    Hazard(arrays.three_unequal_channels, "GaitLU-1M", "released", "rejected", ("not an array of frames",)),
     Hazard(arrays.time_in_the_middle, *_ARRAY, "rejected", ("unknown order of axes",)),
     Hazard(arrays.somebody_beside_in_an_array, *_ARRAY, "rejected", ("several bodies",)),
     Hazard(arrays.silhouettes_missing, "CCGR", "released", "rejected", ("no frames",)),
