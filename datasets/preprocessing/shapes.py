@@ -1,4 +1,4 @@
-"""What is no walking body, by its outline alone: a filled box, the outline of something, a body that lies.
+"""What is no walking body, by its outline alone: a box with a hole, the outline of something, a body that lies.
 
 On 33,626 aligned frames of CASIA-B the body had 0.24 to 0.82 of the area of its bounding box and 0.48 of this box's
 border at most, and it was never wider than high.
@@ -11,6 +11,7 @@ import numpy as np
 
 NO_BODY = "not a walking body"
 _BOXED = 0.7  # of the bounding box's border is filled, as of a detector's box, or of a bright background inside a frame
+_HOLED = 1.01  # times its area is what a box encloses, if it has a hole
 _THIN, _HOLLOW = 0.4, 2.0  # of its bounding box an outline fills less, and what it encloses is this much larger
 _LYING = 1.5  # times wider than high
 _LEAST = 8  # pixels of a side, in which a shape can be told
@@ -22,17 +23,29 @@ def what_else(mask: np.ndarray) -> str:
     if min(width, height) < _LEAST:
         return ""
     inside = mask[top : top + height, left : left + width]
-    sides = (inside[0], inside[-1], inside[1:-1, 0], inside[1:-1, -1])
-    if sum(map(np.count_nonzero, sides)) > _BOXED * sum(map(len, sides)):
-        return "a filled box: a detector's box, or a bright background inside a dark frame?"
     if width > _LYING * height:
         return f"a body {width} pixels wide and {height} high: turned by 90 degrees?"
-    area = cv2.countNonZero(inside)
-    if area < _THIN * width * height:
+    area, is_box = cv2.countNonZero(inside), _fills_border(inside)
+    if is_box or area < _THIN * width * height:
         contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        if sum(map(cv2.contourArea, contours)) > _HOLLOW * area:
+        enclosed = sum(map(cv2.contourArea, contours))
+        if is_box and enclosed > _HOLED * area:
+            return "a box with a hole: a bright background inside a dark frame?"
+        if enclosed > _HOLLOW * area:
             return "an outline that is not filled"
     return ""
+
+
+def is_box(mask: np.ndarray) -> bool:
+    """Whether a mask [H, W] is a filled box, as a detector gives it: doubtful, but a drawn body may be one."""
+    left, top, width, height = cv2.boundingRect(mask)
+    return min(width, height) >= _LEAST and _fills_border(mask[top : top + height, left : left + width])
+
+
+def _fills_border(inside: np.ndarray) -> bool:
+    """Whether a mask that is cut to its bounding box fills most of this box's border."""
+    sides = (inside[0], inside[-1], inside[1:-1, 0], inside[1:-1, -1])
+    return sum(map(np.count_nonzero, sides)) > _BOXED * sum(map(len, sides))
 
 
 def most_show(masks: Iterable[np.ndarray]) -> str:

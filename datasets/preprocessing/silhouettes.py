@@ -14,7 +14,7 @@ import numpy as np
 from datasets.preprocessing import binary
 from datasets.preprocessing.binary import THRESHOLD
 from datasets.preprocessing.bodies import SEVERAL, frames_of_several, main_body
-from datasets.preprocessing.shapes import NO_BODY, most_show, what_else
+from datasets.preprocessing.shapes import NO_BODY, is_box, most_show, what_else
 from datasets.schema.errors import Unreadable
 from datasets.schema.reading import BODIES, NOTHING, Notes
 
@@ -82,6 +82,7 @@ def normalise_frame(frame: np.ndarray, inverted: bool = False) -> Normalised:
         return Normalised(None, NO_BODY, f"{size}: {what}")
     mask, reason = normalise(alone)
     notes = found.notes | ({(BODIES, "others removed")} if is_smaller else NOTHING)
+    notes |= {(BODIES, "filled boxes")} if is_box(alone) else NOTHING
     return Normalised(mask, reason, size, notes)
 
 

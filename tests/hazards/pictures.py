@@ -417,14 +417,3 @@ def outlines(folder: Path) -> None:
 def lying(folder: Path) -> None:
     """Pictures turned by 90 degrees, without an Exif that says so."""
     _rewrite(folder, lambda picture: np.ascontiguousarray(np.rot90(picture)))
-
-
-def filled_boxes(folder: Path) -> None:
-    """The bounding boxes of bodies in place of the bodies, as a detector gives them."""
-
-    def box(picture: np.ndarray) -> np.ndarray:
-        left, top, width, height = cv2.boundingRect(picture)
-        picture[top : top + height, left : left + width] = 255
-        return picture
-
-    _rewrite(folder, box)

@@ -114,8 +114,6 @@ IN_PICTURES = (
     Hazard(pictures.somebody_beside, *_RAW, "rejected", ("several bodies",)),
     Hazard(pictures.white_inside_a_dark_frame, *_RAW, "rejected", ("not a walking body",)),
     Hazard(pictures.outlines, *_RAW, "rejected", ("not a walking body",)),
-    Hazard(pictures.filled_boxes, *_RAW, "rejected", ("not a walking body",)),
-    Hazard(pictures.filled_boxes, *_ALIGNED, "rejected", ("not a walking body",)),
     Hazard(pictures.lying, *_RAW, "rejected", ("not a walking body",)),
 )
 

@@ -6,6 +6,7 @@ import pytest
 
 from datasets.preprocessing.shapes import what_else
 from datasets.preprocessing.silhouettes import fill_their_height, normalise_frame
+from datasets.schema.reading import BODIES
 
 BODY = np.zeros((240, 320), np.uint8)
 cv2.ellipse(BODY, (160, 60), (12, 15), 0, 0, 360, 255, -1)
@@ -23,8 +24,8 @@ def boxed(mask: np.ndarray) -> np.ndarray:
     ("mask", "what"),
     [
         (BODY, ""),
-        (boxed(BODY), "a filled box"),
-        (np.pad(255 - BODY, 20), "a filled box"),  # a bright background inside a dark frame
+        (boxed(BODY), ""),
+        (np.pad(255 - BODY, 20), "a box with a hole"),  # a bright background inside a dark frame
         (BODY - cv2.erode(BODY, np.ones((3, 3))), "an outline"),
         (np.rot90(BODY), "turned by 90 degrees"),
         (BODY * 0, ""),
@@ -37,6 +38,11 @@ def test_another_shape_than_a_body_is_named_and_its_frame_dropped(mask: np.ndarr
     if what:
         made = normalise_frame(mask)
         assert made.mask is None and made.reason == "not a walking body" and what in made.detail
+
+
+def test_a_filled_box_is_kept_and_said_to_be_one() -> None:
+    assert normalise_frame(boxed(BODY)).notes == {(BODIES, "filled boxes")}
+    assert not normalise_frame(BODY).notes
 
 
 def test_real_masks_are_bodies(kth_masks) -> None:
