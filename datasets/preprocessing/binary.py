@@ -15,6 +15,7 @@ from datasets.schema.errors import Unreadable
 from datasets.schema.reading import ALPHA, INVERTED, LINES, NOTHING, VALUES, Notes
 
 THRESHOLD = 127  # of the field, for grey values over the whole range (OpenGait's pretreatment.py)
+_MOST_OF_BORDER = 0.6  # is background; of a tight crop around a body it is less
 MIN_PIXELS = 40  # of a body
 EXCHANGED = "body and background seem exchanged"
 CONTRADICTION = "alpha contradicts the colours"
@@ -272,6 +273,6 @@ def _are_edges(levels: np.ndarray, dark: float, bright: float) -> bool:
 def _check_border(mask: np.ndarray, inverted: bool) -> None:
     """Unreadable where most of the border would be body."""
     share = float((_border(mask) > 0).mean())
-    if share > 0.5:
+    if share > _MOST_OF_BORDER:
         fix = "leave out --invert" if inverted else 'give --invert, or "inverted": true in a spec file'
         raise Unreadable(EXCHANGED, f"{share:.0%} of the border and {(mask > 0).mean():.0%} of all is body: {fix}")

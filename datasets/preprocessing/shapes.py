@@ -11,7 +11,7 @@ import numpy as np
 
 NO_BODY = "not a walking body"
 _BOXED = 0.7  # of the bounding box's border is filled, as of a detector's box, or of a bright background inside a frame
-_HOLED = 1.01  # times its area is what a box encloses, if it has a hole
+_HOLE = 0.015  # of a box at least is a hole in the shape of a body
 _THIN, _HOLLOW = 0.4, 2.0  # of its bounding box an outline fills less, and what it encloses is this much larger
 _LYING = 1.5  # times wider than high
 _LEAST = 8  # pixels of a side, in which a shape can be told
@@ -25,13 +25,14 @@ def what_else(mask: np.ndarray) -> str:
     inside = mask[top : top + height, left : left + width]
     if width > _LYING * height:
         return f"a body {width} pixels wide and {height} high: turned by 90 degrees?"
-    area, is_box = cv2.countNonZero(inside), _fills_border(inside)
-    if is_box or area < _THIN * width * height:
+    if _fills_border(inside):
+        holes = cv2.connectedComponentsWithStats((inside == 0).view(np.uint8), connectivity=4)[2][1:, cv2.CC_STAT_AREA]
+        is_holed = len(holes) > 0 and holes.max() > _HOLE * width * height
+        return "a box with a hole: a bright background inside a dark frame?" if is_holed else ""
+    area = cv2.countNonZero(inside)
+    if area < _THIN * width * height:
         contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        enclosed = sum(map(cv2.contourArea, contours))
-        if is_box and enclosed > _HOLED * area:
-            return "a box with a hole: a bright background inside a dark frame?"
-        if enclosed > _HOLLOW * area:
+        if sum(map(cv2.contourArea, contours)) > _HOLLOW * area:
             return "an outline that is not filled"
     return ""
 
