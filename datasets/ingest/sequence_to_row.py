@@ -22,9 +22,8 @@ from datasets.schema.errors import Unreadable
 from datasets.schema.reading import NOTHING, SIZE, Notes, joined
 
 Row = dict[str, Any]
-_SOMETHING_ELSE = frozenset(
-    {"not a mask", EXCHANGED, CONTRADICTION, SEVERAL, NO_BODY}
-)  # reasons that others of a walk share
+# Reasons of frames that the other frames of a walk most likely share.
+_SOMETHING_ELSE = frozenset({"not a mask", EXCHANGED, CONTRADICTION, SEVERAL, NO_BODY})
 _NOT_ALIGNED: Notes = frozenset({(SIZE, "normalised: bodies are lower than their frames")})
 
 

@@ -8,19 +8,10 @@ import torch.distributed as dist
 
 # Launchers give each process that they start a rank among the others, which torch and DeepSpeed read: Open MPI,
 # MVAPICH, MPICH and Intel MPI (PMI_*), PMIx, Slurm, Flux, PALS, torchrun, and the clouds that DeepSpeed knows.
-_LAUNCHERS: tuple[str, ...] = (
-    "OMPI_",
-    "MV2_",
-    "PMI_",
-    "PMIX_",
-    "I_MPI_",
-    "HYDRA_",
-    "SLURM_",
-    "FLUX_",
-    "PALS_",
-    "TORCHELASTIC_",
+_LAUNCHERS = (
+    *("OMPI_", "MV2_", "PMI_", "PMIX_", "I_MPI_", "HYDRA_", "SLURM_", "FLUX_", "PALS_", "TORCHELASTIC_"),
+    *("AZUREML_", "AZ_BATCH", "DLTS_", "SM_TRAINING_ENV", "MPI_LOCAL"),
 )
-_LAUNCHERS += ("AZUREML_", "AZ_BATCH", "DLTS_", "SM_TRAINING_ENV", "MPI_LOCAL")
 _OF_RANKS = {"RANK", "NODE_RANK", "CROSS_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "LOCAL_SIZE"}
 _OF_RANKS |= {f"{group}_{what}" for group in ("LOCAL", "GROUP", "ROLE") for what in ("RANK", "WORLD_SIZE", "NAME")}
 
