@@ -18,6 +18,7 @@ import pytest
 from datasets.storage import open_place
 from datasets.store.blocks import Blocks
 from orchestration.cluster.session import ROOT
+from tests.fixtures.signals import handle_as_usual
 
 MARK = "FOUNDATIONGAIT_TEST"  # in the environment of a job and of all that it starts
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal was closed"}
@@ -37,6 +38,7 @@ class Job:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=handle_as_usual,
         )
 
     def wait(self, ready: Callable[[], bool]) -> None:

@@ -32,6 +32,7 @@ from datasets.synthetic.trees import write_tree
 from jobs import submit
 from orchestration.cluster import job_client
 from orchestration.cluster.session import ROOT
+from tests.fixtures.signals import handle_as_usual
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,9 @@ def test_an_interrupted_client_leaves_the_job_running(head: Head, ask, tmp_path:
     (tmp_path / "python").write_text("#!/bin/sh\necho here I am\nexec sleep 600\n")
     (tmp_path / "python").chmod(0o755)
     command = [sys.executable, "-m", "jobs.submit", "--address", head.address, "--python", str(tmp_path / "python")]
-    following = subprocess.Popen([*command, "--", "ingest"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    following = subprocess.Popen(
+        [*command, "--", "ingest"], cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=handle_as_usual
+    )
     said = ""
     while "here I am" not in said:
         said += (line := following.stdout.readline())
