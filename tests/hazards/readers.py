@@ -264,7 +264,9 @@ READERS = (
     Reader("pickle", _pickles, _frames("walk.pkl")),
     Reader("npy", _npy, _frames("walk.npy")),
     Reader("npz", _npz, _frames("walk.npz")),
-    Reader("gzip", lambda: [gzip.compress(one) for one in (*_pickles()[:2], _npy()[0])], _frames("walk.pkl.gz")),
+    Reader(
+        "gzip", lambda: [gzip.compress(one, mtime=0) for one in (*_pickles()[:2], _npy()[0])], _frames("walk.pkl.gz")
+    ),
     Reader("joints", _joints, lambda data, _: joints.decode(data).tolist()),
     Reader("zipped-tree", _zipped_tree, _read_zip),
     Reader("spec-file", lambda: [json.dumps(SPEC).encode()], _read_spec),
