@@ -223,5 +223,7 @@ def test_a_folder_with_something_else_is_not_taken(tmp_path: Path) -> None:
 def test_damaged_settings_are_one_line(tmp_path: Path, written: bytes) -> None:
     (tmp_path / "run.json").write_bytes(written)
     for read in (lambda: folder.read_run(open_place(tmp_path)), lambda: folder.is_finetuned(open_place(tmp_path))):
-        with pytest.raises(UsageError, match=rf"^{tmp_path}/run\.json (is damaged \(it is (no JSON|empty)|is \[\]: it must be)"):
+        with pytest.raises(
+            UsageError, match=rf"^{tmp_path}/run\.json (is damaged \(it is (no JSON|empty)|is \[\]: it must be)"
+        ):
             read()
