@@ -1,4 +1,4 @@
-"""What is no walking body, by its outline alone: a box with a hole, the outline of something, a body that lies.
+"""Refuses masks whose outline is not that of a walking body: boxes with a hole, unfilled outlines, lying bodies.
 
 On 33,626 aligned frames of CASIA-B the body had 0.24 to 0.82 of the area of its bounding box and 0.48 of this box's
 border at most, and it was never wider than high.
@@ -14,7 +14,7 @@ _BOXED = 0.7  # of the bounding box's border is filled, as of a detector's box, 
 _HOLE = 0.015  # of a box at least is a hole in the shape of a body
 _THIN, _HOLLOW = 0.4, 2.0  # of its bounding box an outline fills less, and what it encloses is this much larger
 _LYING = 1.5  # times wider than high
-_LEAST = 8  # pixels of a side, in which a shape can be told
+_LEAST = 8  # pixels of a side: smaller masks are not judged
 
 
 def what_else(mask: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""What is no walking body: boxes, outlines and bodies that lie are told from bodies."""
+"""Boxes with a hole, unfilled outlines and lying bodies are refused; bodies and filled boxes are kept."""
 
 import cv2
 import numpy as np
